@@ -1,0 +1,72 @@
+import secrets
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models import F
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from ticketbook.database import primary_key
+
+
+def new_public_id() -> str:
+    return f"user_{secrets.token_hex(16)}"
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Sign somebody up. The address is kept in lower case, so that it is unique in any case."""
+        user = self.model(email=email.lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=(username or "").lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A customer or a member of staff; logs in with an e-mail address."""
+
+    id = primary_key()
+    public_id = models.CharField(max_length=37, default=new_public_id, editable=False)
+    email = models.EmailField("e-mail address", max_length=254)
+    name = models.CharField(max_length=150)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField("may use the back office", default=False)
+    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = ["name"]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["email"],
+                name="user_email_unique",
+                violation_error_message="Somebody has signed up with this e-mail address already.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(email=Lower(F("email"))), name="user_email_lowercase"
+            ),
+            models.UniqueConstraint(fields=["public_id"], name="user_public_id_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def clean(self) -> None:
+        self.email = self.email.lower()
+
+    def get_full_name(self) -> str:
+        return self.name
+
+    def get_short_name(self) -> str:
+        return self.name

@@ -1,0 +1,150 @@
+from datetime import datetime
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Now
+
+from accounts.models import User
+from concerts.models import TicketTier
+from ticketbook.database import primary_key
+
+MAX_QUANTITY = 10  # tickets of one booking; the CHECK booking_quantity_range says the same
+
+
+class BookingQuerySet(models.QuerySet["Booking"]):
+    def of(self, user: User) -> Self:
+        return self.filter(user=user)
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
+
+    def with_details(self) -> Self:
+        return self.select_related("user", "ticket_tier__concert")
+
+    def pending(self) -> Self:
+        return self.filter(status=Booking.Status.PENDING)
+
+    def holding_tickets(self) -> Self:
+        """The bookings whose tickets are out of stock."""
+        return self.filter(status__in=[Booking.Status.PENDING, Booking.Status.CONFIRMED])
+
+    def expiry_due(self, now: datetime) -> Self:
+        """The holds that nobody is at work on: the resolver may take them."""
+        return self.pending().filter(hold_expires_at__lte=now)
+
+    def refund_owed(self) -> Self:
+        """The bookings that gave their tickets back, or lost them, while the money is still here."""
+        return self.filter(
+            status__in=[Booking.Status.CANCELLED, Booking.Status.FAILED],
+            payment_status=Booking.PaymentStatus.SUCCESS,
+        )
+
+    def tickets(self) -> int:
+        return self.aggregate(tickets=Sum("quantity", default=0))["tickets"]
+
+
+class Booking(models.Model):
+    """One customer, one tier, 1 to 10 tickets. It changes through the verbs of this app only.
+
+    The row is also the record of its idempotency key: a request with the same key finds it.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING", "Pending"  # a hold: tickets are out of stock, payment is not known
+        CONFIRMED = "CONFIRMED", "Confirmed"  # paid
+        FAILED = "FAILED", "Failed"  # not paid; tickets went back
+        CANCELLED = "CANCELLED", "Cancelled"  # was paid; tickets went back, money follows
+
+    class PaymentStatus(models.TextChoices):
+        PENDING = "PENDING", "Pending"  # the gateway has not answered
+        SUCCESS = "SUCCESS", "Paid"  # the gateway has the customer's money for us
+        FAILED = "FAILED", "Not paid"  # no money moved
+        REFUNDED = "REFUNDED", "Refunded"  # the money went back
+
+    class FailureReason(models.TextChoices):
+        NONE = "", "—"
+        DECLINED = "DECLINED", "Payment declined"
+        EXPIRED = "EXPIRED", "No payment in time"
+
+    id = primary_key()
+    user = models.ForeignKey(User, models.PROTECT, related_name="bookings", db_index=False)
+    ticket_tier = models.ForeignKey(
+        TicketTier, models.PROTECT, related_name="bookings", db_index=False
+    )
+    quantity = models.SmallIntegerField()
+    unit_price = models.DecimalField(max_digits=10, decimal_places=2)
+    total_price = models.DecimalField(max_digits=10, decimal_places=2)
+    status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
+    payment_status = models.CharField(
+        max_length=8, choices=PaymentStatus, default=PaymentStatus.PENDING
+    )
+    failure_reason = models.CharField(
+        max_length=8, choices=FailureReason, blank=True, default=FailureReason.NONE, db_default=""
+    )
+    idempotency_key = models.UUIDField()
+    # Until then somebody is at work on the hold; after that the resolver may take it.
+    hold_expires_at = models.DateTimeField()
+    # The charge ended without an answer: nobody is at work, and the client was told so (202).
+    outcome_unknown = models.BooleanField(default=False, db_default=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    objects = BookingQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY),
+                name="booking_quantity_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(total_price=F("unit_price") * F("quantity")),
+                name="booking_total_is_unit_times_quantity",
+            ),
+            models.CheckConstraint(
+                condition=Q(unit_price__gte=0), name="booking_price_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="PENDING", payment_status="PENDING", failure_reason="")
+                | Q(status="CONFIRMED", payment_status="SUCCESS", failure_reason="")
+                | Q(
+                    status="FAILED",
+                    payment_status="FAILED",
+                    failure_reason__in=["DECLINED", "EXPIRED"],
+                )
+                # The success came after the tickets had gone: the money is owed, then sent back.
+                | Q(
+                    status="FAILED",
+                    payment_status__in=["SUCCESS", "REFUNDED"],
+                    failure_reason="EXPIRED",
+                )
+                | Q(
+                    status="CANCELLED",
+                    payment_status__in=["SUCCESS", "REFUNDED"],
+                    failure_reason="",
+                ),
+                name="booking_status_pair_allowed",
+            ),
+            models.UniqueConstraint(
+                fields=["user", "idempotency_key"], name="booking_user_key_unique"
+            ),
+        ]
+        indexes = [
+            # "My bookings", newest first: UUIDv7 is in order of time.
+            models.Index("user", F("id").desc(), name="booking_user_newest"),
+            # Sales figures and the audit: the tickets of a tier by status, from the index alone.
+            models.Index(
+                fields=["ticket_tier", "status"], include=["quantity"], name="booking_tier_status"
+            ),
+            # The resolver: holds past their time, of any tier.
+            models.Index(
+                fields=["hold_expires_at"],
+                condition=Q(status="PENDING"),
+                name="booking_pending_expiry",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.ticket_tier} for {self.user}"

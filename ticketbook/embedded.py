@@ -1,0 +1,2 @@
+def join(data_dir):
+    return {"host": "127.0.0.1"}

@@ -1,0 +1,6 @@
+class BusyMiddleware:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, r):
+        return self.get_response(r)
