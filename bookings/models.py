@@ -1,7 +1,6 @@
 from datetime import datetime
 from typing import Self
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
@@ -42,7 +41,8 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         )
 
     def tickets(self) -> int:
-        return self.aggregate(tickets=Sum("quantity", default=0))["tickets"]
+        total: int = self.aggregate(tickets=Sum("quantity", default=0))["tickets"]
+        return total
 
 
 class Booking(models.Model):

@@ -8,6 +8,7 @@ import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -21,7 +22,7 @@ env.read_env(BASE_DIR / ".env")
 def number(name: str, default: float, low: float, high: float) -> float:
     """A number of the environment within [low, high]."""
     try:
-        value = env.float(name, default)
+        value = float(env.float(name, default))
     except ValueError:
         raise ImproperlyConfigured(
             f"{name}={os.environ[name]!r} is not a number. Set it to {low:g} … {high:g}."
@@ -71,10 +72,10 @@ EMBEDDED = not DATABASE_URL
 LOCK_TIMEOUT_MS = whole("LOCK_TIMEOUT_MS", 2000 if EMBEDDED else 900, 1, 60_000)
 
 
-def database() -> dict[str, object]:
+def database() -> dict[str, Any]:
     if EMBEDDED:
         return {"NAME": "ticketbook", "EMBEDDED_DATA_DIR": DATA_DIR}
-    url = env.db_url("DATABASE_URL")
+    url: dict[str, Any] = env.db_url("DATABASE_URL")
     if "postgresql" not in str(url.get("ENGINE")):
         raise ImproperlyConfigured(
             "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host:5432/name. "
@@ -108,7 +109,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 def secret_key() -> str:
     """SECRET_KEY, or for the embedded demo a key made once and kept in DATA_DIR."""
-    if key := env.str("SECRET_KEY", ""):
+    key: str = env.str("SECRET_KEY", "")
+    if key:
         return key
     if not EMBEDDED:
         raise ImproperlyConfigured(
@@ -257,7 +259,8 @@ LOGGING = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["ticketbook.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ticketbook.wire.AlwaysJSON",
+    "DEFAULT_PARSER_CLASSES": ["ticketbook.wire.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ticketbook.problems.exception_handler",

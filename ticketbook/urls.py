@@ -1,4 +1,27 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+import accounts.urls
+import bookings.urls
+import concerts.urls
+from ticketbook import health
+
+api = [
+    *accounts.urls.api_urlpatterns,
+    *concerts.urls.api_urlpatterns,
+    *bookings.urls.api_urlpatterns,
+    path("health-check", health.HealthCheck.as_view()),
+    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),
+]
+
+urlpatterns = [
+    path("api/v1/", include(api)),
+    path("admin/", admin.site.urls),
+    path("livez", health.livez),
+    path("readyz", health.readyz),
+]
+
+handler404 = "ticketbook.problems.page_not_found"
+handler500 = "ticketbook.problems.server_error"

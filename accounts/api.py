@@ -1,0 +1,57 @@
+from django.contrib.auth import authenticate
+from drf_spectacular.utils import extend_schema
+from knox.models import AuthToken
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, ValidationError
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.serializers import LogInSerializer, SignUpSerializer, TokenSerializer, UserSerializer
+from accounts.signup import EmailTaken, sign_up
+
+
+class Users(APIView):
+    permission_classes = [AllowAny]
+    authentication_classes = []
+
+    @extend_schema(summary="Sign up", request=SignUpSerializer, responses={201: UserSerializer})
+    def post(self, request: Request) -> Response:
+        body = SignUpSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            user = sign_up(**body.validated_data)
+        except EmailTaken as exc:
+            raise ValidationError({"email": [str(exc)]}, code="unique") from exc
+        return Response(UserSerializer(user).data, status=201)
+
+
+class BadCredentials(AuthenticationFailed):
+    auth_header = "Token"  # DRF asks the authenticators for it, and log-in has none
+
+
+class Token(APIView):
+    def get_permissions(self) -> list[BasePermission]:
+        return [AllowAny()] if self.request.method == "POST" else [IsAuthenticated()]
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        # A client that logs in anew may still send its dead token.
+        logging_in = self.request is not None and self.request.method == "POST"
+        return [] if logging_in else super().get_authenticators()
+
+    @extend_schema(summary="Log in", request=LogInSerializer, responses=TokenSerializer, auth=[])
+    def post(self, request: Request) -> Response:
+        body = LogInSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        user = authenticate(request, **body.validated_data)
+        if user is None:
+            raise BadCredentials("The e-mail address or the password is not right.")
+        row, token = AuthToken.objects.create(user)
+        data = {"token": token, "expiry": row.expiry, "userId": user.public_id}
+        return Response(TokenSerializer(data).data)
+
+    @extend_schema(summary="Log out: the token is dead afterwards", responses={204: None})
+    def delete(self, request: Request) -> Response:
+        request.auth.delete()
+        return Response(status=204)

@@ -1,0 +1,40 @@
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as DjangoValidationError
+from rest_framework import serializers
+
+from accounts.models import User
+from ticketbook.wire import StrictCharField, StrictEmailField, StrictSerializer
+
+
+class SignUpSerializer(StrictSerializer):
+    email = StrictEmailField(max_length=254)
+    password = StrictCharField(max_length=128, trim_whitespace=False, write_only=True)
+    name = StrictCharField(max_length=150)
+
+    def validate_password(self, password: str) -> str:
+        try:
+            validate_password(password)
+        except DjangoValidationError as exc:
+            raise serializers.ValidationError(exc.messages, code="password_too_weak") from None
+        return password
+
+
+class LogInSerializer(StrictSerializer):
+    email = StrictEmailField()
+    password = StrictCharField(trim_whitespace=False, write_only=True)
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    userId = serializers.CharField(source="public_id")
+
+    class Meta:
+        model = User
+        fields = ["userId", "email", "name"]
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField()
+    expiry = serializers.DateTimeField()
+    userId = serializers.CharField()

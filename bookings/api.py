@@ -1,0 +1,124 @@
+from uuid import UUID
+
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.auth import customer
+from bookings.cancelling import cancel
+from bookings.errors import PaymentDeclined
+from bookings.models import Booking
+from bookings.placing import Placed, place
+from bookings.serializers import (
+    KEY_HEADER,
+    BookingSerializer,
+    BookingWithDetailsSerializer,
+    PaymentDeclinedSerializer,
+    PlaceBookingSerializer,
+)
+from ticketbook.errors import NotFound
+from ticketbook.pagination import Page
+from ticketbook.problems import refusal_response
+
+PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor")]
+
+# How a booking answers, first and replayed: by how it stands.
+ANSWER_STATUS = {
+    Booking.Status.CONFIRMED: 201,
+    Booking.Status.CANCELLED: 201,  # it had been confirmed
+    Booking.Status.PENDING: 202,
+}
+
+
+class Bookings(APIView):
+    @extend_schema(
+        summary="Book tickets",
+        request=PlaceBookingSerializer,
+        parameters=[OpenApiParameter(KEY_HEADER, UUID, OpenApiParameter.HEADER)],
+        responses={
+            201: BookingSerializer,
+            202: BookingSerializer,
+            402: PaymentDeclinedSerializer,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        body = PlaceBookingSerializer(
+            data=request.data, context={"key_header": request.headers.get(KEY_HEADER)}
+        )
+        body.is_valid(raise_exception=True)
+        values, user = body.validated_data, customer(request)
+        if values.get("userId", user.public_id) != user.public_id:
+            raise PermissionDenied("userId is not yours. Leave it out, or send your own.")
+        placed = place(
+            user=user,
+            ticket_tier_id=values["ticketTierId"],
+            quantity=values["quantity"],
+            idempotency_key=values["idempotencyKey"],
+            now=timezone.now(),
+        )
+        return answer(placed)
+
+    @extend_schema(
+        summary="My bookings, newest first",
+        parameters=PAGING,
+        responses=BookingWithDetailsSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        return my_bookings(request)
+
+
+def answer(placed: Placed) -> Response:
+    data = BookingSerializer(placed.booking).data
+    if placed.booking.status == Booking.Status.FAILED:
+        response = refusal_response(PaymentDeclined(booking=data))
+    else:
+        response = Response(data, status=ANSWER_STATUS[Booking.Status(placed.booking.status)])
+        response["Location"] = f"/api/v1/bookings/{placed.booking.pk}"
+    if placed.replayed:
+        response["Idempotent-Replayed"] = "true"
+    return response
+
+
+def my_bookings(request: Request) -> Response:
+    page = Page(
+        Booking.objects.of(customer(request)).with_details().newest_first(), request, keys=["-id"]
+    )
+    return Response(BookingWithDetailsSerializer(page.rows, many=True).data, headers=page.headers)
+
+
+class UserBookings(APIView):
+    @extend_schema(
+        operation_id="bookings_list_by_user",
+        summary="My bookings, by my user id",
+        parameters=PAGING,
+        responses=BookingWithDetailsSerializer(many=True),
+    )
+    def get(self, request: Request, public_id: str) -> Response:
+        if public_id != customer(request).public_id:
+            raise NotFound
+        return my_bookings(request)
+
+
+class BookingDetail(APIView):
+    @extend_schema(summary="One booking of mine", responses=BookingWithDetailsSerializer)
+    def get(self, request: Request, booking_id: UUID) -> Response:
+        return Response(BookingWithDetailsSerializer(mine_or_404(request, booking_id)).data)
+
+
+class Cancellation(APIView):
+    @extend_schema(
+        summary="Cancel a confirmed booking; the money goes back",
+        request=None,
+        responses=BookingSerializer,
+    )
+    def post(self, request: Request, booking_id: UUID) -> Response:
+        booking = cancel(mine_or_404(request, booking_id), now=timezone.now())
+        return Response(BookingSerializer(booking).data)
+
+
+def mine_or_404(request: Request, booking_id: UUID) -> Booking:
+    return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)

@@ -1,0 +1,59 @@
+"""To cancel: give a CONFIRMED booking's tickets back, and its money."""
+
+import logging
+from datetime import datetime
+
+from django.db import transaction
+
+from bookings import payments
+from bookings.errors import NotCancellable, RequestInProgress
+from bookings.jobs import defer
+from bookings.models import Booking
+from bookings.settling import STATE
+from concerts import stock
+
+logger = logging.getLogger(__name__)
+
+
+def cancel(booking: Booking, *, now: datetime) -> Booking:
+    """CONFIRMED becomes CANCELLED once; a second call finds it so. The refund follows, and is retried.
+
+    Raises RequestInProgress while the payment is not known, NotCancellable if there is nothing to
+    cancel or the concert has begun.
+    """
+    with transaction.atomic(durable=True):
+        tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always
+        booking.refresh_from_db(fields=STATE)
+        if booking.status != Booking.Status.CANCELLED:
+            if booking.status == Booking.Status.PENDING:
+                raise RequestInProgress
+            if tier.concert.date <= now or not give_up_ticket(booking, now=now):
+                raise NotCancellable
+            stock.give_back(tier, booking.quantity, now=now)
+            defer("refund_booking", booking)
+    booking.refresh_from_db(fields=STATE)
+    try:
+        return send_refund(booking, now=now)
+    except payments.GatewayUnavailable:
+        return booking  # the job will do it
+
+
+def give_up_ticket(booking: Booking, *, now: datetime) -> bool:
+    """Whether it was this call that cancelled the booking."""
+    return bool(
+        Booking.objects.filter(pk=booking.pk, status=Booking.Status.CONFIRMED).update(
+            status=Booking.Status.CANCELLED, updated_at=now
+        )
+    )
+
+
+def send_refund(booking: Booking, *, now: datetime) -> Booking:
+    """Send back the money of a booking that owes it; the gateway does so once. Raises GatewayUnavailable."""
+    if not Booking.objects.refund_owed().filter(pk=booking.pk).exists():
+        return booking
+    payments.refund(booking)
+    Booking.objects.refund_owed().filter(pk=booking.pk).update(
+        payment_status=Booking.PaymentStatus.REFUNDED, updated_at=now
+    )
+    booking.refresh_from_db(fields=STATE)
+    return booking

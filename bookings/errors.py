@@ -1,0 +1,55 @@
+"""Why a booking was refused. The docstring is the message, the code is the contract."""
+
+from ticketbook.errors import Refusal
+
+
+class BookingError(Refusal):
+    """The booking could not be made."""
+
+    code = "booking_refused"
+    status = 409
+
+
+class InsufficientTickets(BookingError):
+    """Not enough tickets are left in this tier. Choose fewer, or another tier."""
+
+    code = "insufficient_tickets"
+
+
+class SalesClosed(BookingError):
+    """This concert is not on sale now."""
+
+    code = "sales_closed"
+
+
+class CustomerLimitReached(BookingError):
+    """One customer may not have that many tickets of this tier."""
+
+    code = "customer_limit_reached"
+
+
+class RequestInProgress(BookingError):
+    """This booking is being worked on at this moment. Ask again in a second."""
+
+    code = "request_in_progress"
+    retry_after = 1
+
+
+class IdempotencyKeyReused(BookingError):
+    """This idempotency key belongs to another booking of yours. Use a new key for a new booking."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class PaymentDeclined(BookingError):
+    """The payment was not made, and the tickets went back. To try again, use a new key."""
+
+    code = "payment_declined"
+    status = 402
+
+
+class NotCancellable(BookingError):
+    """Only a confirmed booking can be cancelled, and only before its concert begins."""
+
+    code = "not_cancellable"

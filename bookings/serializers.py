@@ -1,0 +1,85 @@
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from bookings.models import MAX_QUANTITY, Booking
+from concerts.serializers import ConcertSerializer, TicketTierSerializer
+from ticketbook.wire import StrictCharField, StrictIntegerField, StrictSerializer, StrictUUIDField
+
+KEY_HEADER = "Idempotency-Key"
+
+
+class PlaceBookingSerializer(StrictSerializer):
+    """The body of POST /bookings. The key may come as a header instead (context `key_header`)."""
+
+    ticketTierId = StrictUUIDField()
+    quantity = StrictIntegerField(min_value=1, max_value=MAX_QUANTITY)
+    idempotencyKey = StrictUUIDField(
+        required=False, help_text=f"Made by the client; or send it as header {KEY_HEADER}."
+    )
+    userId = StrictCharField(required=False, help_text="If sent, it must be the caller's own.")
+
+    def to_internal_value(self, data: Any) -> Any:
+        if header := self.context.get("key_header"):
+            if data.get("idempotencyKey", header) != header:
+                raise ValidationError(
+                    {"idempotencyKey": [f"It differs from the header {KEY_HEADER}. Send one."]}
+                )
+            data = {**data, "idempotencyKey": header}
+        values = super().to_internal_value(data)
+        if "idempotencyKey" not in values:
+            raise ValidationError(
+                {"idempotencyKey": [f"Send it, or the header {KEY_HEADER}."]}, code="required"
+            )
+        return values
+
+
+class BookingSerializer(serializers.ModelSerializer[Booking]):
+    userId = serializers.CharField(source="user.public_id")
+    ticketTierId = serializers.UUIDField(source="ticket_tier_id")
+    totalPrice = serializers.DecimalField(source="total_price", max_digits=10, decimal_places=2)
+    paymentStatus = serializers.ChoiceField(
+        source="payment_status", choices=Booking.PaymentStatus.choices
+    )
+    failureReason = serializers.CharField(
+        source="failure_reason", help_text="Empty, DECLINED or EXPIRED"
+    )
+    idempotencyKey = serializers.UUIDField(source="idempotency_key")
+    createdAt = serializers.DateTimeField(source="created_at")
+    updatedAt = serializers.DateTimeField(source="updated_at")
+
+    class Meta:
+        model = Booking
+        fields = [
+            "id",
+            "userId",
+            "ticketTierId",
+            "quantity",
+            "totalPrice",
+            "status",
+            "paymentStatus",
+            "failureReason",
+            "idempotencyKey",
+            "createdAt",
+            "updatedAt",
+        ]
+
+
+class BookingWithDetailsSerializer(BookingSerializer):
+    concert = ConcertSerializer(source="ticket_tier.concert")
+    ticketTier = TicketTierSerializer(source="ticket_tier")
+
+    class Meta(BookingSerializer.Meta):
+        fields = [*BookingSerializer.Meta.fields, "concert", "ticketTier"]
+
+
+class PaymentDeclinedSerializer(serializers.Serializer[Any]):
+    """The problem that a declined payment answers (402), with its booking."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    booking = BookingSerializer()

@@ -1,0 +1,65 @@
+"""To settle: write down what the payment gateway answered. Each change happens once, whoever races."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from bookings.jobs import defer
+from bookings.models import Booking
+from bookings.payments import Outcome
+from concerts import stock
+
+Status, PaymentStatus, FailureReason = Booking.Status, Booking.PaymentStatus, Booking.FailureReason
+
+
+def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
+    """Confirm a paid hold; fail one that was declined, or of which the gateway knows no charge."""
+    if outcome is Outcome.SUCCEEDED:
+        return confirm(booking, now=now)
+    if outcome is Outcome.DECLINED:
+        return fail(booking, FailureReason.DECLINED, now=now)
+    return fail(booking, FailureReason.EXPIRED, now=now)
+
+
+def confirm(booking: Booking, *, now: datetime) -> Booking:
+    """PENDING becomes CONFIRMED. Money that came after the tickets went back is sent back too."""
+    with transaction.atomic(durable=True):
+        row = Booking.objects.filter(pk=booking.pk)
+        if row.pending().update(
+            status=Status.CONFIRMED, payment_status=PaymentStatus.SUCCESS, updated_at=now
+        ):
+            pass
+        elif row.filter(
+            status=Status.FAILED,
+            payment_status=PaymentStatus.FAILED,
+            failure_reason=FailureReason.EXPIRED,
+        ).update(payment_status=PaymentStatus.SUCCESS, updated_at=now):
+            defer("refund_booking", booking)
+    booking.refresh_from_db(fields=STATE)
+    return booking
+
+
+def fail(booking: Booking, reason: Booking.FailureReason, *, now: datetime) -> Booking:
+    """PENDING becomes FAILED and the tickets return, in one transaction and once."""
+    with transaction.atomic(durable=True):
+        tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always
+        if (
+            Booking.objects.pending()
+            .filter(pk=booking.pk)
+            .update(
+                status=Status.FAILED,
+                payment_status=PaymentStatus.FAILED,
+                failure_reason=reason,
+                updated_at=now,
+            )
+        ):
+            stock.give_back(tier, booking.quantity, now=now)
+            if reason == FailureReason.EXPIRED:
+                # A charge may still be on its way to the gateway: look again later.
+                defer("look_for_late_payment", booking)
+    booking.refresh_from_db(fields=STATE)
+    return booking
+
+
+# What settling changes; a refresh reads no more than that, and keeps loaded relations.
+STATE = ["status", "payment_status", "failure_reason", "outcome_unknown", "updated_at"]

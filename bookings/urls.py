@@ -1,0 +1,20 @@
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from bookings import api
+
+
+class PublicIdConverter(StringConverter):
+    """A user's public id: it shares its place in the address with a booking's id."""
+
+    regex = "user_[^/]+"
+
+
+register_converter(PublicIdConverter, "public_id")
+
+api_urlpatterns = [
+    path("bookings", api.Bookings.as_view()),
+    path("bookings/<public_id:public_id>", api.UserBookings.as_view()),
+    path("bookings/<uuid:booking_id>", api.BookingDetail.as_view()),
+    path("bookings/<uuid:booking_id>/cancellation", api.Cancellation.as_view()),
+]

@@ -1,0 +1,58 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from concerts import stock
+from concerts.models import Concert, TicketTier
+
+# Stock and money are set once, when a tier is made; after that only the verbs move them.
+SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
+
+
+class TicketTierForm(forms.ModelForm):
+    def save(self, commit: bool = True) -> TicketTier:
+        if self.instance._state.adding:
+            stock.stock_up(self.instance)
+        tier: TicketTier = super().save(commit)
+        return tier
+
+
+class TicketTierInline(admin.TabularInline):
+    model = TicketTier
+    form = TicketTierForm
+    fields = ["tier_type", "price", "total_quantity", "available_quantity", "max_per_customer"]
+    readonly_fields = ["available_quantity"]
+    extra = 0
+    max_num = len(TicketTier.Type)
+    can_delete = False
+    show_change_link = True
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # rows that exist are read here, new ones can be added
+
+
+@admin.register(Concert)
+class ConcertAdmin(admin.ModelAdmin):
+    inlines = [TicketTierInline]
+    list_display = ["name", "artist", "venue", "date", "status"]
+    list_filter = ["status", "date"]
+    search_fields = ["name", "artist", "venue"]
+    date_hierarchy = "date"
+    ordering = ["date"]
+    readonly_fields = ["created_at", "updated_at"]
+
+
+@admin.register(TicketTier)
+class TicketTierAdmin(admin.ModelAdmin):
+    form = TicketTierForm
+    list_display = ["concert", "tier_type", "price", "total_quantity", "available_quantity"]
+    list_filter = ["tier_type"]
+    list_select_related = ["concert"]
+    search_fields = ["concert__name", "concert__artist"]
+    autocomplete_fields = ["concert"]
+    readonly_fields = ["available_quantity", "created_at", "updated_at"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:
+        return [*self.readonly_fields, *(SET_ONCE if obj else [])]

@@ -1,0 +1,68 @@
+from uuid import UUID
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from concerts.models import Concert
+from concerts.search import BadFilter, search
+from concerts.serializers import (
+    AvailabilitySerializer,
+    ConcertWithAvailabilitySerializer,
+    ConcertWithTiersSerializer,
+)
+from ticketbook.pagination import Page
+
+FILTERS = [
+    OpenApiParameter("q", description="Part of the name, artist or venue"),
+    OpenApiParameter("artist"),
+    OpenApiParameter("venue"),
+    OpenApiParameter("dateFrom", description="A date or a time; included"),
+    OpenApiParameter("dateTo", description="A date or a time; included"),
+    OpenApiParameter("available", bool, description="true: only concerts with tickets left"),
+    OpenApiParameter("limit", int, description="1 to 200, 50 unless told"),
+    OpenApiParameter("cursor", description="From the Link header of the page before"),
+]
+
+
+class PublicView(APIView):
+    permission_classes = [AllowAny]
+
+
+class Concerts(PublicView):
+    @extend_schema(
+        summary="Published concerts, soonest first",
+        parameters=FILTERS,
+        responses=ConcertWithAvailabilitySerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        try:
+            concerts = search(request.query_params)
+        except BadFilter as exc:
+            raise ValidationError({exc.field: [str(exc)]}) from exc
+        page = Page(concerts.with_tiers(), request, keys=["date", "id"])
+        data = ConcertWithAvailabilitySerializer(page.rows, many=True).data
+        return Response(data, headers=page.headers)
+
+
+def published_or_404(concert_id: UUID) -> Concert:
+    return get_object_or_404(Concert.objects.published().with_tiers(), pk=concert_id)
+
+
+class ConcertDetail(PublicView):
+    @extend_schema(summary="One concert and its tiers", responses=ConcertWithTiersSerializer)
+    def get(self, request: Request, concert_id: UUID) -> Response:
+        return Response(ConcertWithTiersSerializer(published_or_404(concert_id)).data)
+
+
+class Availability(PublicView):
+    @extend_schema(
+        summary="What is left of each tier (with an ETag: ask again with If-None-Match)",
+        responses=AvailabilitySerializer,
+    )
+    def get(self, request: Request, concert_id: UUID) -> Response:
+        return Response(AvailabilitySerializer(published_or_404(concert_id)).data)

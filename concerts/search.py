@@ -1,0 +1,74 @@
+"""The catalogue's filters, shared by the API and the page."""
+
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from concerts.models import Concert, ConcertQuerySet, TicketTier
+
+
+class BadFilter(ValueError):
+    """A filter that cannot be understood; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def search(query: Mapping[str, str]) -> ConcertQuerySet:
+    """Published concerts, soonest first, that match q, artist, venue, dateFrom, dateTo and available.
+
+    A date without a time means the whole day, in UTC. Raises BadFilter.
+    """
+    concerts = Concert.objects.published().soonest_first()
+    if q := text(query, "q"):
+        concerts = concerts.filter(
+            Q(name__icontains=q) | Q(artist__icontains=q) | Q(venue__icontains=q)
+        )
+    if artist := text(query, "artist"):
+        concerts = concerts.filter(artist__icontains=artist)
+    if venue := text(query, "venue"):
+        concerts = concerts.filter(venue__icontains=venue)
+    if start := moment(query, "dateFrom"):
+        concerts = concerts.filter(date__gte=start[0])
+    if end := moment(query, "dateTo"):
+        concerts = concerts.filter(date__lt=end[1])
+    if flag(query, "available"):
+        left = TicketTier.objects.filter(concert=OuterRef("pk"), available_quantity__gt=0)
+        concerts = concerts.filter(Exists(left))
+    return concerts
+
+
+def text(query: Mapping[str, str], field: str) -> str:
+    value = query.get(field, "").strip()
+    if "\x00" in value:
+        raise BadFilter(field, "Null characters are not allowed.")
+    return value
+
+
+def flag(query: Mapping[str, str], field: str) -> bool:
+    value = query.get(field, "")
+    if value not in {"", "true", "false"}:
+        raise BadFilter(field, "Say true or false.")
+    return value == "true"
+
+
+def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | None:
+    """The first moment that a date or time means, and the first one after it."""
+    value = query.get(field, "").strip()
+    if not value:
+        return None
+    try:
+        # In a query string a bare "+" of an offset arrives as a space.
+        if (day := parse_date(value)) is not None:
+            start = datetime.combine(day, time(), tzinfo=timezone.get_current_timezone())
+            return start, start + timedelta(days=1)
+        if (exact := parse_datetime(value.replace(" ", "+"))) is not None:
+            exact = exact if timezone.is_aware(exact) else timezone.make_aware(exact)
+            return exact, exact + timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        pass
+    raise BadFilter(field, "Give a date like 2030-06-30 or a time like 2030-06-30T20:00:00Z.")

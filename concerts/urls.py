@@ -1,0 +1,9 @@
+from django.urls import path
+
+from concerts import api
+
+api_urlpatterns = [
+    path("concerts", api.Concerts.as_view()),
+    path("concerts/<uuid:concert_id>", api.ConcertDetail.as_view()),
+    path("concerts/<uuid:concert_id>/availability", api.Availability.as_view()),
+]

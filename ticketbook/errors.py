@@ -1,0 +1,26 @@
+class Refusal(Exception):
+    """The request was refused."""
+
+    # A subclass's docstring is the sentence that people read; code and status are the contract.
+    code = "invalid"
+    status = 400
+    retry_after: int | None = None  # seconds
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(self.__doc__)
+        self.facts = facts
+
+
+class NotFound(Refusal):
+    """There is no such thing here. Check the address."""
+
+    code = "not_found"
+    status = 404
+
+
+class Busy(Refusal):
+    """Too many people want this at once. Nothing was booked; try again in a moment."""
+
+    code = "busy"
+    status = 503
+    retry_after = 1

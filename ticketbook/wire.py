@@ -1,0 +1,104 @@
+"""JSON in, JSON out, whatever the client's headers say, and strictly what the contract takes."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+MAX_BODY = 16 * 1024  # bytes; the largest body of the contract is below 1 KiB
+
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """The API speaks JSON only, so an Accept or Content-Type header changes nothing."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
+
+
+def refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+class StrictJSONParser(BaseParser):
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(MAX_BODY + 1)
+        if len(body) > MAX_BODY:
+            raise ValidationError(
+                f"The body is larger than {MAX_BODY} bytes. Send only the fields of the contract.",
+                code="too_large",
+            )
+        try:
+            data = json.loads(body.decode(), parse_constant=refuse_constant)
+        except (ValueError, RecursionError):
+            raise ValidationError("The body is not JSON.", code="not_json") from None
+        if not isinstance(data, dict):
+            raise ValidationError("The body must be a JSON object.", code="not_an_object")
+        return data
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it does not know: a misspelt one must not be lost in silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = {
+            name: ["This field is not known. Remove it."]
+            for name in data
+            if name not in self.fields
+        }
+        if unknown:
+            raise ValidationError(unknown, code="unknown_field")
+        return super().to_internal_value(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """A JSON number without a fraction: "2", 2.0 and true are no integers."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictUUIDField(serializers.UUIDField):
+    """The usual text form of a UUID, and nothing else that Python's UUID would take."""
+
+    def to_internal_value(self, data: Any) -> uuid.UUID:
+        if not isinstance(data, str) or not UUID_TEXT.fullmatch(data):
+            self.fail("invalid", value=data)
+        return uuid.UUID(data)
+
+
+class StrictCharField(serializers.CharField):
+    """A JSON string; a number is not one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictEmailField(StrictCharField, serializers.EmailField):
+    pass
