@@ -2,7 +2,7 @@ from django.contrib.auth import authenticate
 from drf_spectacular.utils import extend_schema
 from knox.models import AuthToken
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from accounts.serializers import LogInSerializer, SignUpSerializer, TokenSerializer, UserSerializer
 from accounts.signup import EmailTaken, sign_up
+from ticketbook.errors import Refusal
 
 
 class Users(APIView):
@@ -27,8 +28,11 @@ class Users(APIView):
         return Response(UserSerializer(user).data, status=201)
 
 
-class BadCredentials(AuthenticationFailed):
-    auth_header = "Token"  # DRF asks the authenticators for it, and log-in has none
+class BadCredentials(Refusal):
+    """The e-mail address or the password is not right."""
+
+    code = "not_authenticated"
+    status = 401
 
 
 class Token(APIView):
@@ -46,7 +50,7 @@ class Token(APIView):
         body.is_valid(raise_exception=True)
         user = authenticate(request, **body.validated_data)
         if user is None:
-            raise BadCredentials("The e-mail address or the password is not right.")
+            raise BadCredentials
         row, token = AuthToken.objects.create(user)
         data = {"token": token, "expiry": row.expiry, "userId": user.public_id}
         return Response(TokenSerializer(data).data)

@@ -27,6 +27,9 @@ class Outcome(Enum):
 class GatewayUnavailable(Exception):
     """The payment gateway did not answer in time; what it did is not known."""
 
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
 
 class PaymentGateway(Protocol):
     """Amounts are in CURRENCY, `time_limit` is in seconds.

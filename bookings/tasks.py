@@ -33,14 +33,14 @@ def resolve_holds(timestamp: int) -> None:
 
 
 # 10, 20, 30 … seconds between attempts, for as long as the gateway is away.
-@app.task(retry=RetryStrategy(linear_wait=10))
+@app.task(retry=RetryStrategy(wait=10, linear_wait=10))
 def refund_booking(booking_id: str) -> None:
     """Send back the money that a cancelled or expired booking owes."""
     send_refund(Booking.objects.get(pk=booking_id), now=timezone.now())
 
 
 # A hundred looks, ever further apart: about half a day in all.
-@app.task(retry=RetryStrategy(max_attempts=100, linear_wait=10))
+@app.task(retry=RetryStrategy(max_attempts=100, wait=10, linear_wait=10))
 def look_for_late_payment(booking_id: str) -> None:
     """A hold expired without the gateway's word: if the charge went through after all, refund it."""
     booking = Booking.objects.get(pk=booking_id)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
@@ -20,15 +21,23 @@ MAX_LIMIT = 200
 class Page(Generic[Row]):
     """One page of `queryset`, which must be ordered by `keys` ("-" for descending), unique together.
 
-    Reads `limit` (1 to 200) and `cursor` from the request's query; a wrong one raises ValidationError.
+    Reads `limit` (1 to 200, unless the caller sets it) and `cursor` from the request's query; a wrong
+    one raises ValidationError.
     """
 
-    def __init__(self, queryset: QuerySet[Row], request: Request, *, keys: Sequence[str]) -> None:
+    def __init__(
+        self,
+        queryset: QuerySet[Row],
+        request: Request | HttpRequest,
+        *,
+        keys: Sequence[str],
+        limit: int | None = None,
+    ) -> None:
         self.model = queryset.model
         self.request = request
         self.keys = keys
-        self.limit = self._limit()
-        if cursor := request.query_params.get("cursor"):
+        self.limit = limit or self._limit()
+        if cursor := request.GET.get("cursor"):
             queryset = queryset.filter(self._after(cursor))
         rows = list(queryset[: self.limit + 1])
         self.rows = rows[: self.limit]
@@ -39,13 +48,20 @@ class Page(Generic[Row]):
         """`Link: <…>; rel="next"` (RFC 8288), unless this is the last page."""
         if not self.has_next:
             return {}
-        query = self.request.query_params.copy()
-        query["cursor"] = self._cursor(self.rows[-1])
-        url = self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        url = self.request.build_absolute_uri(f"{self.request.path}{self.next_query}")
         return {"Link": f'<{url}>; rel="next"'}
 
+    @property
+    def next_query(self) -> str:
+        """The query string of the next page; empty on the last one."""
+        if not self.has_next:
+            return ""
+        query = self.request.GET.copy()
+        query["cursor"] = self._cursor(self.rows[-1])
+        return f"?{query.urlencode()}"
+
     def _limit(self) -> int:
-        text = self.request.query_params.get("limit", str(DEFAULT_LIMIT))
+        text = self.request.GET.get("limit", str(DEFAULT_LIMIT))
         if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
             raise ValidationError({"limit": [f"Ask for 1 to {MAX_LIMIT} at a time."]})
         return int(text)

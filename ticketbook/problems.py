@@ -63,6 +63,8 @@ def refusal_response(refusal: Refusal) -> Response:
     response = problem(
         status=refusal.status, code=refusal.code, detail=str(refusal), **refusal.facts
     )
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        response["WWW-Authenticate"] = "Token"
     if refusal.retry_after is not None:
         response["Retry-After"] = str(refusal.retry_after)
     return response
@@ -93,7 +95,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         return invalid(list(flat_errors(exc.get_full_details())))
     if not isinstance(exc, exceptions.APIException):
         return None
-    code = CODES.get(type(exc), exc.default_code)
+    code = next((code for kind, code in CODES.items() if isinstance(exc, kind)), exc.default_code)
     response = problem(status=exc.status_code, code=code, detail=str(exc.detail))
     if challenge := getattr(exc, "auth_header", None):
         response["WWW-Authenticate"] = challenge

@@ -14,6 +14,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 MAX_BODY = 16 * 1024  # bytes; the largest body of the contract is below 1 KiB
+MAX_DISCARDED = 16 * 1024 * 1024  # bytes; who sends more than that loses the connection
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -31,6 +32,13 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderer, renderer.media_type
 
 
+def discard(stream: IO[bytes]) -> None:
+    """Take the rest of a large body off the wire: a client still sending would not see our answer."""
+    left = MAX_DISCARDED
+    while left > 0 and (chunk := stream.read(min(left, 64 * 1024))):
+        left -= len(chunk)
+
+
 def refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
@@ -46,6 +54,7 @@ class StrictJSONParser(BaseParser):
     ) -> Any:
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
+            discard(stream)
             raise ValidationError(
                 f"The body is larger than {MAX_BODY} bytes. Send only the fields of the contract.",
                 code="too_large",

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Booking',
             fields=[
-                ('id', models.UUIDField(db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('quantity', models.SmallIntegerField()),
                 ('unit_price', models.DecimalField(decimal_places=2, max_digits=10)),
                 ('total_price', models.DecimalField(decimal_places=2, max_digits=10)),

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Concert',
             fields=[
-                ('id', models.UUIDField(db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200)),
                 ('artist', models.CharField(max_length=200)),
                 ('venue', models.CharField(max_length=200)),
@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='TicketTier',
             fields=[
-                ('id', models.UUIDField(db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('tier_type', models.CharField(choices=[('VIP', 'VIP'), ('FRONT_ROW', 'Front row'), ('GA', 'General admission')], max_length=9)),
                 ('price', models.DecimalField(decimal_places=2, max_digits=10, validators=[django.core.validators.MinValueValidator(0)])),
                 ('total_quantity', models.IntegerField(validators=[django.core.validators.MinValueValidator(0)], verbose_name='capacity')),

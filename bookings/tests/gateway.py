@@ -1,0 +1,98 @@
+"""The client of gateway_server.py, and a handle for tests on its ledger."""
+
+import http.client
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from decimal import Decimal
+
+from bookings.payments import GatewayUnavailable, Outcome
+
+PORT_VARIABLE = "TEST_GATEWAY_PORT"
+
+
+class HttpGateway:
+    """PAYMENT_GATEWAY for tests; finds its server by the environment, so child processes do too."""
+
+    def charge(self, *, key, amount, time_limit):
+        body = {"key": str(key), "amount": str(amount)}
+        return Outcome(call("POST", "/charge", body, time_limit)["outcome"])
+
+    def look_up(self, *, key, time_limit):
+        return Outcome(call("POST", "/look_up", {"key": str(key)}, time_limit)["outcome"])
+
+    def refund(self, *, key, charge_key, amount, time_limit):
+        body = {"key": str(key), "charge": str(charge_key), "amount": str(amount)}
+        call("POST", "/refund", body, time_limit)
+
+
+def call(method, path, body, time_limit=5.0):
+    try:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", int(os.environ[PORT_VARIABLE]), timeout=time_limit
+        )
+        with closing(connection):
+            connection.request(method, path, json.dumps(body))
+            response = connection.getresponse()
+            if response.status != 200:
+                raise GatewayUnavailable
+            return json.loads(response.read())
+    except (OSError, http.client.HTTPException) as exc:
+        raise GatewayUnavailable from exc
+
+
+class LedgerReader:
+    """The gateway's side of the story."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def mode(self, mode):
+        call("PUT", "/mode", {"mode": mode})
+
+    def query(self, sql, *args):
+        with closing(sqlite3.connect(self.path)) as db:
+            return db.execute(sql, args).fetchall()
+
+    def clear(self):
+        with closing(sqlite3.connect(self.path)) as db:
+            db.executescript("DELETE FROM refund; DELETE FROM charge; DELETE FROM call;")
+
+    def captured(self):
+        """Keys whose money was taken, with the amount."""
+        rows = self.query("SELECT key, amount FROM charge WHERE outcome = 'succeeded'")
+        return {key: Decimal(amount) for key, amount in rows}
+
+    def refunded(self):
+        """Charges whose money went back, with the amount."""
+        rows = self.query("SELECT charge, amount FROM refund")
+        return {key: Decimal(amount) for key, amount in rows}
+
+    def kept(self):
+        """What customers have paid and not got back."""
+        refunded = self.refunded()
+        return {key: amount for key, amount in self.captured().items() if key not in refunded}
+
+    def calls(self, verb):
+        return self.query("SELECT count(*) FROM call WHERE verb = ?", verb)[0][0]
+
+
+@contextmanager
+def running_gateway(path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bookings.tests.gateway_server", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        os.environ[PORT_VARIABLE] = process.stdout.readline().strip()
+        try:
+            yield LedgerReader(path)
+        finally:
+            os.environ.pop(PORT_VARIABLE)
+            process.stdin.close()
+            process.wait(timeout=10)

@@ -1,0 +1,200 @@
+"""The database refuses what the code must never do, whoever writes the SQL."""
+
+import uuid
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from accounts.models import User
+from accounts.tests.factories import UserFactory
+from bookings.models import Booking
+from concerts.models import Concert, TicketTier
+from concerts.tests.factories import TicketTierFactory
+
+pytestmark = pytest.mark.django_db
+
+OURS = {
+    "accounts_user",
+    "concerts_concert",
+    "concerts_tickettier",
+    "bookings_booking",
+}
+
+
+def refused_by(sql, *params):
+    """The name of the constraint that refuses the statement."""
+    with pytest.raises(IntegrityError) as error, transaction.atomic():
+        run(sql, *params)
+    return error.value.__cause__.diag.constraint_name
+
+
+def run(sql, *params):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+
+
+def change_tier(tier, assignment):
+    return refused_by(f"UPDATE concerts_tickettier SET {assignment} WHERE id = %s", tier.pk)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "constraint"),
+    [
+        ("available_quantity = -1", "tier_available_not_negative"),
+        ("available_quantity = total_quantity + 1", "tier_available_within_total"),
+        ("total_quantity = available_quantity - 1", "tier_available_within_total"),
+        ("price = -0.01", "tier_price_not_negative"),
+        ("tier_type = 'BALCONY'", "tier_type_known"),
+        ("max_per_customer = 0", "tier_max_per_customer_positive"),
+    ],
+)
+def test_a_tier_refuses(assignment, constraint):
+    assert change_tier(TicketTierFactory(), assignment) == constraint
+
+
+def test_a_concert_has_one_tier_of_a_type():
+    vip = TicketTierFactory(tier_type="VIP")
+    ga = TicketTierFactory(tier_type="GA", concert=vip.concert)
+    assert change_tier(ga, "tier_type = 'VIP'") == "tier_concert_type_unique"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "constraint"),
+    [
+        ("status = 'POSTPONED'", "concert_status_known"),
+        (
+            "sales_open_at = now(), sales_close_at = now() - interval '1 hour'",
+            "concert_sales_open_before_close",
+        ),
+        ("sales_open_at = now(), sales_close_at = now()", "concert_sales_open_before_close"),
+    ],
+)
+def test_a_concert_refuses(assignment, constraint):
+    concert = TicketTierFactory().concert
+    sql = f"UPDATE concerts_concert SET {assignment} WHERE id = %s"
+    assert refused_by(sql, concert.pk) == constraint
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "constraint"),
+    [
+        ("email", "Ann@example.com", "user_email_lowercase"),
+        ("email", "bob@example.com", "user_email_unique"),
+        ("public_id", "user_bob", "user_public_id_unique"),
+    ],
+)
+def test_a_user_refuses(column, value, constraint):
+    ann = UserFactory()
+    UserFactory(email="bob@example.com", public_id="user_bob")
+    sql = f"UPDATE accounts_user SET {column} = %s WHERE id = %s"
+    assert refused_by(sql, value, ann.pk) == constraint
+
+
+def insert_booking(**changes):
+    """The INSERT of a booking that is in order but for the changes."""
+    row = {
+        "user_id": changes.pop("user_id", None) or UserFactory().pk,
+        "ticket_tier_id": TicketTierFactory().pk,
+        "quantity": 2,
+        "unit_price": 10,
+        "total_price": 20,
+        "status": "PENDING",
+        "payment_status": "PENDING",
+        "failure_reason": "",
+        "idempotency_key": uuid.uuid4(),
+        "hold_expires_at": "now",
+    } | changes
+    places = ", ".join(["%s"] * len(row))
+    return f"INSERT INTO bookings_booking ({', '.join(row)}) VALUES ({places})", *row.values()
+
+
+def test_a_booking_in_order_is_taken_and_gets_its_key_from_the_database():
+    run(*insert_booking())
+    assert Booking.objects.get().pk.version == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"quantity": 0, "total_price": 0}, "booking_quantity_range"),
+        ({"quantity": 11, "total_price": 110}, "booking_quantity_range"),
+        ({"quantity": -1, "total_price": -10}, "booking_quantity_range"),
+        ({"total_price": 19.99}, "booking_total_is_unit_times_quantity"),
+        ({"unit_price": -10, "total_price": -20}, "booking_price_not_negative"),
+    ],
+)
+def test_a_booking_refuses(changes, constraint):
+    assert refused_by(*insert_booking(**changes)) == constraint
+
+
+ALLOWED = {
+    ("PENDING", "PENDING", ""),
+    ("CONFIRMED", "SUCCESS", ""),
+    ("FAILED", "FAILED", "DECLINED"),
+    ("FAILED", "FAILED", "EXPIRED"),
+    ("FAILED", "SUCCESS", "EXPIRED"),
+    ("FAILED", "REFUNDED", "EXPIRED"),
+    ("CANCELLED", "SUCCESS", ""),
+    ("CANCELLED", "REFUNDED", ""),
+}
+
+
+@pytest.mark.parametrize("status", ["PENDING", "CONFIRMED", "FAILED", "CANCELLED", "LOST"])
+@pytest.mark.parametrize("payment", ["PENDING", "SUCCESS", "FAILED", "REFUNDED", "LOST"])
+@pytest.mark.parametrize("reason", ["", "DECLINED", "EXPIRED", "LOST"])
+def test_only_what_the_flow_allows_exists(status, payment, reason):
+    booking = insert_booking(status=status, payment_status=payment, failure_reason=reason)
+    if (status, payment, reason) in ALLOWED:
+        run(*booking)
+    else:
+        assert refused_by(*booking) == "booking_status_pair_allowed"
+
+
+def test_a_users_key_is_used_once():
+    ann, key = UserFactory(), uuid.uuid4()
+    run(*insert_booking(user_id=ann.pk, idempotency_key=key))
+    again = insert_booking(user_id=ann.pk, idempotency_key=key)
+    assert refused_by(*again) == "booking_user_key_unique"
+    run(*insert_booking(idempotency_key=key))  # another user's
+
+
+@pytest.mark.parametrize("model", [User, Concert, TicketTier, Booking])
+def test_every_key_is_made_by_the_database(model):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_default FROM information_schema.columns"
+            " WHERE table_name = %s AND column_name = 'id'",
+            [model._meta.db_table],
+        )
+        assert cursor.fetchone() == ("uuidv7()",)
+
+
+def test_every_check_and_index_has_a_name_that_we_gave():
+    """None of ours ends like a name that Django or PostgreSQL made up."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname, i.relname FROM pg_index x"
+            " JOIN pg_class c ON c.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid"
+            " WHERE c.relname = ANY(%s) AND NOT indisprimary"
+            " UNION SELECT conrelid::regclass::text, conname FROM pg_constraint"
+            " WHERE conrelid::regclass::text = ANY(%s) AND contype = 'c'",
+            [list(OURS), list(OURS)],
+        )
+        names = {name for _, name in cursor.fetchall()}
+    declared = {
+        rule.name
+        for model in (User, Concert, TicketTier, Booking)
+        for rule in [*model._meta.constraints, *model._meta.indexes]
+    }
+    assert names == declared
+
+
+def test_the_hot_row_has_room_and_no_index_on_what_changes():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'concerts_tickettier'")
+        assert cursor.fetchone()[0] == ["fillfactor=50"]
+        cursor.execute(
+            "SELECT count(*) FROM pg_indexes WHERE tablename = 'concerts_tickettier'"
+            " AND indexdef LIKE '%available_quantity%'"
+        )
+        assert cursor.fetchone()[0] == 0

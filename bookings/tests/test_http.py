@@ -1,0 +1,205 @@
+"""The same races through HTTP, against several server processes; and a server that is killed."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from threading import Barrier
+
+import psutil
+import pytest
+from django.db import connection
+from django.utils import timezone
+from knox.models import AuthToken
+
+from accounts.tests.factories import UserFactory
+from bookings.audit import audit
+from bookings.models import Booking
+from bookings.resolving import resolve_expired
+from concerts.tests.factories import TicketTierFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def free_port():
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Site:
+    """gunicorn with two processes on the test database, paying at the test gateway."""
+
+    def __init__(self, **environment):
+        self.port = free_port()
+        params = connection.get_connection_params()
+        url = "postgres://{user}:{password}@{host}:{port}/{dbname}".format(**params)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "ticketbook.wsgi"],
+            env=os.environ
+            | {
+                "DATABASE_URL": url,
+                "SECRET_KEY": "only-for-tests" * 5,
+                "PORT": str(self.port),
+                "WEB_CONCURRENCY": "2",
+                "PAYMENT_GATEWAY": "bookings.tests.gateway.HttpGateway",
+                "LOCK_TIMEOUT_MS": "2500",
+            }
+            | environment,
+        )
+
+    def wait_until_ready(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "the server ended"
+            try:
+                if self.request("GET", "/readyz")[0] == 200:
+                    return self
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("the server never became ready")
+
+    def request(self, method, path, body=None, **headers):
+        """Status, headers and the parsed body of one request on a connection of its own."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as http_:
+            http_.request(method, path, body and json.dumps(body), headers)
+            response = http_.getresponse()
+            raw = response.read()
+            is_json = "json" in response.headers["Content-Type"]
+            return response.status, response.headers, json.loads(raw) if is_json else raw
+
+    def book(self, token, tier, key=None, quantity=1):
+        body = {
+            "ticketTierId": str(tier.pk),
+            "quantity": quantity,
+            "idempotencyKey": str(key or uuid.uuid4()),
+        }
+        return self.request("POST", "/api/v1/bookings", body, Authorization=f"Token {token}")
+
+    def workers(self):
+        return psutil.Process(self.process.pid).children()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+
+@pytest.fixture
+def site(ledger):
+    site = Site()
+    try:
+        yield site.wait_until_ready()
+    finally:
+        site.stop()
+
+
+def tokens(users):
+    return [AuthToken.objects.create(user)[1] for user in users]
+
+
+def at_once(act, times):
+    """act(i) for every i, started together; the list of what they returned."""
+    start = Barrier(times, timeout=30)
+
+    def attempt(i):
+        start.wait()
+        return act(i)
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(attempt, range(times)))
+
+
+def test_sixty_four_buyers_race_for_ten_tickets_over_http(site, ledger, left):
+    tier, keys = TicketTierFactory(total_quantity=10), tokens(UserFactory.create_batch(64))
+
+    answers = at_once(lambda i: site.book(keys[i], tier), 64)
+
+    assert Counter(status for status, _, _ in answers) == {201: 10, 409: 54}
+    codes = Counter(body["code"] for status, _, body in answers if status == 409)
+    assert codes == {"insufficient_tickets": 54}
+    assert left(tier) == 0
+    assert len(ledger.kept()) == 10
+    assert audit() == []
+
+
+def test_fifty_requests_with_one_key_over_http(site, ledger, ann, bob, tier, left):
+    (token, bobs_token), key = tokens([ann, bob]), uuid.uuid4()
+
+    answers = at_once(lambda i: site.book(token, tier, key), 50)
+
+    for status, headers, body in answers:
+        if status == 409:
+            assert body["code"] == "request_in_progress"
+            assert headers["Retry-After"] == "1"
+        else:
+            assert status == 201
+    firsts = [h for status, h, _ in answers if status == 201 and "Idempotent-Replayed" not in h]
+    assert len(firsts) == 1
+    assert ledger.calls("charge") == 1
+    assert left(tier) == 99
+    assert site.book(bobs_token, tier, key)[0] == 201
+    assert left(tier) == 98
+    assert len(ledger.kept()) == 2
+
+
+def test_fifty_requests_with_one_key_that_is_declined(site, ledger, ann, tier, left):
+    (token,), key = tokens([ann]), uuid.uuid4()
+    ledger.mode("decline")
+    answers = at_once(lambda i: site.book(token, tier, key), 50)
+    ledger.mode("approve")
+    answers.append(site.book(token, tier, key))
+    codes = {body["code"] for _, _, body in answers}
+    assert codes <= {"payment_declined", "request_in_progress"}
+    assert answers[-1][0] == 402
+    assert answers[-1][1]["Idempotent-Replayed"] == "true"
+    assert ledger.calls("charge") == 1
+    assert left(tier) == 100
+
+
+def test_servers_killed_in_the_middle_lose_nothing(site, ledger, left):
+    """Every worker process dies by SIGKILL while 32 people book; then the resolver tidies up."""
+    tier, keys = TicketTierFactory(total_quantity=1000), tokens(UserFactory.create_batch(32))
+    now = timezone.now()
+
+    def book_and_book(i):
+        answered = []
+        for n in range(6):
+            if (i, n) == (0, 2):
+                for worker in site.workers():
+                    worker.send_signal(signal.SIGKILL)
+            try:
+                status, _, body = site.book(keys[i], tier)
+            except (OSError, http.client.HTTPException):
+                continue
+            if status == 201:
+                answered.append(body["id"])
+        return answered
+
+    promised = {uuid.UUID(pk) for pks in at_once(book_and_book, 32) for pk in pks}
+    assert promised
+    assert audit() == []
+    resolve_expired(now=now + timedelta(minutes=10), limit=1000)
+
+    assert not Booking.objects.pending().exists()
+    confirmed = set(Booking.objects.filter(status="CONFIRMED").values_list("pk", flat=True))
+    assert promised <= confirmed
+    assert {uuid.UUID(key) for key in ledger.kept()} == confirmed
+    assert left(tier) == 1000 - len(confirmed)
+    assert audit() == []
+
+
+def test_a_large_body_is_refused_with_an_answer(site, ann):
+    (token,) = tokens([ann])
+    status, _, body = site.request(
+        "POST", "/api/v1/bookings", "x" * 5_000_000, Authorization=f"Token {token}"
+    )
+    assert (status, body["code"]) == (400, "invalid")

@@ -1,0 +1,194 @@
+"""Two verbs that meet, stepped by hand: one stops inside its transaction, the other runs into it.
+
+PostgreSQL itself says when the second one waits (pg_blocking_pids), so nothing here depends on time.
+"""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django.utils import timezone
+from psycopg.errors import LockNotAvailable
+
+from bookings import payments
+from bookings.audit import audit
+from bookings.cancelling import cancel
+from bookings.errors import RequestInProgress
+from bookings.models import Booking
+from bookings.payments import Outcome
+from bookings.placing import Request, hold
+from bookings.resolving import resolve, resolve_expired
+from bookings.settling import confirm, fail, settle
+from bookings.tasks import look_for_late_payment, refund_booking
+from bookings.tests.racing import Stepped
+from concerts.tests.factories import TicketTierFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = timezone.now()
+AFTER_HOLD = NOW + timedelta(minutes=2)
+AFTER_GIVING_UP = NOW + timedelta(hours=1)
+
+BOOKING_WRITTEN = 'UPDATE "bookings_booking"'
+TIER_LOCKED = "FOR NO KEY UPDATE"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_stays_behind():
+    """A verb that a failed test left standing holds locks: let it end before the next one."""
+    yield
+    Stepped.release_all()
+
+
+@pytest.fixture
+def held(ledger, ann, tier):
+    """A hold of two tickets that a process took and never charged."""
+    request = Request(user=ann, ticket_tier_id=tier.pk, quantity=2, idempotency_key=uuid.uuid4())
+    return hold(request, now=NOW).booking
+
+
+def fresh(booking):
+    return Booking.objects.get(pk=booking.pk)
+
+
+def state(booking):
+    booking = fresh(booking)
+    return booking.status, booking.payment_status
+
+
+def test_cancel_against_cancel(ledger, ann, tier, book, left):
+    booking = book(ann, tier, 2)
+    first = Stepped(lambda: cancel(fresh(booking), now=NOW), after=BOOKING_WRITTEN)
+    first.wait_until_reached()
+    second = Stepped(lambda: cancel(fresh(booking), now=NOW)).wait_until_blocked_by(first)
+    assert first.finish().status == second.finish().status == "CANCELLED"
+    assert left(tier) == 100
+    assert len(ledger.refunded()) == 1
+    assert audit() == []
+
+
+def test_settle_against_resolve_both_saying_paid(ledger, held, tier, left):
+    ledger_charge(held)
+    first = Stepped(lambda: confirm(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    first.wait_until_reached()
+    second = Stepped(lambda: resolve(fresh(held), now=AFTER_HOLD)).wait_until_blocked_by(first)
+    assert first.finish().status == second.finish().status == "CONFIRMED"
+    assert left(tier) == 98
+    assert audit() == []
+
+
+def test_a_decline_settled_twice_gives_back_once(ledger, held, tier, left):
+    first = Stepped(lambda: settle(fresh(held), Outcome.DECLINED, now=NOW), after=BOOKING_WRITTEN)
+    first.wait_until_reached()
+    second = Stepped(lambda: settle(fresh(held), Outcome.DECLINED, now=NOW))
+    second.wait_until_blocked_by(first)
+    assert first.finish().status == second.finish().status == "FAILED"
+    assert left(tier) == 100
+    assert audit() == []
+
+
+def test_expiry_first_then_a_late_success(ledger, held, tier, left):
+    """The resolver fails the hold; the first request's charge succeeds at that very moment."""
+    ledger_charge(held)
+    expiry = Stepped(
+        lambda: fail(fresh(held), Booking.FailureReason.EXPIRED, now=AFTER_GIVING_UP),
+        after=BOOKING_WRITTEN,
+    ).wait_until_reached()
+    success = Stepped(lambda: confirm(fresh(held), now=AFTER_GIVING_UP))
+    success.wait_until_blocked_by(expiry)
+    expiry.finish()
+    assert success.finish().payment_status == "SUCCESS"
+
+    assert state(held) == ("FAILED", "SUCCESS")  # no ticket, and the money is owed
+    refund_booking(str(held.pk))
+    look_for_late_payment(str(held.pk))  # finds nothing left to do
+    refund_booking(str(held.pk))
+    assert state(held) == ("FAILED", "REFUNDED")
+    assert ledger.kept() == {}
+    assert ledger.calls("refund") == 1
+    assert left(tier) == 100
+    assert audit() == []
+
+
+def test_success_first_then_expiry(ledger, held, tier, left):
+    ledger_charge(held)
+    success = Stepped(lambda: confirm(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    success.wait_until_reached()
+    expiry = Stepped(lambda: fail(fresh(held), Booking.FailureReason.EXPIRED, now=AFTER_GIVING_UP))
+    expiry.wait_until_blocked_by(success)
+    success.finish()
+    assert expiry.finish().status == "CONFIRMED"
+    assert left(tier) == 98
+    assert ledger.refunded() == {}
+    assert audit() == []
+
+
+def test_cancel_meets_a_hold_that_is_being_confirmed(ledger, held, tier, left):
+    """Cancel saw PENDING, so it must not cancel what is confirmed behind its back: it asks to retry."""
+    ledger_charge(held)
+    confirming = Stepped(lambda: confirm(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    confirming.wait_until_reached()
+    assert isinstance(Stepped(lambda: cancel(fresh(held), now=NOW)).finish(), RequestInProgress)
+    confirming.finish()
+    assert cancel(fresh(held), now=NOW).status == "CANCELLED"
+    assert left(tier) == 100
+    assert ledger.kept() == {}
+
+
+def test_cancel_against_resolve_of_the_same_booking(ledger, held, tier, left):
+    """The resolver looked up a success, another one settled it first, and the customer cancels.
+
+    The resolver need not even wait: for it the hold is no longer PENDING, whatever the cancel does.
+    """
+    ledger_charge(held)
+    confirm(fresh(held), now=NOW)
+    cancelling = Stepped(lambda: cancel(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    cancelling.wait_until_reached()
+    settle(fresh(held), Outcome.SUCCEEDED, now=AFTER_HOLD)
+    cancelling.finish()
+    assert state(held) == ("CANCELLED", "REFUNDED")
+    assert left(tier) == 100
+    assert ledger.kept() == {}
+    assert audit() == []
+
+
+def test_a_buyer_waits_for_a_give_back_and_gets_its_ticket(ledger, ann, bob, book, left):
+    tier = TicketTierFactory(total_quantity=1)
+    booking = book(ann, tier)
+    cancelling = Stepped(lambda: cancel(fresh(booking), now=NOW), after=BOOKING_WRITTEN)
+    cancelling.wait_until_reached()
+    buying = Stepped(lambda: book(bob, tier)).wait_until_blocked_by(cancelling)
+    cancelling.finish()
+    assert buying.finish().status == "CONFIRMED"
+    assert left(tier) == 0
+    assert audit() == []
+
+
+def test_a_resolver_passes_by_what_another_one_claims(ledger, held):
+    first = Stepped(lambda: resolve_expired(now=AFTER_HOLD), after="SKIP LOCKED")
+    first.wait_until_reached()
+    assert resolve_expired(now=AFTER_HOLD) == []
+    assert first.finish() == [held]
+    assert ledger.calls("look_up") == 1
+
+
+def test_a_tier_lock_that_cannot_be_had_is_busy_and_books_nothing(
+    ledger, ann, bob, tier, book, left
+):
+    slow = Stepped(lambda: book(ann, tier), after=TIER_LOCKED).wait_until_reached()
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+    try:
+        with pytest.raises(OperationalError) as busy:
+            book(bob, tier)
+    finally:
+        connection.close()
+    assert isinstance(busy.value.__cause__, LockNotAvailable)
+    assert slow.finish().status == "CONFIRMED"
+    assert left(tier) == 99
+
+
+def ledger_charge(booking):
+    """The gateway captures the booking's money; nobody has written that down yet."""
+    assert payments.charge(booking) is Outcome.SUCCEEDED

@@ -1,0 +1,279 @@
+"""What one customer at a time gets when placing a booking."""
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from bookings.audit import audit
+from bookings.errors import (
+    CustomerLimitReached,
+    IdempotencyKeyReused,
+    InsufficientTickets,
+    RequestInProgress,
+    SalesClosed,
+)
+from bookings.models import Booking
+from bookings.placing import Request, hold, place
+from concerts.models import Concert
+from concerts.tests.factories import TicketTierFactory
+from ticketbook.errors import NotFound
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_paid_booking_is_confirmed_and_its_tickets_leave_the_stock(ledger, ann, tier, book, left):
+    booking = book(ann, tier, 3)
+
+    assert (booking.status, booking.payment_status) == ("CONFIRMED", "SUCCESS")
+    assert booking.total_price == Decimal("30.00")
+    assert left(tier) == 97
+    assert ledger.captured() == {str(booking.pk): Decimal("30.00")}
+    assert audit() == []
+
+
+def test_a_declined_booking_gives_its_tickets_back(ledger, ann, tier, book, left):
+    ledger.mode("decline")
+    booking = book(ann, tier, 3)
+
+    assert (booking.status, booking.payment_status) == ("FAILED", "FAILED")
+    assert booking.failure_reason == "DECLINED"
+    assert left(tier) == 100
+    assert ledger.captured() == {}
+    assert audit() == []
+
+
+@pytest.mark.parametrize("mode", ["lose_request", "lose_answer", "outage"])
+def test_without_an_answer_the_hold_stays_pending(ledger, ann, tier, book, left, mode):
+    ledger.mode(mode)
+    booking = book(ann, tier, 3)
+
+    assert (booking.status, booking.payment_status) == ("PENDING", "PENDING")
+    assert booking.outcome_unknown
+    assert left(tier) == 97
+    assert audit() == []
+
+
+def test_a_free_ticket_needs_no_gateway(ledger, ann, book):
+    ledger.mode("outage")
+    booking = book(ann, TicketTierFactory(price="0.00"))
+    assert booking.status == Booking.Status.CONFIRMED
+    assert ledger.calls("charge") == 0
+
+
+def test_the_price_of_a_booking_is_the_price_at_the_time(ledger, ann, tier, book):
+    booking = book(ann, tier, 2)
+    tier.price = Decimal("99.00")
+    tier.save()
+    booking.refresh_from_db()
+    assert booking.total_price == Decimal("20.00")
+
+
+def test_no_more_than_there_is(ledger, ann, book, left):
+    tier = TicketTierFactory(total_quantity=3)
+    with pytest.raises(InsufficientTickets) as refused:
+        book(ann, tier, 4)
+    assert refused.value.facts == {"availableQuantity": 3}
+    book(ann, tier, 3)
+    with pytest.raises(InsufficientTickets) as refused:
+        book(ann, tier, 1)
+    assert refused.value.facts == {"availableQuantity": 0}
+    assert left(tier) == 0
+    assert Booking.objects.count() == 1
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 11, 10**12])
+def test_a_quantity_out_of_range_never_reaches_the_database(ann, tier, book, left, quantity):
+    with pytest.raises(ValueError, match="quantity must be 1 to 10"):
+        book(ann, tier, quantity)
+    assert left(tier) == 100
+
+
+def test_an_unknown_tier_is_not_found(ann, tier, book):
+    tier.pk = uuid.uuid4()
+    with pytest.raises(NotFound):
+        book(ann, tier)
+
+
+def test_a_draft_is_not_found(ann, book):
+    tier = TicketTierFactory(concert__status=Concert.Status.DRAFT)
+    with pytest.raises(NotFound):
+        book(ann, tier)
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "opens", "closes", "begins"),
+    [
+        ("CANCELLED", None, None, HOUR),
+        ("PUBLISHED", HOUR, None, 2 * HOUR),
+        ("PUBLISHED", None, timedelta(0), HOUR),
+        ("PUBLISHED", -2 * HOUR, -HOUR, HOUR),
+        ("PUBLISHED", None, None, timedelta(0)),
+    ],
+    ids=["called off", "not open yet", "closing now", "closed", "begun"],
+)
+def test_a_concert_sells_only_while_it_is_on_sale(ann, book, left, status, opens, closes, begins):
+    now = timezone.now()
+    tier = TicketTierFactory(
+        concert__status=status,
+        concert__sales_open_at=opens and now + opens,
+        concert__sales_close_at=None if closes is None else now + closes,
+        concert__date=now + begins,
+    )
+    with pytest.raises(SalesClosed):
+        book(ann, tier, now=now)
+    assert left(tier) == 100
+
+
+def test_sales_open_on_the_second(ledger, ann, book):
+    now = timezone.now()
+    tier = TicketTierFactory(concert__sales_open_at=now)
+    with pytest.raises(SalesClosed):
+        book(ann, tier, now=now - timedelta(microseconds=1))
+    assert book(ann, tier, now=now).status == Booking.Status.CONFIRMED
+
+
+def test_a_customer_keeps_to_the_limit_of_the_tier(ledger, ann, bob, book, left):
+    tier = TicketTierFactory(max_per_customer=4)
+    book(ann, tier, 3)
+    with pytest.raises(CustomerLimitReached) as refused:
+        book(ann, tier, 2)
+    assert refused.value.facts == {"maxPerCustomer": 4, "alreadyBooked": 3}
+    book(ann, tier, 1)
+    book(bob, tier, 4)
+    assert left(tier) == 92
+
+
+def test_declined_tickets_do_not_count_against_the_limit(ledger, ann, book):
+    tier = TicketTierFactory(max_per_customer=4)
+    ledger.mode("decline")
+    book(ann, tier, 4)
+    ledger.mode("approve")
+    assert book(ann, tier, 4).status == Booking.Status.CONFIRMED
+
+
+# --- The same key again -------------------------------------------------------------------------
+
+
+def again(user, booking, **changes):
+    request = {
+        "user": user,
+        "ticket_tier_id": booking.ticket_tier_id,
+        "quantity": booking.quantity,
+        "idempotency_key": booking.idempotency_key,
+        "now": timezone.now(),
+    }
+    return place(**(request | changes))
+
+
+def test_a_key_finds_its_first_booking(ledger, ann, tier, book, left):
+    booking = book(ann, tier, 2)
+    placed = again(ann, booking)
+    assert placed.replayed
+    assert placed.booking == booking
+    assert left(tier) == 98
+    assert ledger.calls("charge") == 1
+
+
+def test_a_decline_is_replayed_and_never_charged_again(ledger, ann, tier, book):
+    ledger.mode("decline")
+    booking = book(ann, tier)
+    ledger.mode("approve")
+    placed = again(ann, booking)
+    assert placed.booking.status == Booking.Status.FAILED
+    assert ledger.calls("charge") == 1
+    assert ledger.captured() == {}
+
+
+def test_a_key_with_another_quantity_is_refused(ledger, ann, tier, book):
+    booking = book(ann, tier, 2)
+    with pytest.raises(IdempotencyKeyReused):
+        again(ann, booking, quantity=3)
+
+
+def test_a_key_with_another_tier_is_refused(ledger, ann, tier, book, left):
+    booking, other = book(ann, tier, 2), TicketTierFactory()
+    with pytest.raises(IdempotencyKeyReused):
+        again(ann, booking, ticket_tier_id=other.pk)
+    assert left(other) == 100
+
+
+def test_another_user_with_the_same_key_sees_nothing_of_the_first(ledger, ann, bob, tier, book):
+    booking = book(ann, tier)
+    placed = again(bob, booking)
+    assert not placed.replayed
+    assert placed.booking != booking
+    assert ledger.calls("charge") == 2
+
+
+def test_while_the_first_is_at_work_the_key_answers_in_progress(ann, tier):
+    request = Request(user=ann, ticket_tier_id=tier.pk, quantity=1, idempotency_key=uuid.uuid4())
+    held = hold(request, now=timezone.now()).booking
+    with pytest.raises(RequestInProgress):
+        again(ann, held)
+
+
+def test_after_a_time_out_the_key_answers_pending(ledger, ann, tier, book):
+    ledger.mode("lose_request")
+    booking = book(ann, tier)
+    placed = again(ann, booking)
+    assert placed.replayed
+    assert placed.booking.status == Booking.Status.PENDING
+    assert ledger.calls("charge") == 0
+
+
+def test_after_a_crash_the_key_resolves_its_own_hold(ledger, ann, tier, left):
+    """The process died between hold and charge; the customer comes back when the hold is over."""
+    now = timezone.now()
+    request = Request(user=ann, ticket_tier_id=tier.pk, quantity=1, idempotency_key=uuid.uuid4())
+    held = hold(request, now=now).booking
+    placed = again(ann, held, now=now + timedelta(minutes=5))
+    assert placed.replayed
+    assert (placed.booking.status, placed.booking.failure_reason) == ("FAILED", "EXPIRED")
+    assert left(tier) == 100
+
+
+def test_a_refused_request_leaves_its_key_unused(ledger, ann, book):
+    tier, key = TicketTierFactory(total_quantity=1), uuid.uuid4()
+    with pytest.raises(InsufficientTickets):
+        book(ann, tier, 2, key=key)
+    assert book(ann, tier, 1, key=key).status == Booking.Status.CONFIRMED
+
+
+# --- Nobody cleans up -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [None, 1], ids=["stock", "customer limit"])
+def test_an_expired_hold_in_a_buyers_way_is_resolved_on_demand(ledger, ann, book, left, limit):
+    tier = TicketTierFactory(total_quantity=1, max_per_customer=limit)
+    now = timezone.now()
+    ledger.mode("lose_request")
+    stuck = book(ann, tier, now=now)
+    ledger.mode("approve")
+
+    booking = book(ann, tier, now=now + timedelta(minutes=2))
+
+    assert booking.status == Booking.Status.CONFIRMED
+    stuck.refresh_from_db()
+    assert (stuck.status, stuck.failure_reason) == ("FAILED", "EXPIRED")
+    assert audit() == []
+
+
+def test_a_hold_that_was_paid_after_all_is_not_taken_from_its_owner(ledger, ann, bob, book):
+    tier = TicketTierFactory(total_quantity=1)
+    now = timezone.now()
+    ledger.mode("lose_answer")
+    paid = book(ann, tier, now=now)
+    ledger.mode("approve")
+
+    with pytest.raises(InsufficientTickets):
+        book(bob, tier, now=now + timedelta(minutes=2))
+
+    paid.refresh_from_db()
+    assert paid.status == Booking.Status.CONFIRMED
+    assert ledger.calls("charge") == 1

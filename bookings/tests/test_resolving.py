@@ -1,0 +1,179 @@
+"""Holds that nobody settled, cancelled bookings, and money that has to go back."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from bookings import tasks
+from bookings.audit import audit
+from bookings.cancelling import cancel
+from bookings.errors import NotCancellable, RequestInProgress
+from bookings.models import Booking
+from bookings.payments import GatewayUnavailable
+from bookings.resolving import resolve_expired
+from concerts.tests.factories import TicketTierFactory
+
+pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+AFTER_HOLD = NOW + timedelta(seconds=61)
+AFTER_GIVING_UP = NOW + timedelta(seconds=601)
+
+
+def state(booking):
+    booking.refresh_from_db()
+    return booking.status, booking.payment_status, booking.failure_reason
+
+
+@pytest.fixture
+def stuck(ledger, ann, tier, book):
+    """A hold whose charge ended without an answer, in the given mode of the gateway."""
+
+    def stuck(mode):
+        ledger.mode(mode)
+        booking = book(ann, tier, 2, now=NOW)
+        ledger.mode("approve")
+        return booking
+
+    return stuck
+
+
+def test_a_hold_is_left_alone_until_its_time(stuck):
+    booking = stuck("lose_request")
+    assert resolve_expired(now=NOW + timedelta(seconds=59)) == []
+    assert state(booking) == ("PENDING", "PENDING", "")
+
+
+def test_a_payment_that_went_through_is_found_and_confirmed(stuck, ledger, tier, left):
+    booking = stuck("lose_answer")
+    assert resolve_expired(now=AFTER_HOLD) == [booking]
+    assert state(booking) == ("CONFIRMED", "SUCCESS", "")
+    assert left(tier) == 98
+    assert ledger.calls("charge") == 1
+
+
+def test_a_payment_that_the_gateway_never_got_frees_the_tickets(stuck, tier, left):
+    booking = stuck("lose_request")
+    assert resolve_expired(now=AFTER_HOLD) == [booking]
+    assert state(booking) == ("FAILED", "FAILED", "EXPIRED")
+    assert left(tier) == 100
+
+
+def test_a_timer_alone_never_fails_a_hold(stuck, ledger, tier, left):
+    booking = stuck("lose_answer")
+    ledger.mode("outage")
+    assert resolve_expired(now=AFTER_HOLD) == []
+    assert state(booking) == ("PENDING", "PENDING", "")
+    assert left(tier) == 98
+
+
+def test_when_the_gateway_stays_silent_the_tickets_go_back(stuck, ledger, tier, left):
+    booking = stuck("lose_answer")
+    ledger.mode("outage")
+    assert resolve_expired(now=AFTER_GIVING_UP) == [booking]
+    assert state(booking) == ("FAILED", "FAILED", "EXPIRED")
+    assert left(tier) == 100
+    assert audit() == []
+
+
+def test_a_success_that_comes_to_light_too_late_is_refunded(stuck, ledger, tier, left):
+    booking = stuck("lose_answer")
+    ledger.mode("outage")
+    resolve_expired(now=AFTER_GIVING_UP)
+
+    with pytest.raises(GatewayUnavailable):
+        tasks.look_for_late_payment(str(booking.pk))  # the job is retried
+    ledger.mode("approve")
+    tasks.look_for_late_payment(str(booking.pk))
+    assert state(booking) == ("FAILED", "SUCCESS", "EXPIRED")
+    tasks.refund_booking(str(booking.pk))
+    tasks.refund_booking(str(booking.pk))
+
+    assert state(booking) == ("FAILED", "REFUNDED", "EXPIRED")
+    assert ledger.refunded() == {str(booking.pk): Decimal("20.00")}
+    assert left(tier) == 100
+
+
+def test_a_charge_may_still_be_on_its_way_so_the_job_looks_again(stuck):
+    booking = stuck("lose_request")
+    resolve_expired(now=AFTER_HOLD)
+    with pytest.raises(tasks.StillUnknown):
+        tasks.look_for_late_payment(str(booking.pk))
+
+
+def test_a_silent_gateway_is_asked_once_a_run_not_once_a_hold(ledger, ann, tier, book):
+    ledger.mode("lose_request")
+    for _ in range(3):
+        book(ann, tier, now=NOW)
+    asked = []
+
+    class Silent:
+        def look_up(self, **_):
+            asked.append(1)
+            raise GatewayUnavailable
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bookings.payments.gateway", Silent)
+        assert resolve_expired(now=AFTER_HOLD) == []
+    assert len(asked) == 1
+
+
+def test_a_claimed_hold_is_left_to_its_claimant(stuck, ledger):
+    stuck("lose_request")
+    ledger.mode("outage")
+    resolve_expired(now=AFTER_HOLD)
+    ledger.mode("approve")
+    assert resolve_expired(now=AFTER_HOLD + timedelta(seconds=9)) == []
+    assert len(resolve_expired(now=AFTER_HOLD + timedelta(seconds=10))) == 1
+
+
+# --- Cancel ------------------------------------------------------------------------------------------
+
+
+def test_cancelling_gives_tickets_and_money_back_once(ledger, ann, tier, book, left):
+    booking = book(ann, tier, 2)
+    for _ in range(2):
+        cancel(booking, now=timezone.now())
+        assert state(booking) == ("CANCELLED", "REFUNDED", "")
+        assert left(tier) == 100
+    assert ledger.refunded() == {str(booking.pk): Decimal("20.00")}
+    assert ledger.calls("refund") == 1
+    assert audit() == []
+
+
+def test_a_refund_that_the_gateway_did_not_take_is_owed_until_it_does(
+    ledger, ann, tier, book, left
+):
+    booking = book(ann, tier, 2)
+    ledger.mode("outage")
+    cancel(booking, now=timezone.now())
+    assert state(booking) == ("CANCELLED", "SUCCESS", "")
+    assert left(tier) == 100
+    ledger.mode("approve")
+    tasks.refund_booking(str(booking.pk))
+    assert state(booking) == ("CANCELLED", "REFUNDED", "")
+
+
+def test_a_pending_booking_cannot_be_cancelled_yet(stuck, tier, left):
+    booking = stuck("lose_request")
+    with pytest.raises(RequestInProgress):
+        cancel(booking, now=timezone.now())
+    assert left(tier) == 98
+
+
+def test_a_declined_booking_has_nothing_to_cancel(ledger, ann, tier, book, left):
+    ledger.mode("decline")
+    with pytest.raises(NotCancellable):
+        cancel(book(ann, tier), now=timezone.now())
+    assert left(tier) == 100
+
+
+def test_after_the_concert_has_begun_nothing_is_cancelled(ledger, ann, book, left):
+    tier = TicketTierFactory()
+    booking = book(ann, tier)
+    with pytest.raises(NotCancellable):
+        cancel(booking, now=tier.concert.date)
+    assert state(booking) == ("CONFIRMED", "SUCCESS", "")
+    assert Booking.objects.refund_owed().count() == 0

@@ -1,0 +1,95 @@
+"""The queue and a real worker."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from bookings.cancelling import cancel
+from bookings.jobs import defer
+from bookings.models import Booking
+from bookings.tasks import EVERY_TEN_SECONDS, resolve_holds
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _an_empty_queue(transactional_db):
+    """Django does not flush procrastinate's tables: it does not manage them."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
+
+
+@pytest.fixture
+def work():
+    """Run a real worker until the queue is empty."""
+
+    def work():
+        async def run():
+            async with app.open_async():
+                await app.run_worker_async(wait=False, install_signal_handlers=False)
+
+        with app.replace_connector(app.connector.get_worker_connector()):
+            asyncio.run(run())
+
+    return work
+
+
+def queued():
+    return list(ProcrastinateJob.objects.order_by("id").values_list("task_name", "status"))
+
+
+def test_a_rollback_takes_the_job_along(ledger, ann, tier, book):
+    booking = book(ann, tier)
+    with transaction.atomic():
+        defer("refund_booking", booking)
+        transaction.set_rollback(True)
+    assert queued() == []
+    defer("refund_booking", booking)
+    assert queued() == [("bookings.tasks.refund_booking", "todo")]
+
+
+def test_the_worker_sends_a_refund_that_failed_at_first(ledger, ann, tier, book, work):
+    booking = book(ann, tier)
+    ledger.mode("outage")
+    cancel(booking, now=timezone.now())
+    ledger.mode("approve")
+    work()
+    booking.refresh_from_db()
+    assert booking.payment_status == Booking.PaymentStatus.REFUNDED
+    assert ledger.refunded() == {str(booking.pk): booking.total_price}
+
+
+def test_a_refund_is_tried_until_it_is_done(ledger, ann, tier, book, work):
+    booking = book(ann, tier)
+    ledger.mode("outage")
+    cancel(booking, now=timezone.now())
+    work()
+    job = ProcrastinateJob.objects.get(task_name="bookings.tasks.refund_booking")
+    assert (job.status, job.attempts) == ("todo", 1)
+    assert job.scheduled_at > timezone.now()
+
+
+def test_the_worker_resolves_holds_past_their_time(ledger, ann, tier, book, work, left):
+    ledger.mode("lose_answer")
+    paid = book(ann, tier, now=timezone.now() - timedelta(minutes=2))
+    ledger.mode("lose_request")
+    unpaid = book(ann, tier, now=timezone.now() - timedelta(minutes=2))
+    ledger.mode("approve")
+    resolve_holds.defer(timestamp=0)
+    work()
+    paid.refresh_from_db()
+    unpaid.refresh_from_db()
+    assert (paid.status, unpaid.status) == ("CONFIRMED", "FAILED")
+    assert left(tier) == 99
+
+
+def test_holds_are_resolved_every_ten_seconds():
+    tasks = app.periodic_registry.periodic_tasks.values()
+    crons = {task.task.name: task.cron for task in tasks}
+    assert crons["bookings.tasks.resolve_holds"] == EVERY_TEN_SECONDS
+    assert "bookings.tasks.rescue_jobs" in crons

@@ -1,0 +1,263 @@
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from concerts.models import Concert, TicketTier
+from concerts.sales import Phase, Sale
+from concerts.tests.factories import ConcertFactory, TicketTierFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def page(client, path="/concerts/", status=200, **query):
+    response = client.get(path, query)
+    assert response.status_code == status
+    return response.content.decode()
+
+
+def names(client, **query):
+    response = client.get("/concerts/", query)
+    return [sale.concert.name for sale in response.context["sales"]]
+
+
+def soon(**delta):
+    return timezone.now() + timedelta(**delta)
+
+
+@pytest.fixture
+def sold(db):
+    """Take tickets out of a tier's stock."""
+
+    def sold(tier, quantity):
+        TicketTier.objects.filter(pk=tier.pk).update(
+            available_quantity=tier.total_quantity - quantity
+        )
+
+    return sold
+
+
+# --- The list ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/concerts/"])
+def test_list_shows_the_concerts_soonest_first(client, path):
+    later = TicketTierFactory(concert__name="Later", concert__date=soon(days=9)).concert
+    sooner = TicketTierFactory(concert__name="Sooner", concert__date=soon(days=3)).concert
+    html = page(client, path)
+    assert html.index(sooner.name) < html.index(later.name)
+    assert f'href="/concerts/{sooner.pk}/"' in html
+    assert f'datetime="{sooner.date.isoformat()}"' in html
+
+
+def test_list_leaves_out_drafts_the_called_off_and_the_past(client):
+    ConcertFactory(status=Concert.Status.DRAFT)
+    ConcertFactory(status=Concert.Status.CANCELLED)
+    ConcertFactory(date=soon(hours=-1))
+    assert names(client) == []
+
+
+def test_a_visitor_who_names_a_date_sees_the_past(client):
+    ConcertFactory(name="Woodstock", date=datetime(1969, 8, 15, tzinfo=UTC))
+    assert names(client, dateFrom="1969-08-15", dateTo="1969-08-15") == ["Woodstock"]
+
+
+def test_search_keeps_what_was_asked(client):
+    TicketTierFactory(concert__name="Northern Lights")
+    TicketTierFactory(concert__name="Southern Cross")
+    html = page(client, q="northern", dateFrom="2020-01-01", available="true")
+    assert "Northern Lights" in html
+    assert "Southern Cross" not in html
+    assert 'value="northern"' in html
+    assert 'value="2020-01-01"' in html
+    assert 'value="true" checked' in html
+
+
+def test_no_match_offers_the_way_back(client):
+    assert "No concert matches" in page(client, q="nothing like it")
+
+
+def test_no_concert_at_all_says_so(client):
+    assert "No concert is announced" in page(client)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("dateFrom", "soon"), ("dateTo", "2030-02-31"), ("q", "a\x00b"), ("available", "maybe")],
+)
+def test_a_filter_that_cannot_be_understood_says_why_and_keeps_the_rest(client, field, value):
+    ConcertFactory(name="Unlisted")
+    html = page(client, status=400, **{"q": "keep me", field: value})
+    assert 'role="alert"' in html
+    assert "Unlisted" not in html
+    assert field == "q" or 'value="keep me"' in html
+
+
+def test_bad_date_is_explained_beside_its_field(client):
+    html = page(client, status=400, dateTo="soon")
+    assert 'value="soon" aria-invalid="true" aria-describedby="dateTo-error"' in html
+
+
+def test_more_than_a_page_of_concerts_is_linked(client):
+    for n in range(25):
+        ConcertFactory(name=f"Night {n}", date=soon(days=n + 1), venue="Cellar")
+    first = client.get("/concerts/", {"q": "cellar"})
+    assert len(first.context["sales"]) == 24
+    second = client.get("/concerts/" + first.context["next_query"])
+    assert [sale.concert.name for sale in second.context["sales"]] == ["Night 24"]
+    assert "q=cellar" in first.context["next_query"]
+    assert not second.context["next_query"]
+
+
+def test_a_cursor_of_nobody_is_not_found(client):
+    page(client, status=404, cursor="nonsense")
+
+
+@pytest.mark.parametrize("concerts", [1, 24])
+def test_list_takes_two_queries_whatever_its_length(client, django_assert_num_queries, concerts):
+    for concert in ConcertFactory.create_batch(concerts):
+        TicketTierFactory(concert=concert)
+        TicketTierFactory(concert=concert, tier_type=TicketTier.Type.VIP)
+    with django_assert_num_queries(2):
+        page(client)
+
+
+# --- How a sale stands ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("concert", "left", "phase", "words"),
+    [
+        ({}, 100, Phase.OPEN, "Available"),
+        ({}, 20, Phase.FEW_LEFT, "Only 20 left"),
+        ({}, 0, Phase.SOLD_OUT, "Sold out"),
+        ({"sales_open_at": soon(days=1)}, 100, Phase.LATER, "On sale from"),
+        ({"sales_open_at": soon(days=1)}, 0, Phase.LATER, "On sale from"),
+        ({"sales_close_at": soon(days=-1)}, 100, Phase.CLOSED, "Sales have ended"),
+    ],
+)
+def test_list_says_how_each_sale_stands(client, sold, concert, left, phase, words):
+    tier = TicketTierFactory(**{f"concert__{name}": value for name, value in concert.items()})
+    sold(tier, 100 - left)
+    response = client.get("/")
+    assert response.context["sales"][0].phase == phase
+    assert words in response.content.decode()
+
+
+def test_a_concert_without_tiers_is_not_on_sale_yet(client):
+    ConcertFactory()
+    assert "Not on sale yet" in page(client)
+
+
+def test_from_price_is_the_cheapest_that_can_be_had(sold):
+    cheap = TicketTierFactory(price=10)
+    TicketTierFactory(concert=cheap.concert, price=50, tier_type=TicketTier.Type.VIP)
+    assert Sale(cheap.concert, timezone.now()).from_price == 10
+    sold(cheap, 100)
+    assert Sale(cheap.concert, timezone.now()).from_price == 50
+
+
+# --- One concert ------------------------------------------------------------------------------
+
+
+def test_concert_page_has_the_form(client):
+    tier = TicketTierFactory(price="1250.00", concert__description="Doors at seven.")
+    html = page(client, f"/concerts/{tier.concert.pk}/")
+    assert "$1,250.00" in html
+    assert "100 left" in html
+    assert "Doors at seven." in html
+    assert 'name="csrfmiddlewaretoken"' in html
+    assert 'name="idempotency_key"' in html
+
+
+def test_each_drawing_of_the_page_has_its_own_key(client):
+    path = f"/concerts/{TicketTierFactory().concert.pk}/"
+    assert page(client, path) != page(client, path)
+
+
+def test_a_choice_in_the_address_is_made_in_the_form(client):
+    tier = TicketTierFactory()
+    other = TicketTierFactory(concert=tier.concert, tier_type=TicketTier.Type.VIP)
+    html = page(client, f"/concerts/{tier.concert.pk}/", tier=str(other.pk), quantity="7")
+    assert f'value="{other.pk}" required checked' in html
+    assert 'value="7" required checked' in html
+    assert html.count(" checked>") == 2
+
+
+@pytest.mark.parametrize("junk", ["", "x" * 5000, "<script>", "99", "\x00"])
+def test_junk_in_the_address_chooses_nothing(client, junk):
+    tier = TicketTierFactory()
+    TicketTierFactory(concert=tier.concert, tier_type=TicketTier.Type.VIP)
+    html = page(client, f"/concerts/{tier.concert.pk}/", tier=junk, quantity=junk)
+    assert " checked>" not in html
+    assert "<script>" not in html
+
+
+def test_sold_out_tier_cannot_be_chosen(client, sold):
+    gone = TicketTierFactory(tier_type=TicketTier.Type.VIP)
+    left = TicketTierFactory(concert=gone.concert)
+    sold(gone, 100)
+    html = page(client, f"/concerts/{gone.concert.pk}/", tier=str(gone.pk))
+    assert f'value="{gone.pk}" required disabled' in html
+    assert f'value="{left.pk}" required>' in html
+
+
+@pytest.mark.parametrize(
+    ("concert", "words"),
+    [
+        ({"status": Concert.Status.CANCELLED}, "This concert has been called off"),
+        ({"date": soon(hours=-1)}, "This concert has begun"),
+        ({"sales_open_at": datetime(2999, 5, 1, tzinfo=UTC), "date": datetime(2999, 6, 1, tzinfo=UTC)},
+         "1 May 2999, 00:00 UTC"),
+        ({"sales_close_at": datetime(2020, 5, 1, tzinfo=UTC)}, "Fri 1 May 2020, 00:00 UTC"),
+    ],
+)  # fmt: skip
+def test_concert_that_sells_nothing_says_why_and_has_no_form(client, concert, words):
+    tier = TicketTierFactory(**{f"concert__{name}": value for name, value in concert.items()})
+    html = page(client, f"/concerts/{tier.concert.pk}/")
+    assert words in html
+    assert "idempotency_key" not in html
+
+
+def test_sold_out_concert_has_no_form(client, sold):
+    tier = TicketTierFactory()
+    sold(tier, 100)
+    html = page(client, f"/concerts/{tier.concert.pk}/")
+    assert "Sold out" in html
+    assert "idempotency_key" not in html
+
+
+def test_draft_and_unknown_concerts_are_not_found(client):
+    draft = TicketTierFactory(concert__status=Concert.Status.DRAFT).concert
+    assert "This page is not here" in page(client, f"/concerts/{draft.pk}/", status=404)
+    page(client, f"/concerts/{uuid4()}/", status=404)
+
+
+def test_names_are_text_and_not_markup(client):
+    evil = "<script>alert('x')</script>"
+    tier = TicketTierFactory(
+        concert__name=evil, concert__artist=evil, concert__venue=evil, concert__description=evil
+    )
+    for path in ["/", f"/concerts/{tier.concert.pk}/"]:
+        html = page(client, path)
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize("tiers", [1, 3])
+def test_concert_page_takes_two_queries(client, django_assert_num_queries, tiers):
+    concert = ConcertFactory()
+    for tier_type in TicketTier.Type.values[:tiers]:
+        TicketTierFactory(concert=concert, tier_type=tier_type)
+    with django_assert_num_queries(2):
+        page(client, f"/concerts/{concert.pk}/")
+
+
+@pytest.mark.parametrize(
+    ("currency", "text"), [("USD", "$10.00"), ("EUR", "€10.00"), ("JPY", "JPY\xa010.00")]
+)
+def test_prices_name_the_currency(client, settings, currency, text):
+    settings.CURRENCY = currency
+    TicketTierFactory()
+    assert text in page(client)
