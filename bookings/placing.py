@@ -93,7 +93,7 @@ def seen(request: Request) -> Booking | None:
     if booking is None:
         return None
     if (booking.ticket_tier_id, booking.quantity) != (request.ticket_tier_id, request.quantity):
-        raise IdempotencyKeyReused
+        raise IdempotencyKeyReused(bookingId=booking.pk)
     return booking
 
 

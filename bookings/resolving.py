@@ -40,6 +40,8 @@ def claim(*, now: datetime, limit: int, ticket_tier_id: UUID | None = None) -> l
     due = Booking.objects.expiry_due(now).order_by("hold_expires_at")
     if ticket_tier_id is not None:
         due = due.filter(ticket_tier_id=ticket_tier_id)
+    if not due.exists():  # the usual case, and many may ask: answer it without a transaction
+        return []
     with transaction.atomic(durable=True):
         holds = list(due.select_for_update(skip_locked=True, no_key=True)[:limit])
         if holds:

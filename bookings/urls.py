@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from bookings import api
+from bookings import api, views
 
 
 class PublicIdConverter(StringConverter):
@@ -11,6 +11,14 @@ class PublicIdConverter(StringConverter):
 
 
 register_converter(PublicIdConverter, "public_id")
+
+app_name = "bookings"
+
+urlpatterns = [
+    path("", views.Bookings.as_view(), name="list"),
+    path("<uuid:booking_id>/", views.detail, name="detail"),
+    path("<uuid:booking_id>/cancellation/", views.Cancellation.as_view(), name="cancellation"),
+]
 
 api_urlpatterns = [
     path("bookings", api.Bookings.as_view()),

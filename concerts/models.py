@@ -78,7 +78,8 @@ class Concert(models.Model):
         """Published, not begun, and within its sales times."""
         return (
             self.status == self.Status.PUBLISHED
-            and now < (self.sales_close_at or self.date)
+            and now < self.date
+            and (self.sales_close_at is None or now < self.sales_close_at)
             and (self.sales_open_at is None or self.sales_open_at <= now)
         )
 

@@ -1,6 +1,14 @@
 from django.urls import path
 
-from concerts import api
+from concerts import api, views
+
+app_name = "concerts"
+
+urlpatterns = [
+    path("", views.concert_list, name="home"),
+    path("concerts/", views.concert_list, name="list"),
+    path("concerts/<uuid:concert_id>/", views.detail, name="detail"),
+]
 
 api_urlpatterns = [
     path("concerts", api.Concerts.as_view()),

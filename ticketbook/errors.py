@@ -19,7 +19,7 @@ class NotFound(Refusal):
 
 
 class Busy(Refusal):
-    """Too many people want this at once. Nothing was booked; try again in a moment."""
+    """Too many people want this at once. Try again in a moment: nothing is booked twice."""
 
     code = "busy"
     status = 503

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 STARTED = time.monotonic()
+_migrated = False
 
 
 def livez(request: HttpRequest) -> HttpResponse:
@@ -40,10 +41,18 @@ def why_not_ready() -> str:
         )
         if cursor.fetchone()[0]:
             return "the database takes no writes"
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    if not migrated():
         return "migrations are missing; run manage.py migrate"
     return ""
+
+
+def migrated() -> bool:
+    """Whether all migrations are applied. A yes is remembered: to ask is to load every one of them."""
+    global _migrated
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _migrated
 
 
 class HealthCheck(APIView):

@@ -135,7 +135,10 @@ def json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request):
         return json_problem(status=404, code="not_found", detail=str(NotFound()))
-    return render(request, "404.html", status=404)
+    try:
+        return render(request, "404.html", status=404)
+    except (OperationalError, InterfaceError):  # whose page it is, is not to be had now
+        return render(None, "404.html", status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -17,6 +17,9 @@ api = [
 ]
 
 urlpatterns = [
+    path("", include("concerts.urls")),
+    path("bookings/", include("bookings.urls")),
+    path("accounts/", include("accounts.urls")),
     path("api/v1/", include(api)),
     path("admin/", admin.site.urls),
     path("livez", health.livez),

@@ -114,8 +114,9 @@ HOUR = timedelta(hours=1)
         ("PUBLISHED", None, timedelta(0), HOUR),
         ("PUBLISHED", -2 * HOUR, -HOUR, HOUR),
         ("PUBLISHED", None, None, timedelta(0)),
+        ("PUBLISHED", None, HOUR, timedelta(0)),
     ],
-    ids=["called off", "not open yet", "closing now", "closed", "begun"],
+    ids=["called off", "not open yet", "closing now", "closed", "begun", "begun, open for long"],
 )
 def test_a_concert_sells_only_while_it_is_on_sale(ann, book, left, status, opens, closes, begins):
     now = timezone.now()

@@ -3,7 +3,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from concerts.tests.factories import ConcertFactory
-from ticketbook import problems
+from ticketbook import health, problems
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +17,8 @@ def test_ready_when_the_database_takes_writes_and_is_migrated(client):
     assert client.get("/readyz").status_code == 200
 
 
-def test_not_ready_while_a_migration_is_missing(client):
+def test_not_ready_while_a_migration_is_missing(client, monkeypatch):
+    monkeypatch.setattr(health, "_migrated", False)
     MigrationRecorder.Migration.objects.filter(app="bookings").delete()
     response = client.get("/readyz")
     assert response.status_code == 503

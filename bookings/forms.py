@@ -1,0 +1,45 @@
+from uuid import uuid4
+
+from django import forms
+
+from bookings.models import MAX_QUANTITY
+
+OUT_OF_DATE = "This page had got out of date; it is fresh again. Press the button once more."
+KEY_REUSED = (
+    "You have made another booking from this page already; it is among your bookings. "
+    "If you want these tickets as well, press the button once more."
+)
+
+
+class BookingForm(forms.Form):
+    """What a customer chooses on a concert's page.
+
+    The key is made when the page is drawn, so that reload, back and double click book once.
+    """
+
+    tier = forms.UUIDField(
+        error_messages={
+            "required": "Choose a kind of ticket.",
+            "invalid": "Choose a kind of ticket from the list.",
+        }
+    )
+    quantity = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_QUANTITY,
+        error_messages=dict.fromkeys(
+            ["required", "invalid", "min_value", "max_value"],
+            f"Choose 1 to {MAX_QUANTITY} tickets.",
+        ),
+    )
+    idempotency_key = forms.UUIDField(
+        error_messages={"required": OUT_OF_DATE, "invalid": OUT_OF_DATE}
+    )
+    # Which page to show again when no tier was chosen.
+    concert = forms.UUIDField(required=False)
+
+    quantities = range(1, MAX_QUANTITY + 1)
+
+    @property
+    def key(self) -> object:
+        """The key of the next press of the button: this one, unless it is of no use."""
+        return uuid4() if "idempotency_key" in self.errors else self["idempotency_key"].value()

@@ -1,0 +1,34 @@
+from typing import Any
+from uuid import uuid4
+
+from django import template
+from django.template.context import RequestContext
+
+from bookings.forms import BookingForm
+from concerts.sales import Sale
+
+register = template.Library()
+
+
+@register.inclusion_tag("bookings/_form.html", takes_context=True)
+def booking_form(context: RequestContext, sale: Sale) -> dict[str, Any]:
+    """The form of a concert's page, as it was sent or fresh. It lives here, because concerts know no
+    bookings."""
+    return {
+        "sale": sale,
+        "form": context.get("form") or fresh_form(sale, context["request"].GET),
+        "user": context.get("user"),
+    }
+
+
+def fresh_form(sale: Sale, chosen: dict[str, str]) -> BookingForm:
+    """`chosen` may hold tier and quantity: a choice made before logging in, or that was declined."""
+    left = [tier.pk for tier in sale.tiers if tier.available_quantity]
+    only = left[0] if len(left) == 1 else ""
+    return BookingForm(
+        initial={
+            "tier": chosen.get("tier", only),
+            "quantity": chosen.get("quantity", 1),
+            "idempotency_key": uuid4(),
+        }
+    )

@@ -1,0 +1,136 @@
+from datetime import datetime
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render, resolve_url
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.http import require_safe
+from rest_framework.exceptions import ValidationError
+
+from accounts.auth import customer
+from bookings.cancelling import cancel
+from bookings.errors import BookingError, IdempotencyKeyReused, RequestInProgress
+from bookings.forms import KEY_REUSED, BookingForm
+from bookings.models import Booking
+from bookings.placing import place
+from concerts.models import Concert
+from concerts.sales import Sale
+from ticketbook.errors import NotFound
+from ticketbook.pagination import Page
+
+BOOKINGS_PER_PAGE = 20
+
+
+class SeeOther(HttpResponseRedirect):
+    """The answer to a POST is a page of its own: reloading it sends nothing again."""
+
+    status_code = 303
+
+
+class Bookings(View):
+    @method_decorator(login_required)
+    def get(self, request: HttpRequest) -> HttpResponse:
+        mine = Booking.objects.of(customer(request)).with_details().newest_first()
+        try:
+            page = Page(mine, request, keys=["-id"], limit=BOOKINGS_PER_PAGE)
+        except ValidationError:
+            raise Http404 from None  # a cursor that no page of ours links to
+        context = {"bookings": page.rows, "next_query": page.next_query}
+        return render(request, "bookings/list.html", context)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = BookingForm(request.POST)
+        valid = form.is_valid()
+        if not request.user.is_authenticated:
+            return log_in_first(request, form)
+        if not valid:
+            return ask_again(request, form, status=400)
+        return book(request, form)
+
+
+def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    try:
+        placed = place(
+            user=customer(request),
+            ticket_tier_id=form.cleaned_data["tier"],
+            quantity=form.cleaned_data["quantity"],
+            idempotency_key=form.cleaned_data["idempotency_key"],
+            now=timezone.now(),
+        )
+    except NotFound:
+        raise Http404 from None
+    except RequestInProgress as exc:
+        return SeeOther(resolve_url("bookings:detail", exc.facts["bookingId"]))
+    except IdempotencyKeyReused as exc:
+        form.add_error("idempotency_key", KEY_REUSED)
+        return ask_again(request, form, status=exc.status)
+    except BookingError as exc:
+        return ask_again(request, form, refusal=exc, status=exc.status)
+    if placed.replayed:
+        messages.info(request, "You sent this twice. It was booked once, and this is it.")
+    return SeeOther(resolve_url("bookings:detail", placed.booking.pk))
+
+
+def log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    """To log-in, and from there back to the concert with the choice still made."""
+    names = ("tier", "quantity")
+    choice = urlencode(
+        {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
+    )
+    messages.info(request, "Log in or sign up to book. Your choice is kept.")
+    back = f"{resolve_url('concerts:detail', concert_of(form).pk)}?{choice}"
+    return SeeOther(redirect_to_login(back).url)
+
+
+def ask_again(
+    request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
+) -> HttpResponse:
+    """The concert's page as it is now, with the choice that was made and what stood in its way."""
+    context = {"sale": Sale(concert_of(form), timezone.now()), "form": form, "refusal": refusal}
+    return render(request, "concerts/detail.html", context, status=status)
+
+
+def concert_of(form: BookingForm) -> Concert:
+    concerts = Concert.objects.announced().with_tiers()
+    if tier := form.cleaned_data.get("tier"):
+        return get_object_or_404(concerts, ticket_tiers=tier)
+    return get_object_or_404(concerts, pk=form.cleaned_data.get("concert"))
+
+
+@require_safe
+@login_required
+def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
+    booking = mine_or_404(request, booking_id)
+    context = {"booking": booking, "can_cancel": can_cancel(booking, timezone.now())}
+    return render(request, "bookings/detail.html", context)
+
+
+class Cancellation(LoginRequiredMixin, View):
+    def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
+        """Are you sure?"""
+        booking = mine_or_404(request, booking_id)
+        if not can_cancel(booking, timezone.now()):
+            return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
+        return render(request, "bookings/cancel.html", {"booking": booking})
+
+    def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
+        try:
+            cancel(mine_or_404(request, booking_id), now=timezone.now())
+        except BookingError as exc:
+            messages.error(request, str(exc))
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+
+def mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
+    return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)
+
+
+def can_cancel(booking: Booking, now: datetime) -> bool:
+    return booking.status == Booking.Status.CONFIRMED and now < booking.ticket_tier.concert.date

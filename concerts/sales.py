@@ -1,0 +1,61 @@
+"""What a customer reads of a concert's sale."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from concerts.models import Concert, TicketTier
+
+FEW = 20  # so many tickets or fewer are worth telling
+
+
+class Phase(StrEnum):
+    CALLED_OFF = "called_off"
+    BEGUN = "begun"  # the concert itself
+    LATER = "later"  # sales have not opened, or there is nothing to sell yet
+    CLOSED = "closed"  # sales ended before the concert
+    SOLD_OUT = "sold_out"
+    FEW_LEFT = "few_left"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Sale:
+    """The sale of a concert, read with its tiers, at one moment."""
+
+    concert: Concert
+    now: datetime
+
+    @property
+    def tiers(self) -> list[TicketTier]:
+        return list(self.concert.ticket_tiers.all())
+
+    @property
+    def tickets_left(self) -> int:
+        return sum(tier.available_quantity for tier in self.tiers)
+
+    @property
+    def phase(self) -> Phase:
+        if self.concert.status == Concert.Status.CANCELLED:
+            return Phase.CALLED_OFF
+        if self.concert.date <= self.now:
+            return Phase.BEGUN
+        opens = self.concert.sales_open_at
+        if not self.tiers or (opens is not None and self.now < opens):
+            return Phase.LATER
+        if not self.concert.sells_at(self.now):
+            return Phase.CLOSED
+        if not self.tickets_left:
+            return Phase.SOLD_OUT
+        return Phase.FEW_LEFT if self.tickets_left <= FEW else Phase.OPEN
+
+    @property
+    def sells(self) -> bool:
+        return self.phase in {Phase.FEW_LEFT, Phase.OPEN}
+
+    @property
+    def from_price(self) -> Decimal | None:
+        """The cheapest ticket that can be had; the cheapest of all if none can."""
+        left = [tier.price for tier in self.tiers if tier.available_quantity]
+        return min(left or [tier.price for tier in self.tiers], default=None)

@@ -1,0 +1,39 @@
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from rest_framework.exceptions import ValidationError
+
+from concerts.models import Concert
+from concerts.sales import Sale
+from concerts.search import BadFilter, search
+from ticketbook.pagination import Page
+
+CONCERTS_PER_PAGE = 24
+
+
+@require_safe
+def concert_list(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    try:
+        concerts = search(request.GET)
+    except BadFilter as bad:
+        return render(request, "concerts/list.html", {"bad": bad}, status=400)
+    if not request.GET.get("dateFrom"):
+        # The API lists what it is asked for; a visitor who names no date looks for something to book.
+        concerts = concerts.filter(date__gt=now)
+    try:
+        page = Page(concerts.with_tiers(), request, keys=["date", "id"], limit=CONCERTS_PER_PAGE)
+    except ValidationError:
+        raise Http404 from None  # a cursor that no page of ours links to
+    context = {"sales": [Sale(row, now) for row in page.rows], "next_query": page.next_query}
+    return render(request, "concerts/list.html", context)
+
+
+@require_safe
+def detail(request: HttpRequest, concert_id: UUID) -> HttpResponse:
+    # It must stay cacheable by the browser: going back has to show the same idempotency key.
+    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+    return render(request, "concerts/detail.html", {"sale": Sale(concert, timezone.now())})

@@ -1,0 +1,16 @@
+from decimal import Decimal
+
+from django import template
+from django.conf import settings
+
+register = template.Library()
+
+# Only signs that people read as one currency here; any other is named by its code.
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
+
+
+@register.filter
+def money(amount: Decimal) -> str:
+    """An amount in CURRENCY, as people write it: $1,250.00, or JPY 1,250.00."""
+    sign = SIGNS.get(settings.CURRENCY, f"{settings.CURRENCY}\N{NO-BREAK SPACE}")
+    return f"{sign}{amount:,.2f}"

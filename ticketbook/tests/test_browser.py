@@ -1,0 +1,240 @@
+"""A customer with a real Chromium: the pages as a whole, with and without JavaScript."""
+
+import os
+import shutil
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import User
+from bookings.models import Booking
+from bookings.placing import place
+from concerts.models import TicketTier
+from concerts.tests.factories import TicketTierFactory
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+PASSWORD = "correct horse"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's sync API runs an event loop in this thread, and Django would refuse to query there.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(autouse=True)
+def every_payment_succeeds(settings):
+    settings.PAYMENT_SUCCESS_RATE = 1
+
+
+@pytest.fixture
+def visit(chromium, live_server):
+    """Open a page in a browser of its own."""
+    contexts = []
+
+    def visit(path, *, viewport=PHONE, **options):
+        context = chromium.new_context(viewport=viewport, base_url=live_server.url, **options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        page.goto(path)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def tier():
+    tier = TicketTierFactory(
+        concert__name="Northern Lights", concert__description="Doors at seven.", price=45
+    )
+    TicketTierFactory(concert=tier.concert, tier_type=TicketTier.Type.VIP, price=160)
+    return tier
+
+
+@pytest.fixture
+def ann():
+    return User.objects.create_user("ann@example.com", PASSWORD, name="Ann")
+
+
+def log_in(page, then="/"):
+    page.goto(f"/accounts/login/?next={then}")
+    page.get_by_label("E-mail address").fill("ann@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+
+
+def choose(page, kind, quantity):
+    page.get_by_role("radio", name=kind).check()
+    page.get_by_role("radio", name=str(quantity), exact=True).check()
+
+
+def press_book(page):
+    page.get_by_role("button", name="Book and pay").click()
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
+def test_a_stranger_books_and_cancels(visit, tier, javascript):
+    page = visit("/", java_script_enabled=javascript)
+    page.get_by_role("link", name="Northern Lights").click()
+    choose(page, "General admission", 2)
+    press_book(page)
+    page.get_by_role("main").get_by_role("link", name="Sign up").click()
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("E-mail address").fill("ann@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign up").click()
+    assert page.get_by_role("radio", name="General admission").is_checked()
+    assert page.get_by_role("radio", name="2", exact=True).is_checked()
+    press_book(page)
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    assert "$90.00" in page.get_by_role("main").inner_text()
+
+    page.get_by_role("banner").get_by_role("link", name="My bookings").click()
+    page.get_by_role("link", name="Northern Lights").click()
+    page.get_by_role("link", name="Cancel this booking").click()
+    page.get_by_role("button", name="Yes, cancel it").click()
+    page.get_by_role("heading", name="Your booking is cancelled").wait_for()
+    tier.refresh_from_db()
+    assert tier.available_quantity == 100
+
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("link", name="Log in").wait_for()
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
+def test_going_back_and_sending_again_books_once(visit, ann, tier, javascript):
+    page = visit("/", java_script_enabled=javascript)
+    log_in(page, f"/concerts/{tier.concert_id}/")
+    choose(page, "General admission", 2)
+    press_book(page)
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    page.go_back()
+    choose(page, "General admission", 2)
+    press_book(page)
+    page.get_by_text("It was booked once").wait_for()
+    assert Booking.objects.count() == 1
+
+
+def test_a_double_click_books_once(visit, ann, tier, settings):
+    settings.PAYMENT_LATENCY_MS = 300
+    page = visit("/")
+    log_in(page, f"/concerts/{tier.concert_id}/")
+    choose(page, "VIP", 1)
+    page.get_by_role("button", name="Book and pay").dblclick()
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    assert Booking.objects.count() == 1
+
+
+def test_a_payment_that_answers_late_is_shown_without_a_hand(visit, ann, tier, settings):
+    settings.PAYMENT_OUTAGE = True
+    page = visit("/", java_script_enabled=False)
+    log_in(page, f"/concerts/{tier.concert_id}/")
+    choose(page, "VIP", 1)
+    press_book(page)
+    page.get_by_role("heading", name="Waiting for your payment").wait_for()
+    Booking.objects.update(status="CONFIRMED", payment_status="SUCCESS")
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+
+
+UNLABELLED = """
+[...document.querySelectorAll("input:not([type=hidden]), select, textarea")]
+    .filter(control => !control.labels.length).map(control => control.outerHTML)
+"""
+# The chips' and tiers' labels are what a finger meets, not the radio inside; links within a
+# sentence are exempt (WCAG 2.5.8).
+TOO_SMALL = """
+[...document.querySelectorAll("button, .button, nav a, .chip, .tier, .check, .brand, .back a, .field input")]
+    .filter(e => e.getBoundingClientRect().height < 44).map(e => e.outerHTML)
+"""
+
+
+@pytest.fixture
+def paths(ann, tier):
+    TicketTierFactory(
+        concert__name="Donaudampfschifffahrtsgesellschaftskapitänsmützenkonzert " * 3,
+        concert__date=timezone.now() + timedelta(days=1),
+        concert__venue="x" * 200,
+    )
+    booking = place(
+        user=ann,
+        ticket_tier_id=tier.pk,
+        quantity=3,
+        idempotency_key=uuid4(),
+        now=timezone.now(),
+    ).booking
+    concert = f"/concerts/{tier.concert_id}/"
+    return [
+        "/",
+        "/?dateFrom=soon&q=nothing",
+        concert,
+        "/bookings/",
+        f"/bookings/{booking.pk}/",
+        f"/bookings/{booking.pk}/cancellation/",
+        "/not-here/",
+    ]
+
+
+@pytest.mark.parametrize("viewport", [{"width": 320, "height": 568}, PHONE, DESKTOP])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_and_can_be_used(visit, paths, viewport, scheme):
+    page = visit("/accounts/signup/", viewport=viewport, color_scheme=scheme)
+    seen = []
+
+    def look(path):
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert page.evaluate(UNLABELLED) == [], path
+        assert page.evaluate(TOO_SMALL) == [], path
+        assert page.locator("h1").count() == 1, path
+        seen.append(page.title())
+
+    look("sign-up")
+    page.goto("/accounts/login/")
+    look("log-in")
+    log_in(page)
+    for path in paths:
+        page.goto(path)
+        look(path)
+    assert len(set(seen)) == len(seen), "every page has a title of its own"
+
+
+def test_the_keyboard_alone_books(visit, ann, tier):
+    page = visit("/", viewport=DESKTOP)
+    log_in(page, f"/concerts/{tier.concert_id}/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    for key in ["Tab", "Tab", "Space", "Tab", "ArrowRight", "Tab", "Enter"]:
+        page.keyboard.press(key)
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    assert Booking.objects.get().quantity == 2
