@@ -11,13 +11,15 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from ticketbook.postgres.binaries import EmbeddedPostgresError, binary
-from ticketbook.postgres.cluster import Cluster, Postmaster
+from ticketbook.postgres.cluster import Cluster
+from ticketbook.postgres.postmaster import Postmaster
 
 __all__ = ["EmbeddedPostgresError", "binary", "join", "leave"]
 
@@ -27,10 +29,10 @@ DATABASE = "ticketbook"
 class Membership:
     """What one process holds while it uses the server of one DATA_DIR."""
 
-    def __init__(self, server: Postmaster, users_lock: int, params: dict[str, object]) -> None:
+    def __init__(self, server: Postmaster, users_lock: int) -> None:
         self.server = server
         self.users_lock = users_lock
-        self.params = params
+        self.params: dict[str, Any] = {}
 
     def close(self) -> None:
         self.server.close()
@@ -41,7 +43,7 @@ _memberships: dict[Path, Membership] = {}
 _door = threading.Lock()
 
 
-def join(data_dir: Path) -> dict[str, object]:
+def join(data_dir: Path) -> dict[str, Any]:
     """Connection parameters of the server in data_dir, started if need be.
 
     Cheap once joined, and asked at every connect. Raises EmbeddedPostgresError.
@@ -59,39 +61,53 @@ def leave() -> None:
     """Stop using the servers this process joined, and stop those that nobody else uses."""
     while _memberships:
         data_dir, member = _memberships.popitem()
-        with _start_lock(data_dir):
-            if _is_last_user(member):
-                member.server.stop()
-            member.close()
+        # Without the folder nobody can share what is left of its server.
+        with _start_lock(data_dir) if data_dir.is_dir() else nullcontext():
+            _release(member)
 
 
 def _enter(data_dir: Path) -> Membership:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with _start_lock(data_dir):
-            cluster = Cluster(data_dir)
-            server = cluster.serve()
-            params = {
-                "host": "127.0.0.1",
-                "port": server.port,
-                "user": "ticketbook",
-                "password": cluster.password(),
-                # It listens on the loopback only: no round trip to ask about TLS.
-                "sslmode": "disable",
-            }
-            _ensure_database(params, cluster)
+            member = _become_member(data_dir)
             if old := _memberships.pop(data_dir, None):
                 old.close()
-            _memberships[data_dir] = Membership(server, _register(data_dir), params)
+            _memberships[data_dir] = member
+            return member
     except OSError as exc:
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL cannot use {exc.filename or data_dir}: {exc.strerror}. "
             "Set DATA_DIR to a folder that this user may write to, with space on its disk."
         ) from exc
-    return _memberships[data_dir]
 
 
-def _ensure_database(params: dict[str, object], cluster: Cluster) -> None:
+def _become_member(data_dir: Path) -> Membership:
+    cluster = Cluster(data_dir)
+    member = Membership(cluster.serve(), _register(data_dir))
+    try:
+        member.params = {
+            "host": "127.0.0.1",
+            "port": member.server.port,
+            "user": "ticketbook",
+            "password": cluster.password(),
+            # It listens on the loopback only: no round trip to ask about TLS.
+            "sslmode": "disable",
+        }
+        _ensure_database(member.params, cluster)
+    except BaseException:
+        _release(member)
+        raise
+    return member
+
+
+def _release(member: Membership) -> None:
+    if _is_last_user(member):
+        member.server.stop()
+    member.close()
+
+
+def _ensure_database(params: dict[str, Any], cluster: Cluster) -> None:
     try:
         with psycopg.connect(
             dbname="postgres", autocommit=True, connect_timeout=10, **params

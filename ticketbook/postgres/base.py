@@ -1,8 +1,10 @@
 """Django's PostgreSQL backend, with two things of our own: version 18, and the embedded server."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.client import DatabaseClient as PostgresClient
 from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
 
 from ticketbook import embedded
@@ -12,12 +14,38 @@ class DatabaseFeatures(PostgresFeatures):
     minimum_database_version = (18,)  # uuidv7() makes our primary keys
 
 
+class DatabaseClient(PostgresClient):
+    @classmethod
+    def settings_to_cmd_args_env(
+        cls, settings_dict: dict[str, Any], parameters: Iterable[str]
+    ) -> tuple[list[str], dict[str, str] | None]:
+        """`manage.py dbshell` speaks to the embedded server with the embedded psql."""
+        data_dir = settings_dict.get("EMBEDDED_DATA_DIR")
+        if not data_dir:
+            return super().settings_to_cmd_args_env(settings_dict, parameters)
+        server = {name.upper(): value for name, value in embedded.join(data_dir).items()}
+        args, env = super().settings_to_cmd_args_env(settings_dict | server, parameters)
+        return [str(embedded.binary("psql")), *args[1:]], env
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     features_class = DatabaseFeatures
+    client_class = DatabaseClient
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Without DATABASE_URL, join the embedded server, or start it: Django asks at every connect."""
+        """Without DATABASE_URL join the embedded server: Django asks at every connect."""
         params = super().get_connection_params()
         if data_dir := self.settings_dict.get("EMBEDDED_DATA_DIR"):
             params |= embedded.join(data_dir)
         return params
+
+    @property
+    def pool(self) -> Any:
+        """Django's pool, which asks again at every connect: a restart may change the port."""
+        pool = super().pool
+        if pool is not None and self.settings_dict.get("EMBEDDED_DATA_DIR"):
+            pool.kwargs = self._pool_params
+        return pool
+
+    def _pool_params(self) -> dict[str, Any]:
+        return self.get_connection_params() | {"autocommit": True}

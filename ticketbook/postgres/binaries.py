@@ -9,6 +9,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -33,33 +35,45 @@ def binary(name: str) -> Path:
     return program if program.exists() else home / ISOLATION / name
 
 
-def run(program: str, *args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(program: str, *args: str) -> subprocess.CompletedProcess[str]:
     """Run a program of PostgreSQL as the server's user; never raises for its exit code."""
-    return _as_server_user([binary(program), *args], **options)
+    command = [str(binary(program)), *args]
+    with _explained():
+        return subprocess.run(command, capture_output=True, check=False, **_as_server_user())
+
+
+def start(program: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a program of PostgreSQL as the server's user, out of reach of our Ctrl-C."""
+    command = [str(binary(program)), *args]
+    with _explained():
+        return subprocess.Popen(command, start_new_session=True, **_as_server_user(), **options)
 
 
 def server_user() -> pwd.struct_passwd:
     """Whom the server runs as and its files belong to: this user, or `nobody` for root."""
-    if os.geteuid():
-        return pwd.getpwuid(os.geteuid())
+    user = os.geteuid()
     try:
-        return pwd.getpwnam("nobody")
+        return pwd.getpwuid(user) if user else pwd.getpwnam("nobody")
     except KeyError:
         raise EmbeddedPostgresError(
-            "The embedded PostgreSQL cannot run as root and there is no user named nobody: "
-            "run TicketBook as an ordinary user, or set DATABASE_URL."
+            f"The embedded PostgreSQL cannot run here: there is no user {user or 'nobody'} in "
+            "/etc/passwd. Run TicketBook as a user with a name, or set DATABASE_URL."
         ) from None
 
 
 def can_reach(*paths: Path) -> bool:
     """Whether the server's user can read these; really tried, for parents and ACLs count too."""
     tests = " && ".join(f'test -r "${n}" -a -x "${n}"' for n in range(1, len(paths) + 1))
-    return _as_server_user(["sh", "-c", tests, "sh", *paths]).returncode == 0
+    command = ["sh", "-c", tests, "sh", *map(str, paths)]
+    with _explained():
+        return subprocess.run(command, check=False, **_as_server_user()).returncode == 0
 
 
 def root_home() -> Path:
     """Root's own open folder; made on first use."""
-    ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not ROOT_HOME.exists():
+        ROOT_HOME.mkdir(parents=True, exist_ok=True)
+        ROOT_HOME.chmod(0o755)  # whatever the umask
     return ROOT_HOME
 
 
@@ -119,13 +133,26 @@ def _open_to_all(folder: Path) -> None:
             path.chmod(mode | 0o444 | (0o111 if path.is_dir() or mode & 0o100 else 0))
 
 
-def _as_server_user(command: list[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+def _as_server_user() -> dict[str, Any]:
+    """What makes subprocess run something as the server's user."""
     # PG… variables of the caller's shell (PGPORT, PGOPTIONS) are meant for another server.
     env = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
-    env |= {"LC_ALL": "C"} | options.pop("env", {})
+    # nobody may be unable to enter the folder that this process is in.
+    options: dict[str, Any] = {"cwd": "/", "env": env | {"LC_ALL": "C"}, "text": True}
+    options["stdin"] = subprocess.DEVNULL
     if os.geteuid() == 0:
         user = server_user()
         options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    options = {"stdin": subprocess.DEVNULL, "capture_output": "stdout" not in options} | options
-    # nobody may be unable to enter the folder that this process is in.
-    return subprocess.run(command, cwd="/", env=env, text=True, check=False, **options)
+    return options
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """A container may forbid root to become another user, and a platform to run our programs."""
+    try:
+        yield
+    except OSError as exc:
+        raise EmbeddedPostgresError(
+            f"The embedded PostgreSQL cannot be run as {server_user().pw_name}: {exc.strerror}. "
+            "Run TicketBook as an ordinary user, or set DATABASE_URL to a PostgreSQL 18 server."
+        ) from exc

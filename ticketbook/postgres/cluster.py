@@ -7,11 +7,10 @@ it under a lock.
 import os
 import re
 import secrets
-import select
-import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -20,9 +19,9 @@ import psutil
 
 from ticketbook.postgres import binaries
 from ticketbook.postgres.binaries import EmbeddedPostgresError
+from ticketbook.postgres.postmaster import Postmaster
 
 START_LIMIT = 120  # seconds; crash recovery after a long load takes a while
-STOP_LIMIT = 60  # seconds
 KEEP_LOG = 10_000_000  # bytes; a longer log is put aside at the next start
 
 OPTIONS = {
@@ -37,35 +36,8 @@ OPTIONS = {
 }
 
 
-class Postmaster:
-    """A running server: its main process and its port."""
-
-    def __init__(self, process: psutil.Process, port: int) -> None:
-        self.process = process
-        self.port = port
-        self._pidfd = _open_pidfd(process.pid)
-
-    def is_alive(self) -> bool:
-        """Costs a microsecond on Linux: it is asked at every connect."""
-        if self._pidfd is None:
-            return _is_alive(self.process)
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return not poll.poll(0)  # a pidfd becomes readable when its process ends
-
-    def stop(self) -> None:
-        """Fast shutdown; returns when the process is gone."""
-        try:
-            self.process.send_signal(signal.SIGINT)
-        except psutil.NoSuchProcess:
-            return
-        deadline = time.monotonic() + STOP_LIMIT
-        while _is_alive(self.process) and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-    def close(self) -> None:
-        if self._pidfd is not None:
-            os.close(self._pidfd)
+# Servers that this process started. Kept, so that one which dies is reaped.
+_started: list[subprocess.Popen[str]] = []
 
 
 class Cluster:
@@ -87,9 +59,9 @@ class Cluster:
                 self._start()
             elif self._status() == "ready":
                 return server
-            else:
+            else:  # starting, recovering or stopping
                 server.close()
-            time.sleep(0.05)  # starting, recovering, stopping, or making room for the new one
+                time.sleep(0.05)
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL was not ready within {START_LIMIT} seconds: see {self.log}."
         )
@@ -161,8 +133,7 @@ class Cluster:
         password.unlink()
         if done.returncode:
             raise EmbeddedPostgresError(
-                f"The embedded database cannot be made in {self.data_dir}: "
-                f"{_last_lines(done.stderr)}"
+                f"The embedded database cannot be made in {self.data_dir}: {_gist(done.stderr)}"
             )
 
     def _check(self) -> None:
@@ -208,6 +179,7 @@ class Cluster:
 
     def _start(self) -> None:
         """Try once to start; raises unless what is in the way will pass."""
+        _reap()
         # PostgreSQL refuses to start if the pid of a dead server now belongs to somebody else.
         # Removing the file is safe: the shared memory block still tells of a living server.
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
@@ -216,37 +188,42 @@ class Cluster:
         with open(self.log, "a", opener=_open_private) as log:
             start = log.tell()
             # The log is handed over open: the server's user may be unable to open it.
-            done = binaries.run(
-                "pg_ctl",
-                "start",
-                "--wait",
-                f"--timeout={START_LIMIT}",
-                f"--options={self._options()}",
-                env={"PGDATA": str(self.folder.resolve())},
-                stdout=log,
-                stderr=log,
-            )
-        if done.returncode:
-            with open(self.log, errors="replace") as log:
-                log.seek(start)
-                self._judge(log.read())
+            child = binaries.start("postgres", *self._arguments(), stdout=log, stderr=log)
+        _started.append(child)
+        self._await(child)
+        if child.returncode is not None:
+            self._judge(self.log.read_bytes()[start:].decode(errors="replace"))
+
+    def _await(self, child: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        try:
+            while child.poll() is None and self._status() != "ready":
+                if time.monotonic() > deadline:
+                    raise EmbeddedPostgresError(
+                        f"The embedded PostgreSQL was not ready within {START_LIMIT} seconds: "
+                        f"see {self.log}."
+                    )
+                time.sleep(0.02)
+        except BaseException:  # Ctrl-C too must not leave a server that nobody has joined
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise
 
     def _judge(self, complaint: str) -> None:
-        """A lost race for the port and backends that outlive a killed server are tried again."""
+        """Raise, unless it is a lost race for the port, or backends that outlive their server."""
         passing = ("could not create any TCP/IP sockets", "pre-existing shared memory block")
         if not any(text in complaint for text in passing):
             raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL does not start: {_last_lines(complaint)} "
-                f"(see {self.log})."
+                f"The embedded PostgreSQL does not start: {_gist(complaint)} (see {self.log})."
             )
+        time.sleep(0.1)
 
-    def _options(self) -> str:
-        options = OPTIONS | {"port": str(self._free_port())}
-        # pg_ctl hands this to a shell. It is also how _find tells our server from others.
-        words = ["-D", str(self.folder.resolve())]
-        for name, value in options.items():
-            words += ["-c", f"{name}={value}"]
-        return shlex.join(words)
+    def _arguments(self) -> list[str]:
+        # -D is also how _find tells our server from others.
+        arguments = ["-D", str(self.folder.resolve()), "-p", str(self._free_port())]
+        for name, value in OPTIONS.items():
+            arguments += ["-c", f"{name}={value}"]
+        return arguments
 
     def _free_port(self) -> int:
         """The port of last time, so that running pools find the server again, or a free one."""
@@ -258,26 +235,15 @@ class Cluster:
         return port
 
 
+def _reap() -> None:
+    _started[:] = [child for child in _started if child.poll() is None]
+
+
 def _bind(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])
-
-
-def _open_pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):  # not Linux, or an old one
-        return None
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    """Dead also if a zombie: in a container nobody may be there to reap it."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _open_private(path: str, flags: int) -> int:
@@ -290,7 +256,8 @@ def _sync_folder(folder: Path) -> None:
     os.close(handle)
 
 
-def _last_lines(text: str) -> str:
-    """What PostgreSQL complained about, on one line and without time stamps."""
+def _gist(text: str) -> str:
+    """What PostgreSQL complained about: its last errors, on one line and without time stamps."""
     lines = [re.sub(r"^\d{4}-\S+ \S+ \S+ \[\d+\] ", "", line) for line in text.splitlines()]
-    return " ".join(line.strip() for line in lines[-4:])
+    errors = [line for line in lines if re.search(r"FATAL|PANIC|error:|could not|refused", line)]
+    return " ".join(line.strip() for line in (errors or lines)[-3:])

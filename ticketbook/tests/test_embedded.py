@@ -1,0 +1,294 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from ticketbook import embedded
+from ticketbook.postgres.binaries import server_user
+from ticketbook.tests.running import User, lives, manage, postmaster
+
+AS_NOBODY: dict[str, Any] = {"user": "nobody", "group": server_user().pw_gid, "extra_groups": []}
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what is different for root")
+
+FORKS = """
+import os, sys
+from pathlib import Path
+from ticketbook import embedded
+data_dir = Path(sys.argv[1])
+embedded.join(data_dir)
+if os.fork() == 0:
+    embedded.join(data_dir)
+    print("{}", flush=True)
+    sys.stdin.read()
+else:
+    os.set_inheritable(0, False)
+    os.close(0)
+"""
+
+POOLED = """
+import os, sys
+os.environ |= {"DATA_DIR": sys.argv[1], "DATABASE_POOL": "on"}
+os.environ["DJANGO_SETTINGS_MODULE"] = "ticketbook.settings"
+import django
+django.setup()
+from django.db import connection
+
+def answer():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 42")
+        value = cursor.fetchone()[0]
+    connection.close()
+    return value
+
+for line in sys.stdin:
+    print(answer(), flush=True)
+"""
+
+
+def connect(params: dict[str, Any], **changes: Any) -> psycopg.Connection:
+    return psycopg.connect(**{"dbname": "ticketbook"} | params | changes, autocommit=True)
+
+
+@contextmanager
+def replaced(file: Path, text: str | None) -> Iterator[None]:
+    """The file with another content, or gone, for a while."""
+    aside = file.with_suffix(".aside")
+    file.rename(aside)
+    if text is not None:
+        file.write_text(text)
+    try:
+        yield
+    finally:
+        aside.replace(file)
+
+
+def complaint(data_dir: Path) -> str:
+    """The last line of a process that cannot join."""
+    user = User(data_dir)
+    with pytest.raises(AssertionError) as refused:
+        user.join()
+    return str(refused.value).strip().splitlines()[-1]
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)], timeout=0)
+    while lives(pid):
+        os.sched_yield()
+
+
+# --- The cluster ------------------------------------------------------------------------------
+
+
+def test_first_join_makes_a_utf8_database_that_wants_a_password(data_dir):
+    with User(data_dir) as ann, connect(ann.params) as connection:
+        query = (
+            "SELECT pg_encoding_to_char(encoding), datlocprovider::text, datlocale FROM pg_database"
+        )
+        row = connection.execute(query + " WHERE datname = 'ticketbook'").fetchone()
+        assert row == ("UTF8", "b", "C.UTF-8")
+        assert connection.info.server_version // 10000 == 18
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            connect(ann.params, password="guessed")
+        assert (data_dir / "postgres.password").stat().st_mode & 0o777 == 0o600
+        assert (data_dir / "postgres").stat().st_mode & 0o777 == 0o700
+
+
+def test_data_survive_a_stop(data_dir):
+    with User(data_dir) as ann, connect(ann.params) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 7 AS answer")
+        first = postmaster(data_dir)
+    assert not lives(first)
+    with User(data_dir) as bob, connect(bob.params) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (7,)
+        assert postmaster(data_dir) != first
+
+
+def test_a_database_that_was_dropped_is_made_again(data_dir):
+    with User(data_dir) as ann, connect(ann.params, dbname="postgres") as connection:
+        connection.execute("DROP DATABASE ticketbook")
+    with User(data_dir) as bob, connect(bob.params) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_half_made_cluster_is_thrown_away(open_folder):
+    data_dir = open_folder / "half"
+    half = data_dir / "postgres.new-half"
+    half.mkdir(parents=True)
+    with User(data_dir):
+        assert not half.exists()
+        assert list(data_dir.glob("postgres.new-*")) == []
+
+
+# --- Sharing one server -----------------------------------------------------------------------
+
+
+def test_processes_that_join_at_once_share_one_server_and_the_last_one_stops_it(data_dir):
+    users = [User(data_dir) for _ in range(4)]
+    ports = {user.join()["port"] for user in users}
+    server = postmaster(data_dir)
+    for user in users:
+        assert lives(server)
+        user.leave()
+    assert len(ports) == 1
+    assert not lives(server)
+
+
+def test_a_user_that_is_killed_leaves_the_server_to_the_next(data_dir):
+    ann = User(data_dir)
+    ann.join()
+    server = postmaster(data_dir)
+    ann.kill()
+    assert lives(server)
+    with User(data_dir):
+        assert postmaster(data_dir) == server
+    assert not lives(server)
+
+
+def test_a_forked_child_keeps_the_server_that_its_parent_leaves(data_dir):
+    with User(data_dir, FORKS) as parent:
+        server = postmaster(data_dir)
+        parent.process.wait(10)
+        assert lives(server)
+    # communicate() read to the end of the child's output: it has left too.
+    psutil.wait_procs([psutil.Process(server)] if lives(server) else [], timeout=10)
+    assert not lives(server)
+
+
+# --- After a crash ----------------------------------------------------------------------------
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("pid", [dead_process, os.getpid], ids=["nobody", "a stranger"])
+def test_pid_file_of_a_server_that_is_gone_is_no_obstacle(data_dir, pid):
+    with User(data_dir):
+        lines = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+    (data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(pid()), *lines[1:], ""]))
+    with User(data_dir) as ann, connect(ann.params) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert lives(os.getpid())
+
+
+def test_killed_server_is_started_again_on_its_port_with_its_data(data_dir):
+    with User(data_dir) as ann, User(data_dir) as bob:
+        with connect(ann.params) as connection:
+            connection.execute("DROP TABLE IF EXISTS paid; CREATE TABLE paid AS SELECT 1 AS n")
+        kill(postmaster(data_dir))
+        assert ann.join() == bob.join() == ann.params
+        with connect(ann.params) as connection:
+            assert connection.execute("SELECT n FROM paid").fetchone() == (1,)
+
+
+def test_pooled_connections_find_the_server_after_a_crash(data_dir):
+    web = User(data_dir, POOLED)
+    assert web.join() == 42
+    kill(postmaster(data_dir))
+    assert web.join() == 42
+    web.leave()
+
+
+# --- What it refuses, in one sentence ---------------------------------------------------------
+
+
+def test_another_major_version_is_refused(data_dir):
+    with User(data_dir):
+        pass
+    with replaced(data_dir / "postgres" / "PG_VERSION", "17\n"):
+        assert "was made by PostgreSQL 17, but this is PostgreSQL 18" in complaint(data_dir)
+
+
+@pytest.mark.parametrize(
+    ("password", "sentence"),
+    [(None, "is missing: put it back"), ("wrong", "does not hold the password")],
+)
+def test_a_lost_password_is_named(data_dir, password, sentence):
+    with User(data_dir):
+        pass
+    with replaced(data_dir / "postgres.password", password):
+        assert sentence in complaint(data_dir)
+    assert not (data_dir / "postgres" / "postmaster.pid").exists()  # nor is it left running
+
+
+def test_a_server_that_cannot_start_says_why(data_dir):
+    with User(data_dir):
+        pass
+    with replaced(data_dir / "postgres" / "pg_hba.conf", None):
+        assert "does not start: " in (text := complaint(data_dir))
+        assert "pg_hba.conf" in text
+
+
+def test_with_a_database_url_nothing_embedded_is_touched(data_dir, tmp_path):
+    with User(data_dir) as ann:
+        url = "postgres://{user}:{password}@{host}:{port}/ticketbook".format(**ann.params)
+        done = manage("check", "--database", "default", DATABASE_URL=url, SECRET_KEY="x" * 50,
+                      DATA_DIR=tmp_path / "data")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Root -------------------------------------------------------------------------------------
+
+
+@needs_root
+def test_root_runs_it_as_nobody(data_dir):
+    with User(data_dir):
+        assert psutil.Process(postmaster(data_dir)).username() == "nobody"
+
+
+@needs_root
+def test_a_folder_of_root_alone_gets_its_cluster_where_nobody_can_reach_it(tmp_path):
+    data_dir = tmp_path / "data"
+    tmp_path.chmod(0o700)
+    try:
+        with User(data_dir) as ann, connect(ann.params) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert (data_dir / "postgres").is_symlink()
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+    finally:
+        shutil.rmtree((data_dir / "postgres").resolve().parent)
+
+
+@needs_root
+def test_a_cluster_of_another_user_is_refused(data_dir):
+    with User(data_dir):
+        owner = (data_dir / "postgres").stat()
+    os.chown(data_dir / "postgres", 12345, -1)
+    try:
+        assert "belongs to user 12345, not to nobody" in complaint(data_dir)
+    finally:
+        os.chown(data_dir / "postgres", owner.st_uid, -1)
+
+
+@needs_root
+def test_an_ordinary_user_starts_one_too(open_folder):
+    home = open_folder / "of nobody"
+    home.mkdir()
+    shutil.chown(home, "nobody")
+    try:
+        subprocess.run([sys.executable, "-c", "import psycopg"], check=True, **AS_NOBODY)
+    except (PermissionError, subprocess.CalledProcessError):
+        pytest.skip("this Python is out of reach for other users")
+    with User(home / "data", **AS_NOBODY) as ann:
+        with connect(ann.params) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert not (home / "data" / "postgres").is_symlink()
+
+
+def test_programs_of_postgresql_are_found_by_name():
+    for name in ("psql", "isolationtester"):
+        assert os.access(embedded.binary(name), os.X_OK)
