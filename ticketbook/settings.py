@@ -57,6 +57,8 @@ def switch(name: str, *, default: bool) -> bool:
 DEBUG = switch("DEBUG", default=False)
 DATA_DIR = Path(env.str("DATA_DIR", "") or ".data").expanduser()
 DATA_DIR = DATA_DIR if DATA_DIR.is_absolute() else BASE_DIR / DATA_DIR
+# The loopback, until somebody decides otherwise: a container sets 0.0.0.0.
+BIND_ADDRESS = env.str("BIND_ADDRESS", "127.0.0.1")
 PORT = whole("PORT", 8000, 1, 65535)
 WEB_CONCURRENCY = whole("WEB_CONCURRENCY", 2, 1, 64)
 WEB_THREADS = whole("WEB_THREADS", 16, 1, 1000)
@@ -66,6 +68,7 @@ CURRENCY = env.str("CURRENCY", "USD")
 
 DATABASE_URL = env.str("DATABASE_URL", "")
 EMBEDDED = not DATABASE_URL
+DEMO = switch("DEMO", default=False)  # set by `manage.py demo`, for itself and its children
 
 # A request waits this long for the lock of a tier, then answers `busy`. It must stay below the
 # server's deadlock_timeout: a wait that ends first never pays for the deadlock search.
@@ -75,12 +78,17 @@ LOCK_TIMEOUT_MS = whole("LOCK_TIMEOUT_MS", 2000 if EMBEDDED else 900, 1, 60_000)
 def database() -> dict[str, Any]:
     if EMBEDDED:
         return {"NAME": "ticketbook", "EMBEDDED_DATA_DIR": DATA_DIR}
-    url: dict[str, Any] = env.db_url("DATABASE_URL")
-    if "postgresql" not in str(url.get("ENGINE")):
+    try:
+        if not DATABASE_URL.startswith(("postgres://", "postgresql://")):
+            raise ValueError(DATABASE_URL)
+        url: dict[str, Any] = env.db_url("DATABASE_URL")
+        if not url["NAME"]:
+            raise ValueError(DATABASE_URL)
+    except ValueError:  # not quoted: it holds a password
         raise ImproperlyConfigured(
-            "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host:5432/name. "
-            "Leave it out to use the embedded one."
-        )
+            "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host:5432/name "
+            "(special characters percent-encoded). Leave it out to use the embedded one."
+        ) from None
     return url
 
 
@@ -108,11 +116,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def secret_key() -> str:
-    """SECRET_KEY, or for the embedded demo a key made once and kept in DATA_DIR."""
+    """SECRET_KEY, or for a trial on one machine a key made once and kept in DATA_DIR."""
     key: str = env.str("SECRET_KEY", "")
     if key:
         return key
-    if not EMBEDDED:
+    if not (EMBEDDED or DEMO):
         raise ImproperlyConfigured(
             "SECRET_KEY is not set. It is required together with DATABASE_URL: set it to a long "
             "random text and keep it secret, for example the output of: openssl rand -base64 48"
@@ -120,7 +128,7 @@ def secret_key() -> str:
     file = DATA_DIR / "secret_key"
     try:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: of two commands that start at once, one makes the key and both read it.
+        # Written aside, then linked: of two commands that start at once, both read one whole key.
         fresh = DATA_DIR / f".secret_key.{os.getpid()}"
         if not file.exists():
             fresh.touch(mode=0o600)
@@ -237,8 +245,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = DATA_DIR / "static"
-# WhiteNoise serves straight from the apps, so that a clone needs no collectstatic.
+# WhiteNoise serves straight from the apps: no collectstatic, and so no STATIC_ROOT.
 WHITENOISE_USE_FINDERS = True
 
 LOGGING = {

@@ -1,7 +1,98 @@
-"""Start a command; what stops it becomes a sentence, not a traceback."""
+"""Run a command of manage.py; what merely stops it becomes one sentence, not a traceback."""
 
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+import psycopg
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
+from django.db import NotSupportedError, connection
+
+from ticketbook.embedded import EmbeddedPostgresError
+
+# The SQLSTATE classes with which a server refuses a connection: connection exception, invalid
+# authorization, unknown database, insufficient resources, operator intervention.
+REFUSALS = {"08", "28", "3D", "53", "57"}
+# Of those classes: a statement that was cancelled, for example by a timeout.
+QUERY_CANCELED = "57014"
 
 
 def run_command(argv: list[str]) -> None:
-    ManagementUtility(argv).execute()
+    """Run it. Wrong settings and a database out of reach end with exit code 1 and a sentence.
+
+    Everything else is a bug, or CommandError, which Django prints. `--traceback` and DEBUG show all.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            # By default they end a process at once: it could not leave the embedded server.
+            signal.signal(number, _exit)
+    if argv[1:2] == ["demo"]:
+        os.environ["DEMO"] = "on"
+    try:
+        if argv[1:3] == ["procrastinate", "worker"]:
+            # Its own pool would try for 30 seconds, and then not say what is wrong.
+            connection.ensure_connection()
+            connection.close()
+        ManagementUtility(argv).execute()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as exc:
+        sentence = explain(exc)
+        if sentence is None or "--traceback" in argv or (settings.configured and settings.DEBUG):
+            raise
+        sys.exit(sentence)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def explain(exc: BaseException) -> str | None:
+    """What the operator has to do about this error; None if it is none of theirs."""
+    if isinstance(exc, ImproperlyConfigured | EmbeddedPostgresError):
+        return str(exc)
+    if isinstance(exc, NotSupportedError) and exc.__cause__ is None:
+        return (
+            f"TicketBook cannot use its database at {_address()}: {str(exc).rstrip('.')}. "
+            "Correct DATABASE_URL, or leave it out to use the embedded PostgreSQL."
+        )
+    for cause in _causes(exc):
+        if isinstance(cause, EmbeddedPostgresError):
+            return str(cause)
+        if isinstance(cause, psycopg.OperationalError) and _is_refusal(cause):
+            return (
+                f"TicketBook cannot reach its database at {_address()}: {_reason(cause)}. "
+                "Start PostgreSQL 18, or correct DATABASE_URL."
+            )
+    return None
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__
+
+
+def _is_refusal(exc: psycopg.OperationalError) -> bool:
+    # Without a SQLSTATE no server answered.
+    state = exc.sqlstate
+    return state is None or (state[:2] in REFUSALS and state != QUERY_CANCELED)
+
+
+def _address() -> str:
+    database = connection.settings_dict
+    host = database["HOST"] or "localhost"
+    return f"{host}:{database['PORT'] or 5432}"
+
+
+def _reason(exc: psycopg.OperationalError) -> str:
+    """libpq's last word: `connection to server at "…", port … failed: Connection refused`."""
+    line = str(exc).splitlines()[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip()
+    if password := connection.settings_dict["PASSWORD"]:
+        line = line.replace(str(password), "…")
+    return line[:1].lower() + line[1:].rstrip(".")

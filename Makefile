@@ -1,0 +1,57 @@
+# Everything happens in .venv, which the first target that needs it makes: python3 and make suffice.
+# .venv/bin/python is always called itself: the scripts beside it break in a path with spaces.
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-browser check format lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.run-installed ## start TicketBook with demo data (make demo PORT=8001)
+	@.venv/bin/python manage.py demo
+
+test: .venv/.dev-installed ## run the tests (make test ARGS="-k race")
+	.venv/bin/python -m pytest $(ARGS)
+
+test-browser: .venv/.dev-installed ## run the tests that drive a real Chromium
+	.venv/bin/python -m pytest -m browser $(ARGS)
+
+check: .venv/.dev-installed ## lint, types, migrations, and the settings of a production site
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy .
+	.venv/bin/python manage.py makemigrations --check --dry-run
+	DEBUG=off HTTPS=on SECRET_KEY="$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
+		.venv/bin/python manage.py check --deploy --fail-level WARNING
+
+format: .venv/.dev-installed ## mend what the linter can mend, and format
+	.venv/bin/python -m ruff check --fix .
+	.venv/bin/python -m ruff format .
+
+lock: .venv/.dev-installed ## pin and hash the requirements (make lock ARGS=--upgrade)
+	$(LOCK) $(ARGS) requirements.in -o requirements.txt
+	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove what was installed and cached; the data in .data stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("TicketBook needs Python 3.11 or newer; this is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# The stamps come last: an installation that breaks off is done again.
+.venv/.run-installed: requirements.txt | .venv/bin/python
+	@echo "Installing what TicketBook runs on…"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.dev-installed: requirements-dev.txt | .venv/bin/python
+	@echo "Installing what it takes to test and check TicketBook…"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,38 @@
+"""How gunicorn serves TicketBook. gunicorn finds this file by its name in the folder it runs in."""
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+sys.path.insert(0, str(Path(__file__).parent))  # the `gunicorn` script does not look here by itself
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
+try:
+    from ticketbook import settings
+except ImproperlyConfigured as exc:
+    # Said once, here, rather than with a traceback by every worker.
+    sys.exit(str(exc))
+
+bind = f"{settings.BIND_ADDRESS}:{settings.PORT}"
+
+# A thread that waits for its lane or for the gateway is cheap, and lanes live on waiting threads;
+# two processes with many threads measured best (docs/architecture.md).
+worker_class = "gthread"
+workers = settings.WEB_CONCURRENCY
+threads = settings.WEB_THREADS
+# Not preloaded: every worker makes its own lanes, connections and membership of the embedded server.
+preload_app = False
+
+keepalive = 5  # seconds; longer than a page's polling, so that one connection serves it
+timeout = 30  # seconds without a sign of life from a whole worker, then it is replaced
+graceful_timeout = 20  # seconds; more than the longest call to the gateway and a lock's wait
+
+# Where workers touch a file to show that they live: in memory, so that a slow disk kills nobody.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+# On by default in the home folder; we steer by signals alone.
+control_socket_disable = True
+
+accesslog = None  # the proxy's business; a line per request costs more than many a request
+loglevel = "warning"

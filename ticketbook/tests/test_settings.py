@@ -1,0 +1,54 @@
+import runpy
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from ticketbook.tests.running import environment, manage
+
+URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"PORT": "abc"}, "PORT='abc' is not a number. Set it to 1 … 65535."),
+        ({"PORT": "70000"}, "PORT=70000 is out of range. Set it to 1 … 65535."),
+        ({"WEB_THREADS": "1.5"}, "WEB_THREADS=1.5 must be a whole number."),
+        ({"DEBUG": "maybe"}, "DEBUG='maybe' is neither on nor off."),
+        ({"PAYMENT_SUCCESS_RATE": "2"}, "PAYMENT_SUCCESS_RATE=2 is out of range. Set it to 0 … 1."),
+        ({"DATABASE_URL": "mysql://ann:hush@db/x"}, "DATABASE_URL must name a PostgreSQL server"),
+        ({"DATABASE_URL": "postgres://ann:hush@db:x/y"}, "DATABASE_URL must name a PostgreSQL"),
+        ({"DATABASE_URL": "postgres://ann:hush@db"}, "DATABASE_URL must name a PostgreSQL server"),
+        ({"DATABASE_URL": URL}, "SECRET_KEY is not set."),
+        ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_stops_the_start_with_one_sentence(wrong, sentence, tmp_path, monkeypatch):
+    for name, value in environment(**{"DATA_DIR": tmp_path} | wrong).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured) as stop:
+        runpy.run_path(str(settings.BASE_DIR / "ticketbook" / "settings.py"))
+    assert str(stop.value).startswith(sentence)
+    assert len(str(stop.value).splitlines()) == 1
+    assert "hush" not in str(stop.value)
+
+
+def test_the_demo_makes_its_secret_key_once(tmp_path):
+    keys = []
+    for _ in range(2):
+        assert manage("check", DATA_DIR=tmp_path).returncode == 0
+        keys.append((tmp_path / "secret_key").read_text())
+    assert keys[0] == keys[1]
+    assert len(keys[0]) >= 50
+    assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_settings_of_a_production_site_pass_the_deployment_checks(tmp_path):
+    done = manage(
+        "check", "--deploy", "--fail-level", "WARNING",
+        DATABASE_URL=URL, SECRET_KEY="".join(map(chr, range(33, 97))), HTTPS="on",
+        DATA_DIR=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

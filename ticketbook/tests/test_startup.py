@@ -1,0 +1,117 @@
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import NotSupportedError, OperationalError
+
+from ticketbook.postgres.binaries import server_user
+from ticketbook.startup import explain
+from ticketbook.tests.running import User, environment, free_port, manage, python
+
+OLD_SERVERS = sorted(Path("/usr/lib/postgresql").glob("1[0-7]/bin"))
+SOCKETLESS = "unix_socket_directories="
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["procrastinate", "worker"]], ids=" ".join)
+def test_an_unreachable_database_is_one_sentence_without_the_password(command, tmp_path):
+    port = free_port()
+    url = f"postgres://ann:hush@127.0.0.1:{port}/tickets"
+    done = manage(*command, DATABASE_URL=url, SECRET_KEY="x" * 50, DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"TicketBook cannot reach its database at 127.0.0.1:{port}: connection refused. "
+        "Start PostgreSQL 18, or correct DATABASE_URL."
+    )
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr
+
+
+def test_a_refused_password_is_one_sentence(data_dir, tmp_path):
+    with User(data_dir) as ann:
+        url = "postgres://ticketbook:hush@127.0.0.1:{port}/ticketbook".format(**ann.params)
+        done = manage("migrate", DATABASE_URL=url, SECRET_KEY="x" * 50, DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert 'password authentication failed for user "ticketbook"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "hush" not in done.stderr
+
+
+def test_traceback_shows_all(tmp_path):
+    url = f"postgres://ann:hush@127.0.0.1:{free_port()}/tickets"
+    done = manage(
+        "migrate", "--traceback", DATABASE_URL=url, SECRET_KEY="x" * 50, DATA_DIR=tmp_path
+    )
+    assert done.stderr.startswith("Traceback")
+    assert "connection refused" in done.stderr.lower()
+
+
+@pytest.mark.parametrize("command", ["check", "migrate", "demo"])
+def test_a_wrong_setting_is_one_sentence(command, tmp_path):
+    done = manage(command, PORT="abc", DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "PORT='abc' is not a number. Set it to 1 … 65535.\n"
+
+
+def test_the_web_server_says_what_is_wrong_with_its_settings(tmp_path):
+    env = environment(PORT="abc", DATA_DIR=tmp_path)
+    server = python("-m", "gunicorn", "ticketbook.wsgi", env=env)
+    assert server.communicate(timeout=30)[1] == "PORT='abc' is not a number. Set it to 1 … 65535.\n"
+    assert server.returncode == 1
+
+
+def test_the_database_shell_speaks_to_the_embedded_server(data_dir):
+    done = manage("dbshell", "--", "-Atc", "SELECT current_user", DATA_DIR=data_dir)
+    assert done.stdout.strip() == "ticketbook", done.stderr
+
+
+@contextmanager
+def old_server(folder: Path) -> Iterator[int]:
+    """A PostgreSQL of before 18 that trusts everybody; yields its port."""
+    options: dict[str, Any] = {"cwd": "/", "text": True, "stderr": subprocess.PIPE}
+    folder.mkdir()
+    if os.geteuid() == 0:
+        user = server_user()
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    programs, port = str(OLD_SERVERS[-1]), free_port()
+    initdb = [f"{programs}/initdb", "-D", str(folder), "-U", "ann", "--auth=trust", "--no-sync"]
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **options)
+    start = [f"{programs}/postgres", "-D", str(folder), "-p", str(port), "-c", SOCKETLESS]
+    server = subprocess.Popen(start, **options)
+    assert server.stderr is not None
+    while "ready to accept" not in server.stderr.readline():
+        assert server.poll() is None
+    yield port
+    server.terminate()
+    server.communicate()
+
+
+@pytest.mark.skipif(not OLD_SERVERS, reason="there is no PostgreSQL older than 18 here")
+def test_an_older_server_is_refused(tmp_path, open_folder):
+    with old_server(open_folder / "old") as port:
+        url = f"postgres://ann@127.0.0.1:{port}/postgres"
+        done = manage("migrate", DATABASE_URL=url, SECRET_KEY="x" * 50, DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert "PostgreSQL 18 or later is required (found " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_only_what_the_operator_can_mend_is_explained():
+    def caused(cause: psycopg.Error) -> OperationalError:
+        error = OperationalError(str(cause))
+        error.__cause__ = cause
+        return error
+
+    assert explain(ImproperlyConfigured("PORT is wrong.")) == "PORT is wrong."
+    assert "18 or later" in str(explain(NotSupportedError("PostgreSQL 18 or later is required")))
+    assert "too many" in str(explain(caused(psycopg.errors.TooManyConnections("too many"))))
+    assert explain(caused(psycopg.errors.LockNotAvailable("busy"))) is None
+    assert explain(caused(psycopg.errors.QueryCanceled("statement timeout"))) is None
+    assert explain(caused(psycopg.errors.DeadlockDetected("deadlock"))) is None
+    assert explain(ValueError("a bug")) is None
