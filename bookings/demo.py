@@ -1,0 +1,146 @@
+"""The demo: concerts worth a look, a crowd that has bought some of their tickets, three log-ins."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.contrib.auth.hashers import check_password, make_password
+from django.db import connection, transaction
+
+from accounts.models import User
+from bookings.demo_catalogue import SHOWS, Show
+from bookings.models import Booking
+from concerts import stock
+from concerts.models import Concert, TicketTier
+
+PRICES = {
+    TicketTier.Type.VIP: Decimal(100),
+    TicketTier.Type.FRONT_ROW: Decimal(50),
+    TicketTier.Type.GA: Decimal(10),
+}
+CROWD = 60  # customers who hold the tickets that are sold
+
+
+@dataclass(frozen=True)
+class LogIn:
+    name: str
+    email: str
+    password: str
+    staff: bool = False
+
+
+LOG_INS = [
+    LogIn("Ann", "ann@example.com", "ann-loves-music"),
+    LogIn("Bob", "bob@example.com", "bob-loves-music"),
+    LogIn("Staff", "staff@example.com", "staff-runs-shows", staff=True),
+]
+
+
+def load_demo(*, now: datetime) -> int:
+    """Add what is missing of the demo, all or nothing; returns how many concerts that were.
+
+    A concert that is there, by name and artist, stays as it is: staff may have edited it and
+    customers booked it. So does a user.
+    """
+    with transaction.atomic():
+        _one_at_a_time()
+        for log_in in LOG_INS:
+            _sign_up(log_in)
+        missing = [show for show in SHOWS if not _exists(show)]
+        crowd = _crowd() if missing else []
+        for show in missing:
+            _stage(show, crowd, now=now)
+    return len(missing)
+
+
+def describe_log_ins() -> str:
+    """A table for the terminal. It says so if somebody has changed a password since."""
+    rows = [("e-mail", "password", "may")]
+    for log_in in LOG_INS:
+        user = User.objects.get(email=log_in.email)
+        known = check_password(log_in.password, user.password)
+        may = "run the back office, /admin/" if user.is_staff else "book tickets"
+        rows.append((log_in.email, log_in.password if known else "(was changed)", may))
+    return "\n".join(f"  {email:<19}{password:<18}{may}" for email, password, may in rows)
+
+
+def _one_at_a_time() -> None:
+    """No constraint keeps a concert from being there twice, so two loads must not overlap."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = 0")
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('load_demo'))")
+
+
+def _sign_up(log_in: LogIn) -> None:
+    if not User.objects.filter(email=log_in.email).exists():
+        create = User.objects.create_superuser if log_in.staff else User.objects.create_user
+        create(log_in.email, log_in.password, name=log_in.name)
+
+
+def _exists(show: Show) -> bool:
+    return Concert.objects.filter(name=show.name, artist=show.artist).exists()
+
+
+def _crowd() -> list[User]:
+    """Customers who cannot log in."""
+    emails = [f"guest{number:02}@example.com" for number in range(1, CROWD + 1)]
+    User.objects.bulk_create(
+        [
+            User(email=email, name=f"Guest {number}", password=make_password(None))
+            for number, email in enumerate(emails, 1)
+        ],
+        ignore_conflicts=True,
+    )
+    return list(User.objects.filter(email__in=emails).order_by("email"))
+
+
+def _stage(show: Show, crowd: list[User], *, now: datetime) -> None:
+    concert = Concert.objects.create(
+        name=show.name,
+        artist=show.artist,
+        venue=show.venue,
+        date=show.date(now),
+        description=show.description,
+        status=Concert.Status.PUBLISHED,
+        sales_open_at=show.sales_open_at(now),
+    )
+    sizes = zip(PRICES.items(), show.capacity, show.left, strict=True)
+    for (tier_type, price), capacity, left in sizes:
+        tier = TicketTier(
+            concert=concert, tier_type=tier_type, price=price, total_quantity=capacity
+        )
+        stock.stock_up(tier)
+        tier.save()
+        _sell(tier, capacity - left, crowd, now=now)
+
+
+def _sell(tier: TicketTier, tickets: int, crowd: list[User], *, now: datetime) -> None:
+    """Paid bookings of the crowd, as placing would have left them; the stock moves by their sum."""
+    stock.lock_tier(tier.pk)
+    Booking.objects.bulk_create(
+        Booking(
+            user=random.choice(crowd),
+            ticket_tier=tier,
+            quantity=quantity,
+            unit_price=tier.price,
+            total_price=tier.price * quantity,
+            status=Booking.Status.CONFIRMED,
+            payment_status=Booking.PaymentStatus.SUCCESS,
+            idempotency_key=uuid.uuid4(),
+            hold_expires_at=now,
+            created_at=now,
+        )
+        for quantity in _parties(tickets)
+    )
+    stock.take(tier, tickets, now=now)
+
+
+def _parties(tickets: int) -> Iterator[int]:
+    """Groups of one to six that are so many together."""
+    while tickets:
+        size = min(random.randint(1, 6), tickets)
+        yield size
+        tickets -= size

@@ -1,0 +1,181 @@
+"""A large catalogue, made inside the database: for measuring, not for looking at.
+
+This is the one place that writes bookings and counters past the verbs, because a million bookings
+one by one take an hour. The counters move in the transaction that makes the bookings, by as many
+tickets as these hold. That transaction locks the tables: nobody else books while it runs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from accounts.models import User
+from bookings.models import Booking
+from concerts.models import Concert
+
+# What tells the rows of the large catalogue from all others.
+CONCERT_NAME = "Catalogue Night "
+CUSTOMER_DOMAIN = "@catalogue.example"
+
+BOOKINGS_PER_CUSTOMER = 100
+BATCH = 50_000  # bookings of one statement, and so of one step of the progress bar
+
+Progress = Callable[[int], object]
+
+
+def load_bulk(*, concerts: int, bookings: int, progress: Progress = lambda rows: None) -> None:
+    """Top the large catalogue up to so many concerts, of three tiers each, and so many bookings.
+
+    What is there already counts, so a second load adds nothing. All or nothing; `progress` hears
+    of every step's bookings.
+    """
+    customers = max(1, bookings // BOOKINGS_PER_CUSTOMER)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = 0")  # this is no request: it may wait
+        missing = bookings - have_bookings()
+        cursor.execute(NEW_CONCERTS, {"first": have_concerts() + 1, "last": concerts})
+        cursor.execute(NEW_CUSTOMERS, {"first": have_customers() + 1, "last": customers})
+        progress(bookings - max(missing, 0))
+        if missing > 0:
+            _add_bookings(cursor, missing, progress)
+
+
+def have_concerts() -> int:
+    return Concert.objects.filter(name__startswith=CONCERT_NAME).count()
+
+
+def have_customers() -> int:
+    return User.objects.filter(email__endswith=CUSTOMER_DOMAIN).count()
+
+
+def have_bookings() -> int:
+    return Booking.objects.filter(user__email__endswith=CUSTOMER_DOMAIN).count()
+
+
+def vacuum() -> None:
+    """Statistics and visibility maps, which autovacuum would otherwise bring up to date in a while."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "VACUUM (ANALYZE) accounts_user, concerts_concert, concerts_tickettier, bookings_booking"
+        )
+
+
+def _add_bookings(cursor: CursorWrapper, missing: int, progress: Progress) -> None:
+    cursor.execute("SELECT setseed(0.5)")
+    cursor.execute(NUMBERED)
+    with _indexed_afterwards(cursor):
+        for start in range(0, missing, BATCH):
+            rows = min(BATCH, missing - start)
+            # The oldest first, so that ids, times and rows are in one order, as in real life.
+            cursor.execute(NEW_BOOKINGS, {"rows": rows, "to_come": missing - start, "all": missing})
+            progress(rows)
+    cursor.execute(TAKE_TICKETS)
+
+
+@contextmanager
+def _indexed_afterwards(cursor: CursorWrapper) -> Iterator[None]:
+    """Foreign keys, uniqueness and indexes are checked and built once at the end: a third of the time.
+
+    They never go missing: other transactions do not see that they were away.
+    """
+    # A table with foreign keys still to be checked cannot be altered.
+    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    cursor.execute(INDEXES_AND_KEYS)
+    drop, create = zip(*cursor.fetchall(), strict=True)
+    cursor.execute("; ".join(drop))
+    yield
+    cursor.execute("SET LOCAL maintenance_work_mem = '128MB'")
+    cursor.execute("; ".join(create))
+
+
+NEW_CONCERTS = f"""
+WITH concert AS (
+    INSERT INTO concerts_concert (name, artist, venue, date, status, created_at, updated_at)
+    SELECT '{CONCERT_NAME}' || i, 'Ensemble ' || i %% 500, 'Hall ' || i %% 200,
+           now() + (7 + i %% 365) * interval '1 day', 'PUBLISHED', now() - interval '31 days', now()
+    FROM generate_series(%(first)s, %(last)s) i
+    RETURNING id, created_at
+), size (tier_type, price, low, high) AS (
+    VALUES ('VIP', 100, 10, 100), ('FRONT_ROW', 50, 100, 200), ('GA', 10, 1000, 2000)
+), tier AS MATERIALIZED (
+    SELECT concert.*, tier_type, price, random(low, high) AS total FROM concert, size
+)
+INSERT INTO concerts_tickettier
+    (concert_id, tier_type, price, total_quantity, available_quantity, created_at, updated_at)
+SELECT id, tier_type, price, total, total, created_at, now() FROM tier
+"""
+
+NEW_CUSTOMERS = f"""
+INSERT INTO accounts_user
+    (email, name, public_id, password, is_active, is_staff, is_superuser, date_joined)
+SELECT 'visitor' || i || '{CUSTOMER_DOMAIN}', 'Visitor ' || i,
+       'user_' || replace(gen_random_uuid()::text, '-', ''), '!', true, false, false,
+       now() - interval '31 days'
+FROM generate_series(%(first)s, %(last)s) i
+"""
+
+# Numbers from 1, to draw from.
+NUMBERED = f"""
+CREATE TEMP TABLE bulk_tier ON COMMIT DROP AS
+    SELECT tier.id, price, tier_type, row_number() OVER (PARTITION BY tier_type ORDER BY tier.id) AS n
+    FROM concerts_tickettier tier JOIN concerts_concert concert ON concert.id = concert_id
+    WHERE name LIKE '{CONCERT_NAME}%';
+CREATE TEMP TABLE bulk_customer ON COMMIT DROP AS
+    SELECT id, row_number() OVER (ORDER BY id) AS n
+    FROM accounts_user WHERE email LIKE '%{CUSTOMER_DOMAIN}';
+CREATE TEMP TABLE bulk_held (tier_id uuid, tickets integer) ON COMMIT DROP;
+ANALYZE bulk_tier, bulk_customer
+"""
+
+# Of ten tickets one is VIP and two are front row; 82 % of the bookings stand, 8 % were cancelled,
+# 10 % declined. No holds: one that nobody is at work on would be the resolver's.
+NEW_BOOKINGS = """
+WITH draw AS MATERIALIZED (
+    SELECT now() - (%(to_come)s - i) * interval '720 hours' / %(all)s AS at,
+           random(1, (SELECT max(n) FROM bulk_customer)) AS customer_n,
+           random(1, (SELECT max(n) FROM bulk_tier)) AS tier_n,
+           ('{VIP,FRONT_ROW,FRONT_ROW,GA,GA,GA,GA,GA,GA,GA}'::text[])[random(1, 10)] AS tier_type,
+           1 + floor(6 * random() * random())::int AS quantity,
+           random(1, 100) AS fate
+    FROM generate_series(1, %(rows)s) i
+), made AS (
+    INSERT INTO bookings_booking
+        (id, created_at, updated_at, hold_expires_at, user_id, ticket_tier_id, idempotency_key,
+         quantity, unit_price, total_price, status, payment_status, failure_reason)
+    SELECT uuidv7(at - now()), at, at, at, customer.id, tier.id, gen_random_uuid(),
+           quantity, price, price * quantity,
+           CASE WHEN fate <= 82 THEN 'CONFIRMED' WHEN fate <= 90 THEN 'CANCELLED' ELSE 'FAILED' END,
+           CASE WHEN fate <= 82 THEN 'SUCCESS' WHEN fate <= 90 THEN 'REFUNDED' ELSE 'FAILED' END,
+           CASE WHEN fate <= 90 THEN '' ELSE 'DECLINED' END
+    FROM draw
+    JOIN bulk_tier tier ON tier.n = tier_n AND tier.tier_type = draw.tier_type
+    JOIN bulk_customer customer ON customer.n = customer_n
+    RETURNING ticket_tier_id, quantity, status
+)
+INSERT INTO bulk_held SELECT ticket_tier_id, quantity FROM made WHERE status = 'CONFIRMED'
+"""
+
+# A tier that is too small for its share grows: it is sold out then.
+TAKE_TICKETS = """
+UPDATE concerts_tickettier
+SET total_quantity = total_quantity + greatest(tickets - available_quantity, 0),
+    available_quantity = greatest(available_quantity - tickets, 0),
+    updated_at = now()
+FROM (SELECT tier_id, sum(tickets)::integer AS tickets FROM bulk_held GROUP BY tier_id) AS held
+WHERE id = tier_id
+"""
+
+INDEXES_AND_KEYS = """
+SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname),
+       format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s',
+              conrelid::regclass, conname, pg_get_constraintdef(oid))
+FROM pg_constraint
+WHERE conrelid = 'bookings_booking'::regclass AND contype IN ('f', 'u')
+UNION ALL
+SELECT format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
+FROM pg_index
+WHERE indrelid = 'bookings_booking'::regclass
+  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
+""".replace("%%", "%")
