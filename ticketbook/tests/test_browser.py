@@ -92,6 +92,8 @@ def log_in(page, then="/"):
     page.get_by_label("E-mail address").fill("ann@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()
+    page.wait_for_load_state()  # a key pressed on a page that is going away is lost
 
 
 def choose(page, kind, quantity):
