@@ -52,7 +52,7 @@ class Site:
                 "PORT": str(self.port),
                 "WEB_CONCURRENCY": "2",
                 "PAYMENT_GATEWAY": "bookings.tests.gateway.HttpGateway",
-                "LOCK_TIMEOUT_MS": "2500",
+                "LOCK_TIMEOUT_MS": "20000",
             }
             | environment,
         )
