@@ -1,8 +1,10 @@
-"""What the apps' models share."""
+"""What the apps share of the database: its keys, and what it looks like when it is busy."""
 
 from typing import Any
 
-from django.db import models
+import psycopg
+from django.db import InterfaceError, OperationalError, models
+from psycopg import errors as pg
 
 
 class UUIDv7(models.Func):
@@ -30,3 +32,25 @@ class DatabaseKeyField(models.UUIDField):  # type: ignore[type-arg]
 
 def primary_key() -> DatabaseKeyField:
     return DatabaseKeyField(primary_key=True, db_default=UUIDv7(), editable=False, blank=True)
+
+
+# Waits that ended, and servers that are going down, coming up or full.
+BUSY_CAUSES = (
+    pg.LockNotAvailable,
+    pg.DeadlockDetected,
+    pg.TooManyConnections,
+    pg.CannotConnectNow,
+    pg.AdminShutdown,
+    pg.CrashShutdown,
+)
+
+
+def is_busy(exc: BaseException) -> bool:
+    """Whether the database could not serve us now, so that trying again is the right advice."""
+    if not isinstance(exc, (OperationalError, InterfaceError)):
+        return False
+    cause = exc.__cause__
+    # A lost or refused connection carries no SQLSTATE.
+    return isinstance(cause, BUSY_CAUSES) or (
+        isinstance(cause, psycopg.Error) and cause.sqlstate is None
+    )

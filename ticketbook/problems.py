@@ -4,42 +4,18 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
-import psycopg
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from psycopg import errors as pg
-from psycopg_pool import PoolTimeout
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from ticketbook.database import is_busy
 from ticketbook.errors import Busy, NotFound, Refusal
 
 PROBLEM_JSON = "application/problem+json"
-
-# Waits that ended, and servers that are going down, coming up or full.
-BUSY_CAUSES = (
-    pg.LockNotAvailable,
-    pg.DeadlockDetected,
-    pg.TooManyConnections,
-    pg.CannotConnectNow,
-    pg.AdminShutdown,
-    pg.CrashShutdown,
-    PoolTimeout,
-)
-
-
-def is_busy(exc: BaseException) -> bool:
-    """Whether the database could not serve us now, so that trying again is the right advice."""
-    if not isinstance(exc, (OperationalError, InterfaceError)):
-        return False
-    cause = exc.__cause__
-    # A lost or refused connection carries no SQLSTATE.
-    return isinstance(cause, BUSY_CAUSES) or (
-        isinstance(cause, psycopg.Error) and cause.sqlstate is None
-    )
 
 
 def problem_body(*, status: int, code: str, detail: str, **facts: Any) -> dict[str, Any]:

@@ -95,8 +95,9 @@ def database() -> dict[str, Any]:
 DATABASES = {"default": database()}
 DATABASES["default"] |= {
     "ENGINE": "ticketbook.postgres",
-    # The pool below keeps connections; Django's own persistence has to be off for it.
-    "CONN_MAX_AGE": 0,
+    # A thread of the web server (wsgi.py) keeps its connection. A pool in between, with as many
+    # connections as threads, would only be two more steps in every request.
+    "CONN_MAX_AGE": None if switch("KEEP_CONNECTIONS", default=False) else 0,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
         **DATABASES["default"].get("OPTIONS", {}),
@@ -105,10 +106,6 @@ DATABASES["default"] |= {
         "options": f"-c lock_timeout={LOCK_TIMEOUT_MS}",
     },
 }
-# Only the web server pools (wsgi.py switches it on): one connection for each thread that could
-# want one, so that a request never queues here.
-if switch("DATABASE_POOL", default=False):
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": WEB_THREADS, "timeout": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
@@ -161,6 +158,8 @@ SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 
 # --- Booking ----------------------------------------------------------------------------------
 
+# Requests for one tier that meet in a process share a transaction.
+BOOKING_LANES = switch("BOOKING_LANES", default=True)
 # How long an unpaid hold keeps its tickets before the resolver asks the gateway about it.
 HOLD_SECONDS = number("HOLD_SECONDS", 60, 0.1, 24 * 3600)
 # How long a hold may stay unresolved while the gateway is silent; then the tickets go back.
@@ -264,7 +263,7 @@ LOGGING = {
 # --- API --------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.auth.OneQueryTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ticketbook.wire.AlwaysJSON",
     "DEFAULT_PARSER_CLASSES": ["ticketbook.wire.StrictJSONParser"],

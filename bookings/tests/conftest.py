@@ -4,7 +4,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from bookings.placing import place
+from bookings.placing import hold, place
+from bookings.serving import Request
 from bookings.tests.gateway import running_gateway
 from concerts.tests.factories import TicketTierFactory
 
@@ -22,6 +23,12 @@ def ledger(gateway_process, settings):
     gateway_process.mode("approve")
     gateway_process.clear()
     return gateway_process
+
+
+@pytest.fixture(params=[True, False], ids=["lanes", "plain"])
+def both_modes(request, settings):
+    """Lanes are an optimisation: whatever is promised holds with and without them."""
+    settings.BOOKING_LANES = request.param
 
 
 @pytest.fixture
@@ -53,6 +60,23 @@ def book():
         ).booking
 
     return book
+
+
+@pytest.fixture
+def take_hold():
+    """Only the first step of a booking: the process dies before it charges."""
+
+    def take_hold(user, tier, quantity=1, *, now=None):
+        request = Request(
+            user=user,
+            ticket_tier_id=tier.pk,
+            quantity=quantity,
+            idempotency_key=uuid.uuid4(),
+            now=now or timezone.now(),
+        )
+        return hold(request).booking
+
+    return take_hold
 
 
 @pytest.fixture

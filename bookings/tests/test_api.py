@@ -13,7 +13,6 @@ from knox.models import AuthToken
 
 from accounts.tests.factories import UserFactory
 from bookings.models import Booking
-from bookings.placing import Request, hold
 from concerts.tests.factories import TicketTierFactory
 
 pytestmark = pytest.mark.django_db
@@ -125,10 +124,8 @@ def test_a_confirmed_booking_is_replayed_as_it_stands_now(api, tier):
     assert (now.status_code, now.json()["status"]) == (201, "CANCELLED")
 
 
-def test_while_the_first_is_at_work(api, ann, tier):
-    request = Request(user=ann, ticket_tier_id=tier.pk, quantity=1, idempotency_key=uuid.uuid4())
-    hold(request, now=timezone.now())
-    response = api.book(tier, key=request.idempotency_key)
+def test_while_the_first_is_at_work(api, ann, tier, take_hold):
+    response = api.book(tier, key=take_hold(ann, tier).idempotency_key)
     assert problem(response) == (409, "request_in_progress")
     assert response["Retry-After"] == "1"
 

@@ -93,9 +93,9 @@ class Site:
         self.process.wait(timeout=30)
 
 
-@pytest.fixture
-def site(ledger):
-    site = Site()
+@pytest.fixture(params=["on", "off"], ids=["lanes", "plain"])
+def site(request, ledger):
+    site = Site(BOOKING_LANES=request.param)
     try:
         yield site.wait_until_ready()
     finally:

@@ -16,12 +16,12 @@ from bookings.errors import (
     SalesClosed,
 )
 from bookings.models import Booking
-from bookings.placing import Request, hold, place
+from bookings.placing import place
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.errors import NotFound
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_modes")]
 
 
 def test_a_paid_booking_is_confirmed_and_its_tickets_leave_the_stock(ledger, ann, tier, book, left):
@@ -212,11 +212,9 @@ def test_another_user_with_the_same_key_sees_nothing_of_the_first(ledger, ann, b
     assert ledger.calls("charge") == 2
 
 
-def test_while_the_first_is_at_work_the_key_answers_in_progress(ann, tier):
-    request = Request(user=ann, ticket_tier_id=tier.pk, quantity=1, idempotency_key=uuid.uuid4())
-    held = hold(request, now=timezone.now()).booking
+def test_while_the_first_is_at_work_the_key_answers_in_progress(ann, tier, take_hold):
     with pytest.raises(RequestInProgress):
-        again(ann, held)
+        again(ann, take_hold(ann, tier))
 
 
 def test_after_a_time_out_the_key_answers_pending(ledger, ann, tier, book):
@@ -228,12 +226,10 @@ def test_after_a_time_out_the_key_answers_pending(ledger, ann, tier, book):
     assert ledger.calls("charge") == 0
 
 
-def test_after_a_crash_the_key_resolves_its_own_hold(ledger, ann, tier, left):
+def test_after_a_crash_the_key_resolves_its_own_hold(ledger, ann, tier, left, take_hold):
     """The process died between hold and charge; the customer comes back when the hold is over."""
     now = timezone.now()
-    request = Request(user=ann, ticket_tier_id=tier.pk, quantity=1, idempotency_key=uuid.uuid4())
-    held = hold(request, now=now).booking
-    placed = again(ann, held, now=now + timedelta(minutes=5))
+    placed = again(ann, take_hold(ann, tier, now=now), now=now + timedelta(minutes=5))
     assert placed.replayed
     assert (placed.booking.status, placed.booking.failure_reason) == ("FAILED", "EXPIRED")
     assert left(tier) == 100

@@ -15,7 +15,7 @@ from bookings.payments import GatewayUnavailable
 from bookings.resolving import resolve_expired
 from concerts.tests.factories import TicketTierFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_modes")]
 
 NOW = timezone.now()
 AFTER_HOLD = NOW + timedelta(seconds=61)

@@ -3,7 +3,8 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from concerts.tests.factories import ConcertFactory
-from ticketbook import health, problems
+from ticketbook import health
+from ticketbook.database import is_busy
 
 pytestmark = pytest.mark.django_db
 
@@ -92,9 +93,9 @@ def waits_in_vain():
 
 
 def test_a_lock_timeout_is_busy_and_a_bug_is_not(lock_timeout):
-    assert problems.is_busy(lock_timeout)
-    assert not problems.is_busy(OperationalError("a bug"))
-    assert not problems.is_busy(ValueError())
+    assert is_busy(lock_timeout)
+    assert not is_busy(OperationalError("a bug"))
+    assert not is_busy(ValueError())
 
 
 @pytest.mark.parametrize(
