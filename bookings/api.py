@@ -14,11 +14,14 @@ from bookings.errors import PaymentDeclined
 from bookings.models import Booking
 from bookings.placing import Placed, place
 from bookings.serializers import (
+    BOOKING,
     KEY_HEADER,
+    PLACE_BOOKING,
     BookingSerializer,
     BookingWithDetailsSerializer,
     PaymentDeclinedSerializer,
     PlaceBookingSerializer,
+    with_key_of_header,
 )
 from ticketbook.errors import NotFound
 from ticketbook.pagination import Page
@@ -46,11 +49,8 @@ class Bookings(APIView):
         },
     )
     def post(self, request: Request) -> Response:
-        body = PlaceBookingSerializer(
-            data=request.data, context={"key_header": request.headers.get(KEY_HEADER)}
-        )
-        body.is_valid(raise_exception=True)
-        values, user = body.validated_data, customer(request)
+        body = with_key_of_header(request.data, request.headers.get(KEY_HEADER))
+        values, user = PLACE_BOOKING.run_validation(body), customer(request)
         if values.get("userId", user.public_id) != user.public_id:
             raise PermissionDenied("userId is not yours. Leave it out, or send your own.")
         placed = place(
@@ -72,7 +72,7 @@ class Bookings(APIView):
 
 
 def answer(placed: Placed) -> Response:
-    data = BookingSerializer(placed.booking).data
+    data = BOOKING.to_representation(placed.booking)
     if placed.booking.status == Booking.Status.FAILED:
         response = refusal_response(PaymentDeclined(booking=data))
     else:

@@ -11,7 +11,7 @@ KEY_HEADER = "Idempotency-Key"
 
 
 class PlaceBookingSerializer(StrictSerializer):
-    """The body of POST /bookings. The key may come as a header instead (context `key_header`)."""
+    """The body of POST /bookings. The key may come as a header instead (`with_key_of_header`)."""
 
     ticketTierId = StrictUUIDField()
     quantity = StrictIntegerField(min_value=1, max_value=MAX_QUANTITY)
@@ -21,18 +21,23 @@ class PlaceBookingSerializer(StrictSerializer):
     userId = StrictCharField(required=False, help_text="If sent, it must be the caller's own.")
 
     def to_internal_value(self, data: Any) -> Any:
-        if header := self.context.get("key_header"):
-            if data.get("idempotencyKey", header) != header:
-                raise ValidationError(
-                    {"idempotencyKey": [f"It differs from the header {KEY_HEADER}. Send one."]}
-                )
-            data = {**data, "idempotencyKey": header}
         values = super().to_internal_value(data)
         if "idempotencyKey" not in values:
             raise ValidationError(
                 {"idempotencyKey": [f"Send it, or the header {KEY_HEADER}."]}, code="required"
             )
         return values
+
+
+def with_key_of_header(data: Any, header: str | None) -> Any:
+    """The body, with the key that came as a header."""
+    if header is None:
+        return data
+    if data.get("idempotencyKey", header) != header:
+        raise ValidationError(
+            {"idempotencyKey": [f"It differs from the header {KEY_HEADER}. Send one."]}
+        )
+    return {**data, "idempotencyKey": header}
 
 
 class BookingSerializer(serializers.ModelSerializer[Booking]):
@@ -83,3 +88,9 @@ class PaymentDeclinedSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField()
     booking = BookingSerializer()
+
+
+# DRF copies every field each time a serializer is made, which costs more than what these two do
+# with them. They keep nothing between calls, so the hot endpoint shares one of each.
+PLACE_BOOKING = PlaceBookingSerializer()
+BOOKING = BookingSerializer()

@@ -1,5 +1,6 @@
-"""Django's PostgreSQL backend, with two things of our own: version 18, and the embedded server."""
+"""Django's PostgreSQL backend with things of our own: version 18, the embedded server, a cheap check."""
 
+import select
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,13 +40,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             params |= embedded.join(data_dir)
         return params
 
-    @property
-    def pool(self) -> Any:
-        """Django's pool, which asks again at every connect: a restart may change the port."""
-        pool = super().pool
-        if pool is not None and self.settings_dict.get("EMBEDDED_DATA_DIR"):
-            pool.kwargs = self._pool_params
-        return pool
+    def is_usable(self) -> bool:
+        """Asked before the first query of every request, so it costs no round trip.
 
-    def _pool_params(self) -> dict[str, Any]:
-        return self.get_connection_params() | {"autocommit": True}
+        A server that closed the connection has left its goodbye in the socket, and nothing else
+        may be there while nobody asks anything.
+        """
+        if self.connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0)

@@ -34,19 +34,19 @@ else:
     os.close(0)
 """
 
-POOLED = """
+KEPT = """
 import os, sys
-os.environ |= {"DATA_DIR": sys.argv[1], "DATABASE_POOL": "on"}
+os.environ |= {"DATA_DIR": sys.argv[1], "KEEP_CONNECTIONS": "on"}
 os.environ["DJANGO_SETTINGS_MODULE"] = "ticketbook.settings"
 import django
 django.setup()
-from django.db import connection
+from django.db import close_old_connections, connection
 
 def answer():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 42")
         value = cursor.fetchone()[0]
-    connection.close()
+    close_old_connections()  # as at the end of a request
     return value
 
 for line in sys.stdin:
@@ -194,8 +194,8 @@ def test_killed_server_is_started_again_on_its_port_with_its_data(data_dir):
             assert connection.execute("SELECT n FROM paid").fetchone() == (1,)
 
 
-def test_pooled_connections_find_the_server_after_a_crash(data_dir):
-    web = User(data_dir, POOLED)
+def test_kept_connections_find_the_server_after_a_crash(data_dir):
+    web = User(data_dir, KEPT)
     assert web.join() == 42
     kill(postmaster(data_dir))
     assert web.join() == 42
