@@ -8,8 +8,15 @@ from accounts.models import User
 from ticketbook.wire import StrictCharField, StrictEmailField, StrictSerializer
 
 
+class LowercaseEmailField(StrictEmailField):
+    """Lowered before it is validated: in rare scripts that makes it longer."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return super().to_internal_value(data).lower()
+
+
 class SignUpSerializer(StrictSerializer):
-    email = StrictEmailField(max_length=254)
+    email = LowercaseEmailField(max_length=254)
     password = StrictCharField(max_length=128, trim_whitespace=False, write_only=True)
     name = StrictCharField(max_length=150)
 

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from accounts.auth import customer
 from bookings.cancelling import cancel
-from bookings.errors import PaymentDeclined
+from bookings.errors import PaymentDeclined, PaymentNotInTime
 from bookings.models import Booking
 from bookings.placing import Placed, place
 from bookings.serializers import (
@@ -74,7 +74,9 @@ class Bookings(APIView):
 def answer(placed: Placed) -> Response:
     data = BOOKING.to_representation(placed.booking)
     if placed.booking.status == Booking.Status.FAILED:
-        response = refusal_response(PaymentDeclined(booking=data))
+        declined = placed.booking.failure_reason == Booking.FailureReason.DECLINED
+        refusal = PaymentDeclined if declined else PaymentNotInTime
+        response = refusal_response(refusal(booking=data))
     else:
         response = Response(data, status=ANSWER_STATUS[Booking.Status(placed.booking.status)])
         response["Location"] = f"/api/v1/bookings/{placed.booking.pk}"

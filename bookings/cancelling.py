@@ -9,7 +9,6 @@ from bookings import payments
 from bookings.errors import NotCancellable, RequestInProgress
 from bookings.jobs import defer
 from bookings.models import Booking
-from bookings.settling import STATE
 from concerts import stock
 
 logger = logging.getLogger(__name__)
@@ -23,15 +22,16 @@ def cancel(booking: Booking, *, now: datetime) -> Booking:
     """
     with transaction.atomic(durable=True):
         tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always
-        booking.refresh_from_db(fields=STATE)
+        booking.refresh_state()
         if booking.status != Booking.Status.CANCELLED:
             if booking.status == Booking.Status.PENDING:
-                raise RequestInProgress
-            if tier.concert.date <= now or not give_up_ticket(booking, now=now):
+                raise RequestInProgress(bookingId=booking.pk)
+            booking.ticket_tier = tier
+            if not booking.cancellable_at(now) or not give_up_ticket(booking, now=now):
                 raise NotCancellable
             stock.give_back(tier, booking.quantity, now=now)
             defer("refund_booking", booking)
-    booking.refresh_from_db(fields=STATE)
+    booking.refresh_state()
     try:
         return send_refund(booking, now=now)
     except payments.GatewayUnavailable:
@@ -55,5 +55,5 @@ def send_refund(booking: Booking, *, now: datetime) -> Booking:
     Booking.objects.refund_owed().filter(pk=booking.pk).update(
         payment_status=Booking.PaymentStatus.REFUNDED, updated_at=now
     )
-    booking.refresh_from_db(fields=STATE)
+    booking.refresh_state()
     return booking

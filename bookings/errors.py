@@ -49,6 +49,10 @@ class PaymentDeclined(BookingError):
     status = 402
 
 
+class PaymentNotInTime(PaymentDeclined):
+    """No payment came in time, and the tickets went back. Money that was taken after all returns."""
+
+
 class NotCancellable(BookingError):
     """Only a confirmed booking can be cancelled, and only before its concert begins."""
 

@@ -6,7 +6,7 @@ from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 
 from accounts.models import User
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 from ticketbook.database import primary_key
 
 MAX_QUANTITY = 10  # tickets of one booking; the CHECK booking_quantity_range says the same
@@ -138,6 +138,12 @@ class Booking(models.Model):
             models.Index(
                 fields=["ticket_tier", "status"], include=["quantity"], name="booking_tier_status"
             ),
+            # What we owe: money of bookings that have no ticket (any more).
+            models.Index(
+                fields=["updated_at"],
+                condition=Q(payment_status="SUCCESS", status__in=["CANCELLED", "FAILED"]),
+                name="booking_refund_owed",
+            ),
             # The resolver: holds past their time, of any tier.
             models.Index(
                 fields=["hold_expires_at"],
@@ -148,3 +154,23 @@ class Booking(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.ticket_tier} for {self.user}"
+
+    # What settling, cancelling and refunding change; to refresh these keeps loaded relations.
+    STATE = (
+        "status",
+        "payment_status",
+        "failure_reason",
+        "outcome_unknown",
+        "hold_expires_at",
+        "updated_at",
+    )
+
+    def refresh_state(self) -> None:
+        self.refresh_from_db(fields=self.STATE)
+
+    def cancellable_at(self, now: datetime) -> bool:
+        """Confirmed, and its concert has not begun; a concert that was called off never begins."""
+        concert = self.ticket_tier.concert
+        return self.status == self.Status.CONFIRMED and (
+            now < concert.date or concert.status == Concert.Status.CANCELLED
+        )

@@ -35,7 +35,7 @@ class PaymentGateway(Protocol):
     """Amounts are in CURRENCY, `time_limit` is in seconds.
 
     Each call may raise GatewayUnavailable, and then it may or may not have taken effect. The same
-    key gets the same answer for ever.
+    key gets the same answer for ever, once it got one.
     """
 
     def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
@@ -97,8 +97,8 @@ def gateway() -> PaymentGateway:
 
 
 def time_limit() -> float:
-    """Seconds a call may take: a charge must be over before its hold expires."""
-    return min(settings.PAYMENT_TIME_LIMIT_MS / 1000, settings.HOLD_SECONDS)
+    """Seconds a call may take: a charge must be over, and written down, before its hold expires."""
+    return min(settings.PAYMENT_TIME_LIMIT_MS / 1000, 0.8 * settings.HOLD_SECONDS)
 
 
 def charge(booking: Booking) -> Outcome:

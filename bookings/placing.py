@@ -18,9 +18,9 @@ from accounts.models import User
 from bookings import lanes, payments
 from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestInProgress
 from bookings.models import Booking
-from bookings.resolving import resolve, resolve_expired
+from bookings.resolving import resolve_expired
 from bookings.serving import Held, Request, Settlement
-from bookings.settling import STATE, settle
+from bookings.settling import settle
 from ticketbook.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -54,12 +54,13 @@ def place(
         held = hold(request)
     except (InsufficientTickets, CustomerLimitReached):
         # Nobody may have cleaned up: holds past their time must not stand in a buyer's way.
-        if not resolve_expired(ticket_tier_id=ticket_tier_id, limit=RESOLVE_ON_DEMAND, now=now):
+        holds = Booking.objects.filter(ticket_tier_id=ticket_tier_id)
+        if not resolve_expired(only=holds, limit=RESOLVE_ON_DEMAND, now=now):
             raise
         held = hold(request)
     if held.replayed:
         return Placed(replay(held.booking, now=now), replayed=True)
-    return Placed(charge_and_settle(held.booking, now=now), replayed=False)
+    return Placed(charge_and_settle(held.booking, request), replayed=False)
 
 
 def hold(request: Request) -> Held:
@@ -72,36 +73,45 @@ def hold(request: Request) -> Held:
 
 def replay(booking: Booking, *, now: datetime) -> Booking:
     """An earlier request's booking as it stands now. Raises RequestInProgress while that one works."""
-    if booking.status == Booking.Status.PENDING:
-        if booking.hold_expires_at <= now:
-            return resolve(booking, now=now)
-        if not booking.outcome_unknown:
-            raise RequestInProgress(bookingId=booking.pk)
+    if booking.status != Booking.Status.PENDING:
+        return booking
+    if booking.hold_expires_at <= now:
+        resolve_expired(only=Booking.objects.filter(pk=booking.pk), limit=1, now=now)
+        booking.refresh_state()
+    elif not booking.outcome_unknown:
+        raise RequestInProgress(bookingId=booking.pk)
     return booking
 
 
-def charge_and_settle(booking: Booking, *, now: datetime) -> Booking:
+def charge_and_settle(booking: Booking, request: Request) -> Booking:
     """Charge a fresh hold and settle it; without an answer it stays PENDING for the resolver."""
     try:
         outcome = payments.charge(booking)
     except payments.GatewayUnavailable:
-        return note_unknown(booking, now=now)
-    try:
-        lanes.settle(Settlement(booking, outcome, now))
-        if booking.status == Booking.Status.PENDING:
-            settle(booking, outcome, now=now)
-        return booking
-    except (OperationalError, InterfaceError):
-        # The charge is made and the database away: the resolver will ask and settle.
-        logger.exception("Booking %s is charged but not settled yet", booking.pk)
-        return booking
+        return nobody_at_work(booking, request, due=booking.hold_expires_at)
+    for _ in range(2):  # a busy moment is often over at the second try
+        try:
+            return settle_here(booking, outcome, now=request.time())
+        except (OperationalError, InterfaceError) as exc:
+            logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
+    return nobody_at_work(booking, request, due=request.time())
 
 
-def note_unknown(booking: Booking, *, now: datetime) -> Booking:
-    """Nobody is at work on this hold any more: the same key now answers 202 instead of 409."""
+def settle_here(booking: Booking, outcome: payments.Outcome, *, now: datetime) -> Booking:
+    """In the tier's lane if it takes us along, else alone."""
+    lanes.settle(Settlement(booking, outcome, now))
+    if booking.status == Booking.Status.PENDING:
+        settle(booking, outcome, now=now)
+    return booking
+
+
+def nobody_at_work(booking: Booking, request: Request, *, due: datetime) -> Booking:
+    """The same key answers 202 from now on, and the resolver takes the hold when it is due."""
     try:
-        Booking.objects.pending().filter(pk=booking.pk).update(outcome_unknown=True, updated_at=now)
-        booking.refresh_from_db(fields=STATE)
+        Booking.objects.pending().filter(pk=booking.pk).update(
+            outcome_unknown=True, hold_expires_at=due, updated_at=request.time()
+        )
+        booking.refresh_state()
     except (OperationalError, InterfaceError):
-        logger.exception("Booking %s: could not note that its payment is unknown", booking.pk)
+        logger.exception("Booking %s: could not note that nobody is at work on it", booking.pk)
     return booking

@@ -4,30 +4,40 @@ A timer alone never fails a booking: only the gateway's word does, or a silence 
 limit, and a success that comes to light after that is refunded.
 """
 
+import logging
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
 from bookings import payments
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from bookings.settling import fail, settle
 
-# A hold that somebody asks the gateway about is left alone by others for this long.
+logger = logging.getLogger(__name__)
+
+# A hold that somebody asks the gateway about is left alone by others for this long. Should that not
+# be enough, the gateway is asked twice and the hold is settled once all the same.
 CLAIM = timedelta(seconds=10)
 
 
 def resolve_expired(
-    *, now: datetime, limit: int = 100, ticket_tier_id: UUID | None = None
+    *, now: datetime, limit: int = 100, only: BookingQuerySet | None = None
 ) -> list[Booking]:
-    """Resolve up to `limit` holds past their time, of one tier or of all; returns those settled."""
+    """Resolve up to `limit` holds past their time, of all or of `only`; returns those settled.
+
+    One that fails is logged and left for later: it must not stand in the way of the others.
+    """
     settled = []
     silent = False
-    for booking in claim(now=now, limit=limit, ticket_tier_id=ticket_tier_id):
+    for booking in claim(now=now, limit=limit, only=only):
         if silent and not given_up(booking, now=now):
             continue  # the gateway is down; these have time, and come again
-        resolve(booking, now=now)
+        try:
+            resolve(booking, now=now)
+        except Exception:
+            logger.exception("Booking %s could not be resolved; it is tried again", booking.pk)
+            continue
         if booking.status == Booking.Status.PENDING:
             silent = True
         else:
@@ -35,18 +45,18 @@ def resolve_expired(
     return settled
 
 
-def claim(*, now: datetime, limit: int, ticket_tier_id: UUID | None = None) -> list[Booking]:
+def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> list[Booking]:
     """Take expired holds for ourselves, so that two resolvers share the work instead of doubling it."""
-    due = Booking.objects.expiry_due(now).order_by("hold_expires_at")
-    if ticket_tier_id is not None:
-        due = due.filter(ticket_tier_id=ticket_tier_id)
+    bookings = Booking.objects.all() if only is None else only
+    due = bookings.expiry_due(now).order_by("hold_expires_at", "id")
     if not due.exists():  # the usual case, and many may ask: answer it without a transaction
         return []
     with transaction.atomic(durable=True):
         holds = list(due.select_for_update(skip_locked=True, no_key=True)[:limit])
         if holds:
             Booking.objects.filter(pk__in=[hold.pk for hold in holds]).update(
-                hold_expires_at=now + CLAIM
+                hold_expires_at=now + CLAIM,
+                outcome_unknown=True,  # its own request is no longer at work
             )
     return holds
 

@@ -33,7 +33,7 @@ def with_key_of_header(data: Any, header: str | None) -> Any:
     """The body, with the key that came as a header."""
     if header is None:
         return data
-    if data.get("idempotencyKey", header) != header:
+    if str(data.get("idempotencyKey", header)).lower() != header.lower():
         raise ValidationError(
             {"idempotencyKey": [f"It differs from the header {KEY_HEADER}. Send one."]}
         )

@@ -4,9 +4,10 @@ This is the only place that takes tickets out of stock. One request is a batch o
 (bookings/lanes.py) or without them, the same statements decide.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -36,11 +37,16 @@ class Request:
     ticket_tier_id: UUID
     quantity: int  # 1 to 10 tickets
     idempotency_key: UUID
-    now: datetime
+    now: datetime  # when it came
+    came: float = field(default_factory=time.monotonic, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.quantity <= MAX_QUANTITY:
             raise ValueError(f"quantity must be 1 to {MAX_QUANTITY}, not {self.quantity}")
+
+    def time(self) -> datetime:
+        """What time it is for this request: it may have waited for the lock or the gateway."""
+        return self.now + timedelta(seconds=time.monotonic() - self.came)
 
     @property
     def identity(self) -> tuple[UUID, UUID]:
@@ -95,12 +101,12 @@ def hold_and_settle(
     in the database is left as it is (bookings/settling.py knows what to do with it). Raises what the
     database raises, and then nothing has changed for anybody.
     """
-    now = max([r.now for r in requests] + [s.now for s in settlements])
     with transaction.atomic(durable=True):
         try:
             tier = stock.lock_tier(tier_id)
         except NotFound as missing:
             return [seen(request) or missing for request in requests]
+        now = max([r.time() for r in requests] + [s.now for s in settlements])
         returned = settle_all(settlements)
         desk = Desk(tier, requests, returned=returned)
         answers = [desk.serve(request) for request in requests]
@@ -143,7 +149,7 @@ class Desk:
         concert, limit = self.tier.concert, self.tier.max_per_customer
         if concert.status == Concert.Status.DRAFT:
             return NotFound()
-        if not concert.sells_at(request.now):
+        if not concert.sells_at(request.time()):
             return SalesClosed()
         if request.quantity > self.left:
             return InsufficientTickets(availableQuantity=self.left)
@@ -228,6 +234,7 @@ def tickets_of_users(tier: TicketTier, requests: Sequence[Request]) -> Counter[U
 
 
 def new_booking(request: Request, tier: TicketTier) -> Booking:
+    now = request.time()
     return Booking(
         user=request.user,
         ticket_tier_id=tier.pk,
@@ -235,9 +242,9 @@ def new_booking(request: Request, tier: TicketTier) -> Booking:
         unit_price=tier.price,
         total_price=tier.price * request.quantity,
         idempotency_key=request.idempotency_key,
-        hold_expires_at=request.now + timedelta(seconds=settings.HOLD_SECONDS),
-        created_at=request.now,
-        updated_at=request.now,
+        hold_expires_at=now + timedelta(seconds=settings.HOLD_SECONDS),
+        created_at=now,
+        updated_at=now,
     )
 
 

@@ -25,17 +25,17 @@ def confirm(booking: Booking, *, now: datetime) -> Booking:
     """PENDING becomes CONFIRMED. Money that came after the tickets went back is sent back too."""
     with transaction.atomic(durable=True):
         row = Booking.objects.filter(pk=booking.pk)
-        if row.pending().update(
+        in_time = row.pending().update(
             status=Status.CONFIRMED, payment_status=PaymentStatus.SUCCESS, updated_at=now
-        ):
-            pass
-        elif row.filter(
+        )
+        too_late = not in_time and row.filter(
             status=Status.FAILED,
             payment_status=PaymentStatus.FAILED,
             failure_reason=FailureReason.EXPIRED,
-        ).update(payment_status=PaymentStatus.SUCCESS, updated_at=now):
+        ).update(payment_status=PaymentStatus.SUCCESS, updated_at=now)
+        if too_late:
             defer("refund_booking", booking)
-    booking.refresh_from_db(fields=STATE)
+    booking.refresh_state()
     return booking
 
 
@@ -57,9 +57,5 @@ def fail(booking: Booking, reason: Booking.FailureReason, *, now: datetime) -> B
             if reason == FailureReason.EXPIRED:
                 # A charge may still be on its way to the gateway: look again later.
                 defer("look_for_late_payment", booking)
-    booking.refresh_from_db(fields=STATE)
+    booking.refresh_state()
     return booking
-
-
-# What settling changes; a refresh reads no more than that, and keeps loaded relations.
-STATE = ["status", "payment_status", "failure_reason", "outcome_unknown", "updated_at"]

@@ -4,9 +4,14 @@ The rows say what is to be done; the jobs only see to it soon. procrastinate kee
 database, and they are deferred inside the transaction that needs them.
 """
 
+from contextlib import suppress
+from datetime import timedelta
+
 from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.jobs import Status
 
 from bookings import payments
 from bookings.cancelling import send_refund
@@ -17,45 +22,64 @@ from bookings.settling import confirm
 
 EVERY_TEN_SECONDS = "* * * * * */10"  # the sixth field is the seconds
 EVERY_MINUTE = "* * * * *"
+URGENT = 10  # before refunds: customers wait for these tickets
 
-
-class StillUnknown(Exception):
-    """The gateway knows of no charge yet; the job looks again later."""
+# 10, 20, 30 … seconds between attempts, for as long as the gateway is away.
+UNTIL_DONE = RetryStrategy(wait=10, linear_wait=10)
+LOOKS = 100  # for a late payment, ever further apart: about half a day in all
 
 
 @app.periodic(cron=EVERY_TEN_SECONDS)
-@app.task(queueing_lock="resolve_holds")
+@app.task(queueing_lock="resolve_holds", priority=URGENT)
 def resolve_holds(timestamp: int) -> None:
     """Settle the holds past their time, batch by batch until none is due."""
-    now = timezone.now()
-    while resolve_expired(now=now):
+    while resolve_expired(now=timezone.now()):
         pass
 
 
-# 10, 20, 30 … seconds between attempts, for as long as the gateway is away.
-@app.task(retry=RetryStrategy(wait=10, linear_wait=10))
+@app.task(retry=UNTIL_DONE)
 def refund_booking(booking_id: str) -> None:
     """Send back the money that a cancelled or expired booking owes."""
     send_refund(Booking.objects.get(pk=booking_id), now=timezone.now())
 
 
-# A hundred looks, ever further apart: about half a day in all.
-@app.task(retry=RetryStrategy(max_attempts=100, wait=10, linear_wait=10))
-def look_for_late_payment(booking_id: str) -> None:
-    """A hold expired without the gateway's word: if the charge went through after all, refund it."""
+@app.periodic(cron=EVERY_MINUTE)
+@app.task(queueing_lock="find_owed_refunds")
+def find_owed_refunds(timestamp: int) -> None:
+    """See to every refund that is owed, whatever became of its job: the row says so, not the queue."""
+    a_minute_ago = timezone.now() - timedelta(minutes=1)
+    for pk in Booking.objects.refund_owed().filter(updated_at__lt=a_minute_ago).values_list("pk"):
+        with suppress(AlreadyEnqueued):
+            refund_booking.configure(queueing_lock=f"refund {pk[0]}").defer(booking_id=str(pk[0]))
+
+
+@app.task(retry=UNTIL_DONE)
+def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
+    """A hold expired without the gateway's word: if the charge went through after all, refund it.
+
+    A charge that the gateway knows nothing of may still be on its way to it, so look again later; only
+    answers count towards the last look, not silence.
+    """
     booking = Booking.objects.get(pk=booking_id)
     if booking.payment_status != Booking.PaymentStatus.FAILED:
         return
     outcome = payments.look_up(booking)
-    if outcome is Outcome.NOT_FOUND:
-        raise StillUnknown
     if outcome is Outcome.SUCCEEDED:
         confirm(booking, now=timezone.now())
+    elif outcome is Outcome.NOT_FOUND and looks < LOOKS:
+        later = look_for_late_payment.configure(schedule_in={"seconds": 10 * looks})
+        later.defer(booking_id=booking_id, looks=looks + 1)
 
 
 @app.periodic(cron=EVERY_MINUTE)
-@app.task(queueing_lock="rescue_jobs")
+@app.task(queueing_lock="rescue_jobs", priority=URGENT)
 async def rescue_jobs(timestamp: int) -> None:
     """Take up the jobs of workers that died in the middle of them."""
     for job in await app.job_manager.get_stalled_jobs():
-        await app.job_manager.retry_job(job)
+        if job.queueing_lock in PERIODIC:  # its next run is queued, or will be, by itself
+            await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+        else:
+            await app.job_manager.retry_job(job)
+
+
+PERIODIC = {"resolve_holds", "find_owed_refunds", "rescue_jobs"}

@@ -1,4 +1,3 @@
-from datetime import datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -74,7 +73,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     except BookingError as exc:
         return ask_again(request, form, refusal=exc, status=exc.status)
     if placed.replayed:
-        messages.info(request, "You sent this twice. It was booked once, and this is it.")
+        messages.info(request, "You sent this twice. It was booked once; this is how it stands.")
     return SeeOther(resolve_url("bookings:detail", placed.booking.pk))
 
 
@@ -108,7 +107,7 @@ def concert_of(form: BookingForm) -> Concert:
 @login_required
 def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     booking = mine_or_404(request, booking_id)
-    context = {"booking": booking, "can_cancel": can_cancel(booking, timezone.now())}
+    context = {"booking": booking, "can_cancel": booking.cancellable_at(timezone.now())}
     return render(request, "bookings/detail.html", context)
 
 
@@ -116,7 +115,7 @@ class Cancellation(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         """Are you sure?"""
         booking = mine_or_404(request, booking_id)
-        if not can_cancel(booking, timezone.now()):
+        if not booking.cancellable_at(timezone.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
         return render(request, "bookings/cancel.html", {"booking": booking})
 
@@ -130,7 +129,3 @@ class Cancellation(LoginRequiredMixin, View):
 
 def mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
     return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)
-
-
-def can_cancel(booking: Booking, now: datetime) -> bool:
-    return booking.status == Booking.Status.CONFIRMED and now < booking.ticket_tier.concert.date

@@ -54,5 +54,11 @@ class TicketTierAdmin(admin.ModelAdmin):
     autocomplete_fields = ["concert"]
     readonly_fields = ["available_quantity", "created_at", "updated_at"]
 
+    def save_model(
+        self, request: HttpRequest, obj: TicketTier, form: forms.ModelForm, change: bool
+    ) -> None:
+        """Write what was changed and nothing else: the counters move while staff look at the form."""
+        obj.save(update_fields=[*form.changed_data, "updated_at"] if change else None)
+
     def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:
         return [*self.readonly_fields, *(SET_ONCE if obj else [])]

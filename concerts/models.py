@@ -1,12 +1,16 @@
 from datetime import datetime
+from decimal import Decimal
 from typing import Self
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from ticketbook.database import primary_key
+
+# Ten tickets of it still fit into a booking's numeric(10,2).
+MAX_PRICE = Decimal("9999999.99")
 
 
 class ConcertQuerySet(models.QuerySet["Concert"]):
@@ -113,7 +117,11 @@ class TicketTier(models.Model):
         Concert, models.PROTECT, related_name="ticket_tiers", db_index=False
     )
     tier_type = models.CharField(max_length=9, choices=Type)
-    price = models.DecimalField(max_digits=10, decimal_places=2, validators=[MinValueValidator(0)])
+    price = models.DecimalField(
+        max_digits=10,
+        decimal_places=2,
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)],
+    )
     total_quantity = models.IntegerField("capacity", validators=[MinValueValidator(0)])
     available_quantity = models.IntegerField("available", editable=False)
     max_per_customer = models.SmallIntegerField(
@@ -141,6 +149,7 @@ class TicketTier(models.Model):
                 violation_error_message="No more tickets can be available than the tier has.",
             ),
             models.CheckConstraint(condition=Q(price__gte=0), name="tier_price_not_negative"),
+            models.CheckConstraint(condition=Q(price__lte=MAX_PRICE), name="tier_price_bookable"),
             models.CheckConstraint(
                 condition=Q(tier_type__in=["VIP", "FRONT_ROW", "GA"]), name="tier_type_known"
             ),

@@ -1,7 +1,7 @@
 """The catalogue's filters, shared by the API and the page."""
 
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
@@ -68,6 +68,7 @@ def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | 
             return start, start + timedelta(days=1)
         if (exact := parse_datetime(value.replace(" ", "+"))) is not None:
             exact = exact if timezone.is_aware(exact) else timezone.make_aware(exact)
+            exact = exact.astimezone(UTC)  # PostgreSQL does not take every offset that Python does
             return exact, exact + timedelta(microseconds=1)
     except (ValueError, OverflowError):
         pass

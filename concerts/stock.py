@@ -12,7 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.db.models import F
 
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 from ticketbook.errors import NotFound, Refusal
 
 
@@ -35,9 +35,12 @@ def lock_tier(tier_id: UUID) -> TicketTier:
     Raises NotFound, and OperationalError (LockNotAvailable) after LOCK_TIMEOUT_MS.
     """
     try:
-        return TicketTier.objects.locked().select_related("concert").get(pk=tier_id)
+        tier = TicketTier.objects.locked().get(pk=tier_id)
     except TicketTier.DoesNotExist:
         raise NotFound from None
+    # Only now: a join would show the concert as it was before the wait for the lock.
+    tier.concert = Concert.objects.get(pk=tier.concert_id)
+    return tier
 
 
 def take(tier: TicketTier, quantity: int, *, now: datetime) -> None:

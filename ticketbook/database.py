@@ -3,7 +3,7 @@
 from typing import Any
 
 import psycopg
-from django.db import InterfaceError, OperationalError, models
+from django.db import InterfaceError, InternalError, OperationalError, models
 from psycopg import errors as pg
 
 
@@ -42,12 +42,13 @@ BUSY_CAUSES = (
     pg.CannotConnectNow,
     pg.AdminShutdown,
     pg.CrashShutdown,
+    pg.ReadOnlySqlTransaction,
 )
 
 
 def is_busy(exc: BaseException) -> bool:
     """Whether the database could not serve us now, so that trying again is the right advice."""
-    if not isinstance(exc, (OperationalError, InterfaceError)):
+    if not isinstance(exc, (OperationalError, InterfaceError, InternalError)):
         return False
     cause = exc.__cause__
     # A lost or refused connection carries no SQLSTATE.

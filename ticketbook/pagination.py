@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -13,6 +14,14 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 Row = TypeVar("Row", bound=Model)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """PostgreSQL does not take every offset that Python does; ValueError without any."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without an offset")
+    return moment.astimezone(UTC)
+
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -81,9 +90,11 @@ class Page(Generic[Row]):
                     raise TypeError
                 field: Any = self.model._meta.get_field(name)
                 value = field.to_python(value)
+                if isinstance(value, datetime):
+                    value = in_utc(value)
                 after |= equal & Q(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": value})
                 equal &= Q(**{name: value})
-        except (ValueError, TypeError, RecursionError, DjangoValidationError):
+        except (ValueError, TypeError, OverflowError, RecursionError, DjangoValidationError):
             raise ValidationError(
                 {"cursor": ["This cursor is not one of ours. Follow the Link header."]}
             ) from None

@@ -108,6 +108,13 @@ def json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
     return JsonResponse(body, status=status, content_type=PROBLEM_JSON)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    detail = "The server cannot make sense of this request. Check its address and headers."
+    if is_api(request):
+        return json_problem(status=400, code="invalid", detail=detail)
+    return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
+
+
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request):
         return json_problem(status=404, code="not_found", detail=str(NotFound()))

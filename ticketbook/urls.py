@@ -13,7 +13,7 @@ api = [
     *bookings.urls.api_urlpatterns,
     path("health-check", health.HealthCheck.as_view()),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi")),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get"])),
 ]
 
 urlpatterns = [
@@ -26,5 +26,6 @@ urlpatterns = [
     path("readyz", health.readyz),
 ]
 
+handler400 = "ticketbook.problems.bad_request"
 handler404 = "ticketbook.problems.page_not_found"
 handler500 = "ticketbook.problems.server_error"

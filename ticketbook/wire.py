@@ -73,7 +73,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = {
-            name: ["This field is not known. Remove it."]
+            name.encode(errors="replace").decode(): ["This field is not known. Remove it."]
             for name in data
             if name not in self.fields
         }

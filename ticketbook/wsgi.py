@@ -1,8 +1,27 @@
+import io
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
-os.environ.setdefault("KEEP_CONNECTIONS", "on")
 
-application = get_wsgi_application()
+MAX_CHUNKED = 1024 * 1024  # bytes
+
+
+def with_length(
+    app: Callable[[dict[str, Any], Any], Iterable[bytes]],
+) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    """Django takes a body without Content-Length for empty, so a chunked one is given its length."""
+
+    def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
+            body = environ["wsgi.input"].read(MAX_CHUNKED)
+            environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        return app(environ, start_response)
+
+    return call
+
+
+application = with_length(get_wsgi_application())

@@ -74,6 +74,7 @@ def test_an_address_is_the_same_in_any_case(post):
         ({"email": 5}, ("email", "invalid")),
         ({"email": "a@b.example\x00"}, ("email", "null_characters_not_allowed")),
         ({"email": "x" * 250 + "@example.com"}, ("email", "max_length")),
+        ({"email": "x@" + "İ." * 120 + "example.com"}, ("email", "max_length")),
         ({"password": "short"}, ("password", "password_too_weak")),
         ({"password": "x" * 129}, ("password", "max_length")),
         ({"password": 12345678}, ("password", "invalid")),

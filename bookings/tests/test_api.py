@@ -13,6 +13,7 @@ from knox.models import AuthToken
 
 from accounts.tests.factories import UserFactory
 from bookings.models import Booking
+from concerts.models import MAX_PRICE
 from concerts.tests.factories import TicketTierFactory
 
 pytestmark = pytest.mark.django_db
@@ -265,6 +266,31 @@ def test_the_content_type_does_not_matter(api, tier):
     assert response.status_code == 201
 
 
+def test_an_unknown_field_of_strange_text(api):
+    assert problem(api.post(b'{"\\ud800": 1}')) == (400, "invalid")
+
+
+def test_a_key_is_the_same_in_upper_and_lower_case(api, tier):
+    key = str(uuid.uuid4())
+    body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": key}
+    assert api.post(body, **{"Idempotency-Key": key.upper()}).status_code == 201
+    assert api.book(tier, key=key.upper())["Idempotent-Replayed"] == "true"
+
+
+def test_a_hold_that_expired_is_told_as_such(api, ann, tier, take_hold):
+    held = take_hold(ann, tier, now=timezone.now() - timedelta(hours=1))
+    Booking.objects.update(status="FAILED", payment_status="FAILED", failure_reason="EXPIRED")
+    response = api.book(tier, key=held.idempotency_key)
+    assert problem(response) == (402, "payment_declined")
+    assert "No payment came in time" in response.json()["detail"]
+    assert response.json()["booking"]["failureReason"] == "EXPIRED"
+
+
+def test_the_dearest_ticket_can_be_booked_ten_times(api):
+    tier = TicketTierFactory(price=MAX_PRICE)
+    assert api.book(tier, 10).json()["totalPrice"] == "99999999.90"
+
+
 def test_unknown_and_unpublished_tiers_are_not_found(api, tier):
     draft = TicketTierFactory(concert__status="DRAFT")
     tier.pk = uuid.uuid4()
@@ -278,7 +304,8 @@ def test_strange_text(api, tier, text):
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Token", "Token x", "Token a b", "Bearer x", "Token " + "0" * 64]
+    "header",
+    [None, "", "Token", "Token \xe9", "Token x", "Token a b", "Bearer x", "Token " + "0" * 64],
 )
 def test_who_is_not_logged_in(tier, header):
     client = Client(headers={"Authorization": header} if header is not None else {})

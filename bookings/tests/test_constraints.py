@@ -44,6 +44,7 @@ def change_tier(tier, assignment):
         ("available_quantity = total_quantity + 1", "tier_available_within_total"),
         ("total_quantity = available_quantity - 1", "tier_available_within_total"),
         ("price = -0.01", "tier_price_not_negative"),
+        ("price = 10000000", "tier_price_bookable"),
         ("tier_type = 'BALCONY'", "tier_type_known"),
         ("max_per_customer = 0", "tier_max_per_customer_positive"),
     ],

@@ -197,6 +197,20 @@ def test_servers_killed_in_the_middle_lose_nothing(site, ledger, left):
     assert audit() == []
 
 
+def test_a_body_may_come_in_chunks(site, ann, tier):
+    (token,) = tokens([ann])
+    body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": str(uuid.uuid4())}
+    with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)) as http_:
+        http_.request(
+            "POST",
+            "/api/v1/bookings",
+            iter([json.dumps(body)[:20].encode(), json.dumps(body)[20:].encode()]),
+            {"Authorization": f"Token {token}", "Transfer-Encoding": "chunked"},
+            encode_chunked=True,
+        )
+        assert http_.getresponse().status == 201
+
+
 def test_a_large_body_is_refused_with_an_answer(site, ann):
     (token,) = tokens([ann])
     status, _, body = site.request(

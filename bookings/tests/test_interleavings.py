@@ -13,13 +13,14 @@ from psycopg.errors import LockNotAvailable
 from bookings import payments
 from bookings.audit import audit
 from bookings.cancelling import cancel
-from bookings.errors import RequestInProgress
+from bookings.errors import RequestInProgress, SalesClosed
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.resolving import resolve, resolve_expired
 from bookings.settling import confirm, fail, settle
 from bookings.tasks import look_for_late_payment, refund_booking
 from bookings.tests.racing import Stepped
+from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.errors import Busy
 
@@ -169,6 +170,45 @@ def test_a_resolver_passes_by_what_another_one_claims(ledger, held):
     assert resolve_expired(now=AFTER_HOLD) == []
     assert first.finish() == [held]
     assert ledger.calls("look_up") == 1
+
+
+def test_a_concert_called_off_while_a_buyer_waits_is_not_sold(ledger, ann, bob, tier, book, left):
+    booking = book(ann, tier)
+    cancelling = Stepped(lambda: cancel(fresh(booking), now=NOW), after=BOOKING_WRITTEN)
+    cancelling.wait_until_reached()
+    buying = Stepped(lambda: book(bob, tier)).wait_until_blocked_by(cancelling)
+    Concert.objects.filter(pk=tier.concert_id).update(status="CANCELLED")
+    cancelling.finish()
+    assert isinstance(buying.finish(), SalesClosed)
+    assert left(tier) == 100
+
+
+def test_a_decline_that_cannot_be_written_now_is_soon(
+    ledger, ann, bob, tier, book, take_hold, left
+):
+    """The tier is locked when the gateway says no: the client is told 202, the resolver need not wait."""
+    other = book(bob, tier)
+    ledger.mode("decline")
+    slow = None
+    real = payments.charge
+
+    def charge_then_lock(booking):
+        nonlocal slow
+        outcome = real(booking)
+        slow = Stepped(lambda: cancel(fresh(other), now=NOW), after=TIER_LOCKED)
+        slow.wait_until_reached()
+        return outcome
+
+    with pytest.MonkeyPatch.context() as patch, connection.cursor() as cursor:
+        patch.setattr(payments, "charge", charge_then_lock)
+        cursor.execute("SET lock_timeout = '50ms'")
+        booking = book(ann, tier)
+    connection.close()
+    assert (booking.status, booking.outcome_unknown) == ("PENDING", True)
+    slow.finish()
+    assert resolve_expired(now=timezone.now()) == [booking]
+    assert state(booking) == ("FAILED", "FAILED")
+    assert left(tier) == 100
 
 
 def test_a_tier_lock_that_cannot_be_had_is_busy_and_books_nothing(

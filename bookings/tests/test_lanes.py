@@ -193,11 +193,14 @@ def test_settlements_ride_along(ann, bob, tier, batches, left):
     assert audit() == []
 
 
-def test_a_settlement_that_comes_too_late_changes_nothing_in_the_lane(ann, tier, left):
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.DECLINED])
+def test_a_settlement_that_comes_too_late_changes_nothing_in_the_lane(ann, tier, left, outcome):
     booking = hold(request(ann, tier, 2)).booking
     fail(Booking.objects.get(pk=booking.pk), Booking.FailureReason.EXPIRED, now=timezone.now())
-    lanes.settle(Settlement(booking, Outcome.DECLINED, timezone.now()))
+    lanes.settle(Settlement(booking, outcome, timezone.now()))
     assert booking.status == "PENDING"  # place() goes on to settle it alone, and finds out
+    booking.refresh_from_db()
+    assert (booking.status, booking.failure_reason) == ("FAILED", "EXPIRED")
     assert left(tier) == 100
 
 

@@ -1,5 +1,6 @@
 """What one customer at a time gets when placing a booking."""
 
+import time
 import uuid
 from datetime import timedelta
 from decimal import Decimal
@@ -16,7 +17,8 @@ from bookings.errors import (
     SalesClosed,
 )
 from bookings.models import Booking
-from bookings.placing import place
+from bookings.placing import hold, place
+from bookings.serving import Request
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.errors import NotFound
@@ -131,11 +133,11 @@ def test_a_concert_sells_only_while_it_is_on_sale(ann, book, left, status, opens
     assert left(tier) == 100
 
 
-def test_sales_open_on_the_second(ledger, ann, book):
+def test_sales_open_at_their_time(ledger, ann, book):
     now = timezone.now()
     tier = TicketTierFactory(concert__sales_open_at=now)
     with pytest.raises(SalesClosed):
-        book(ann, tier, now=now - timedelta(microseconds=1))
+        book(ann, tier, now=now - timedelta(minutes=1))
     assert book(ann, tier, now=now).status == Booking.Status.CONFIRMED
 
 
@@ -240,6 +242,36 @@ def test_a_refused_request_leaves_its_key_unused(ledger, ann, book):
     with pytest.raises(InsufficientTickets):
         book(ann, tier, 2, key=key)
     assert book(ann, tier, 1, key=key).status == Booking.Status.CONFIRMED
+
+
+def test_a_wait_for_the_lock_counts(ann, tier):
+    """Who has waited past the end of sales is not served, and a hold is never born expired."""
+    now = timezone.now()
+    tier.concert.sales_close_at = now + timedelta(seconds=50)
+    tier.concert.save()
+    request = Request(
+        user=ann,
+        ticket_tier_id=tier.pk,
+        quantity=1,
+        idempotency_key=uuid.uuid4(),
+        now=now,
+        came=time.monotonic() - 100,
+    )
+    with pytest.raises(SalesClosed):
+        hold(request)
+    tier.concert.sales_close_at = None
+    tier.concert.save()
+    assert hold(request).booking.hold_expires_at > now + timedelta(seconds=100)
+
+
+def test_a_silent_gateway_is_not_asked_at_every_replay(ledger, ann, tier, book):
+    ledger.mode("outage")
+    booking = book(ann, tier)
+    later = timezone.now() + timedelta(minutes=2)
+    for _ in range(3):
+        assert again(ann, booking, now=later).booking.status == Booking.Status.PENDING
+    booking.refresh_from_db()
+    assert booking.hold_expires_at > later  # claimed by the first of them
 
 
 # --- Nobody cleans up -----------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
-from bookings import tasks
+from bookings import resolving, tasks
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.errors import NotCancellable, RequestInProgress
@@ -96,11 +97,42 @@ def test_a_success_that_comes_to_light_too_late_is_refunded(stuck, ledger, tier,
     assert left(tier) == 100
 
 
-def test_a_charge_may_still_be_on_its_way_so_the_job_looks_again(stuck):
+@pytest.mark.parametrize(("looks", "jobs"), [(1, 2), (tasks.LOOKS, 1)])
+def test_a_charge_may_still_be_on_its_way_so_the_job_looks_again(stuck, looks, jobs):
     booking = stuck("lose_request")
     resolve_expired(now=AFTER_HOLD)
-    with pytest.raises(tasks.StillUnknown):
-        tasks.look_for_late_payment(str(booking.pk))
+    tasks.look_for_late_payment(str(booking.pk), looks=looks)
+    name = "bookings.tasks.look_for_late_payment"
+    assert ProcrastinateJob.objects.filter(task_name=name).count() == jobs
+
+
+def test_the_last_look_waits_until_the_gateway_answers(stuck, ledger):
+    """Silence is no answer: however long an outage is, money that was taken comes to light."""
+    booking = stuck("lose_answer")
+    ledger.mode("outage")
+    resolve_expired(now=AFTER_GIVING_UP)
+    with pytest.raises(GatewayUnavailable):  # and so the job is tried again
+        tasks.look_for_late_payment(str(booking.pk), looks=tasks.LOOKS)
+    ledger.mode("approve")
+    tasks.look_for_late_payment(str(booking.pk), looks=tasks.LOOKS)
+    assert state(booking) == ("FAILED", "SUCCESS", "EXPIRED")
+
+
+def test_one_hold_that_cannot_be_resolved_does_not_stop_the_others(ledger, ann, tier, book):
+    ledger.mode("lose_request")
+    bad, good = book(ann, tier, now=NOW), book(ann, tier, now=NOW)
+    real = resolving.payments.look_up
+
+    def look_up(booking):
+        if booking.pk == bad.pk:
+            raise ValueError("an adapter's bug")
+        return real(booking)
+
+    ledger.mode("approve")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resolving.payments, "look_up", look_up)
+        assert resolve_expired(now=AFTER_HOLD) == [good]
+    assert state(bad) == ("PENDING", "PENDING", "")
 
 
 def test_a_silent_gateway_is_asked_once_a_run_not_once_a_hold(ledger, ann, tier, book):
@@ -168,6 +200,15 @@ def test_a_declined_booking_has_nothing_to_cancel(ledger, ann, tier, book, left)
     with pytest.raises(NotCancellable):
         cancel(book(ann, tier), now=timezone.now())
     assert left(tier) == 100
+
+
+def test_a_concert_that_was_called_off_can_be_cancelled_at_any_time(ledger, ann, book):
+    tier = TicketTierFactory()
+    booking = book(ann, tier)
+    tier.concert.status = "CANCELLED"
+    tier.concert.save()
+    cancel(booking, now=tier.concert.date + timedelta(days=1))
+    assert state(booking) == ("CANCELLED", "REFUNDED", "")
 
 
 def test_after_the_concert_has_begun_nothing_is_cancelled(ledger, ann, book, left):

@@ -12,7 +12,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from bookings.cancelling import cancel
 from bookings.jobs import defer
 from bookings.models import Booking
-from bookings.tasks import EVERY_TEN_SECONDS, resolve_holds
+from bookings.tasks import EVERY_TEN_SECONDS, find_owed_refunds, rescue_jobs, resolve_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,6 +86,63 @@ def test_the_worker_resolves_holds_past_their_time(ledger, ann, tier, book, work
     unpaid.refresh_from_db()
     assert (paid.status, unpaid.status) == ("CONFIRMED", "FAILED")
     assert left(tier) == 99
+
+
+def test_a_refund_whose_job_is_lost_is_found_by_its_row(ledger, ann, tier, book, work):
+    booking = book(ann, tier)
+    ledger.mode("outage")
+    cancel(booking, now=timezone.now())
+    ledger.mode("approve")
+    ProcrastinateJob.objects.all()._raw_delete("default")
+    find_owed_refunds.defer(timestamp=0)
+    work()
+    booking.refresh_from_db()
+    assert booking.payment_status == "SUCCESS"  # not older than a minute: its job may be at it
+    Booking.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
+    find_owed_refunds.defer(timestamp=0)
+    find_owed_refunds(timestamp=0)
+    work()
+    booking.refresh_from_db()
+    assert booking.payment_status == "REFUNDED"
+    assert ledger.calls("refund") == 1
+
+
+def test_the_jobs_of_a_killed_worker_are_taken_up(ledger, ann, tier, book, work):
+    """Among them two runs of the resolver, which a third one in the queue makes superfluous."""
+    booking = book(ann, tier)
+    ledger.mode("outage")
+    cancel(booking, now=timezone.now())
+    ledger.mode("approve")
+    resolve_holds.defer(timestamp=1)
+    die_at_work()
+    resolve_holds.defer(timestamp=2)
+    die_at_work()
+    resolve_holds.defer(timestamp=3)
+    rescue_jobs.defer(timestamp=0)
+    work()
+    booking.refresh_from_db()
+    assert booking.payment_status == "REFUNDED"
+    assert not ProcrastinateJob.objects.filter(status__in=["doing", "failed"]).exists()
+
+
+def die_at_work():
+    """What a worker leaves behind that was killed: its jobs are being done, its heart is silent."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO procrastinate_workers (last_heartbeat)"
+            " VALUES (now() - interval '1 hour') RETURNING id"
+        )
+        cursor.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE status = 'todo'",
+            cursor.fetchone(),
+        )
+
+
+def test_holds_come_before_refunds(ledger, ann, tier, book):
+    defer("refund_booking", book(ann, tier))
+    resolve_holds.defer(timestamp=0)
+    jobs = dict(ProcrastinateJob.objects.values_list("task_name", "priority"))
+    assert jobs["bookings.tasks.resolve_holds"] > jobs["bookings.tasks.refund_booking"]
 
 
 def test_holds_are_resolved_every_ten_seconds():

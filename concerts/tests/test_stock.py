@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
 from concerts import stock
+from concerts.admin import TicketTierForm
 from concerts.models import Concert, TicketTier
 from concerts.stock import CapacityBelowSold, change_capacity
 from concerts.tests.factories import ConcertFactory, TicketTierFactory
@@ -127,6 +128,20 @@ def test_stock_and_price_are_read_only_in_the_admin(admin_client, tier):
     assert response.status_code == 302
     assert counters(tier) == (100, 60)
     assert str(tier.price) == "10.00"
+    assert tier.max_per_customer == 4
+
+
+def test_tickets_sold_while_staff_look_at_the_form_stay_sold(admin_client, tier, monkeypatch):
+    """The form was read before the sale and is saved after it."""
+    save = TicketTierForm.save
+
+    def sell_then_save(form, commit=True):
+        stock.take(form.instance, 5, now=NOW)
+        return save(form, commit)
+
+    monkeypatch.setattr(TicketTierForm, "save", sell_then_save)
+    admin_client.post(f"/admin/concerts/tickettier/{tier.pk}/change/", {"max_per_customer": "4"})
+    assert counters(tier) == (100, 55)
     assert tier.max_per_customer == 4
 
 

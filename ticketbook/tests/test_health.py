@@ -117,6 +117,28 @@ def test_busy_answers_503_and_when_to_come_back(
     assert response["Content-Type"] == content_type
 
 
+def test_a_database_that_takes_no_writes_is_busy(client):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_read_only = on")
+    response = client.post(
+        "/api/v1/users",
+        {"email": "ann@example.com", "password": "a long sentence", "name": "Ann"},
+        content_type="application/json",
+    )
+    assert (response.status_code, response.json()["code"]) == (503, "busy")
+
+
+def test_only_get_reads_the_docs(client):
+    assert client.options("/api/v1/docs").status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/api/v1/concerts", "/"])
+def test_a_foreign_host_is_a_bad_request(client, path):
+    response = client.get(path, headers={"host": "evil.example"})
+    assert response.status_code == 400
+    assert ("problem" in response["Content-Type"]) == path.startswith("/api/")
+
+
 def test_an_error_of_ours_is_a_problem_for_the_api(client, monkeypatch):
     def explode(*args):
         raise RuntimeError("a bug")
