@@ -48,7 +48,7 @@ def resolve_expired(
 def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> list[Booking]:
     """Take expired holds for ourselves, so that two resolvers share the work instead of doubling it."""
     bookings = Booking.objects.all() if only is None else only
-    due = bookings.expiry_due(now).order_by("hold_expires_at", "id")
+    due = bookings.expiry_due(now).order_by("hold_expires_at")
     if not due.exists():  # the usual case, and many may ask: answer it without a transaction
         return []
     with transaction.atomic(durable=True):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
 
 from bookings import payments
@@ -76,10 +76,11 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
 async def rescue_jobs(timestamp: int) -> None:
     """Take up the jobs of workers that died in the middle of them."""
     for job in await app.job_manager.get_stalled_jobs():
-        if job.queueing_lock in PERIODIC:  # its next run is queued, or will be, by itself
-            await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
-        else:
-            await app.job_manager.retry_job(job)
+        with suppress(ConnectorException):  # another rescuer was faster
+            if job.queueing_lock in PERIODIC:  # its next run is queued, or will be, by itself
+                await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+            else:
+                await app.job_manager.retry_job(job)
 
 
 PERIODIC = {"resolve_holds", "find_owed_refunds", "rescue_jobs"}
