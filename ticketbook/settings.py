@@ -95,7 +95,7 @@ def database() -> dict[str, Any]:
 DATABASES = {"default": database()}
 DATABASES["default"] |= {
     "ENGINE": "ticketbook.postgres",
-    # A thread of the web server (wsgi.py) keeps its connection. A pool in between, with as many
+    # A thread of the web server (gunicorn.conf.py) keeps its connection. A pool in between, with as many
     # connections as threads, would only be two more steps in every request.
     "CONN_MAX_AGE": None if switch("KEEP_CONNECTIONS", default=False) else 0,
     "CONN_HEALTH_CHECKS": True,

@@ -197,6 +197,23 @@ def test_servers_killed_in_the_middle_lose_nothing(site, ledger, left):
     assert audit() == []
 
 
+def test_a_thread_keeps_its_connection(site):
+    """Connecting costs more than booking does."""
+
+    def sessions():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+            )
+            return cursor.fetchone()[0]
+
+    before = sessions()
+    for _ in range(200):
+        assert site.request("GET", "/readyz")[0] == 200
+    assert sessions() - before <= 2 * 32  # processes and threads
+
+
 def test_a_body_may_come_in_chunks(site, ann, tier):
     (token,) = tokens([ann])
     body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": str(uuid.uuid4())}
