@@ -7,7 +7,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check format lock clean
+.PHONY: help demo test test-browser check bench format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ check: .venv/.dev-installed ## lint, types, migrations, and the settings of a pr
 	DEBUG=off HTTPS=on SECRET_KEY="$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 		.venv/bin/python manage.py check --deploy --fail-level WARNING
 
+bench: .venv/.bench-installed ## measure a hot tier, some minutes (make bench QUICK=1: one)
+	.venv/bin/python -m bench
+
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .
 	.venv/bin/python -m ruff format .
@@ -36,6 +39,7 @@ format: .venv/.dev-installed ## mend what the linter can mend, and format
 lock: .venv/.dev-installed ## pin and hash the requirements (make lock ARGS=--upgrade)
 	$(LOCK) $(ARGS) requirements.in -o requirements.txt
 	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove what was installed and cached; the data in .data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -54,4 +58,9 @@ clean: ## remove what was installed and cached; the data in .data stays
 .venv/.dev-installed: requirements-dev.txt | .venv/bin/python
 	@echo "Installing what it takes to test and check TicketBook…"
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+.venv/.bench-installed: requirements-bench.txt .venv/.dev-installed
+	@echo "Installing the load generator…"
+	@$(PIP) -r requirements-bench.txt
 	@touch $@

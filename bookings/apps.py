@@ -1,5 +1,18 @@
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 
 class BookingsConfig(AppConfig):
     name = "bookings"
+
+    def ready(self) -> None:
+        """A gateway that is not there must stop the start, not the first customer."""
+        try:
+            import_string(settings.PAYMENT_GATEWAY)
+        except ImportError as exc:
+            raise ImproperlyConfigured(
+                f"PAYMENT_GATEWAY={settings.PAYMENT_GATEWAY!r} cannot be used: {exc}. Set it to the "
+                "dotted path of a class like bookings.payments.SimulatedGateway."
+            ) from exc

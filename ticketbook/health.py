@@ -1,6 +1,7 @@
 """Is the process alive, is it ready, and what does it say of itself."""
 
 import time
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -16,6 +17,18 @@ from rest_framework.views import APIView
 
 STARTED = time.monotonic()
 _migrated = False
+
+
+class HealthMiddleware:
+    """Before all others: who asks whether we are well does so by an address of the machine's own, which
+    is none of ALLOWED_HOSTS, and without TLS."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = {"/livez": livez, "/readyz": readyz}.get(request.path_info, self.get_response)
+        return answer(request)
 
 
 def livez(request: HttpRequest) -> HttpResponse:

@@ -16,14 +16,15 @@ api = [
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get"])),
 ]
 
+admin.site.site_header = admin.site.site_title = "TicketBook back office"
+admin.site.index_title = "Concerts, bookings and people"
+
 urlpatterns = [
+    path("api/v1/", include(api)),
     path("", include("concerts.urls")),
     path("bookings/", include("bookings.urls")),
     path("accounts/", include("accounts.urls")),
-    path("api/v1/", include(api)),
     path("admin/", admin.site.urls),
-    path("livez", health.livez),
-    path("readyz", health.readyz),
 ]
 
 handler400 = "ticketbook.problems.bad_request"

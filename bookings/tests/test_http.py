@@ -51,6 +51,7 @@ class Site:
                 "SECRET_KEY": "only-for-tests" * 5,
                 "PORT": str(self.port),
                 "WEB_CONCURRENCY": "2",
+                "WEB_THREADS": "32",
                 "PAYMENT_GATEWAY": "bookings.tests.gateway.HttpGateway",
                 "LOCK_TIMEOUT_MS": "20000",
             }

@@ -27,7 +27,7 @@ KEEP_LOG = 10_000_000  # bytes; a longer log is put aside at the next start
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "300",
+    "max_connections": "500",
     # Above the lock timeout of our connections (settings.py): a wait for a tier's lock then ends
     # before it pays for a deadlock search.
     "deadlock_timeout": "3s",

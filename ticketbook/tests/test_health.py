@@ -18,6 +18,12 @@ def test_ready_when_the_database_takes_writes_and_is_migrated(client):
     assert client.get("/readyz").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_health_is_asked_by_the_machines_own_address(client, settings, path):
+    settings.SECURE_SSL_REDIRECT = True
+    assert client.get(path, headers={"host": "10.1.2.3:8000"}).status_code == 200
+
+
 def test_not_ready_while_a_migration_is_missing(client, monkeypatch):
     monkeypatch.setattr(health, "_migrated", False)
     MigrationRecorder.Migration.objects.filter(app="bookings").delete()

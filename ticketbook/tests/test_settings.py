@@ -21,6 +21,8 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"DATABASE_URL": "postgres://ann:hush@db:x/y"}, "DATABASE_URL must name a PostgreSQL"),
         ({"DATABASE_URL": "postgres://ann:hush@db"}, "DATABASE_URL must name a PostgreSQL server"),
         ({"DATABASE_URL": URL}, "SECRET_KEY is not set."),
+        ({"LOCK_TIMEOUT_MS": "9000"}, "LOCK_TIMEOUT_MS=9000 is out of range. Set it to 1 … 2900."),
+        ({"PAYMENT_GATEWAY": "no.such"}, "PAYMENT_GATEWAY='no.such' cannot be used"),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
