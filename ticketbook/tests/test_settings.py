@@ -22,7 +22,6 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"DATABASE_URL": "postgres://ann:hush@db"}, "DATABASE_URL must name a PostgreSQL server"),
         ({"DATABASE_URL": URL}, "SECRET_KEY is not set."),
         ({"LOCK_TIMEOUT_MS": "9000"}, "LOCK_TIMEOUT_MS=9000 is out of range. Set it to 1 … 2900."),
-        ({"PAYMENT_GATEWAY": "no.such"}, "PAYMENT_GATEWAY='no.such' cannot be used"),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -35,6 +34,13 @@ def test_a_wrong_value_stops_the_start_with_one_sentence(wrong, sentence, tmp_pa
     assert str(stop.value).startswith(sentence)
     assert len(str(stop.value).splitlines()) == 1
     assert "hush" not in str(stop.value)
+
+
+def test_a_payment_gateway_that_is_not_there_stops_the_start(tmp_path):
+    done = manage("check", PAYMENT_GATEWAY="no.such", DATA_DIR=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("PAYMENT_GATEWAY='no.such' cannot be used")
+    assert "Traceback" not in done.stderr
 
 
 def test_the_demo_makes_its_secret_key_once(tmp_path):
