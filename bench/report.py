@@ -32,7 +32,7 @@ def text(runs: list[Run], hot: float, *, repeats: int, seconds: int) -> str:
         "One hot tier; distinct customers with real tokens; every payment succeeds; fsync on. The web",
         "server, PostgreSQL and the load generator share one machine, so read the ratios. Repeat it",
         f"with `make bench`. Medians of {repeats} runs of {seconds} seconds; a rate also counts the time",
-        "in which the load generator starts and the last answers come in.",
+        "in which the load generator starts and the last answers come in. Lanes off: one run.",
         "",
         machine(),
         "",

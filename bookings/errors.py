@@ -17,13 +17,13 @@ class InsufficientTickets(BookingError):
 
 
 class SalesClosed(BookingError):
-    """This concert is not on sale now."""
+    """This concert is not on sale now. Its page says when it is."""
 
     code = "sales_closed"
 
 
 class CustomerLimitReached(BookingError):
-    """One customer may not have that many tickets of this tier."""
+    """One customer may not have that many tickets of this tier. Choose fewer."""
 
     code = "customer_limit_reached"
 

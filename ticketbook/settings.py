@@ -98,8 +98,8 @@ def database() -> dict[str, Any]:
 DATABASES = {"default": database()}
 DATABASES["default"] |= {
     "ENGINE": "ticketbook.postgres",
-    # A thread of the web server (gunicorn.conf.py) keeps its connection. A pool in between, with as many
-    # connections as threads, would only be two more steps in every request.
+    # A thread of the web server (gunicorn.conf.py) keeps its connection: to connect
+    # anew for every request costs more than a booking.
     "CONN_MAX_AGE": None if switch("KEEP_CONNECTIONS", default=False) else 0,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
