@@ -16,6 +16,7 @@ from bookings.placing import Placed, place
 from bookings.serializers import (
     BOOKING,
     KEY_HEADER,
+    KEY_META,
     PLACE_BOOKING,
     BookingSerializer,
     BookingWithDetailsSerializer,
@@ -49,7 +50,7 @@ class Bookings(APIView):
         },
     )
     def post(self, request: Request) -> Response:
-        body = with_key_of_header(request.data, request.headers.get(KEY_HEADER))
+        body = with_key_of_header(request.data, request.META.get(KEY_META))
         values, user = PLACE_BOOKING.run_validation(body), customer(request)
         if values.get("userId", user.public_id) != user.public_id:
             raise PermissionDenied("userId is not yours. Leave it out, or send your own.")

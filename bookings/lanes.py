@@ -2,8 +2,8 @@
 
 Under one hot tier a lock per request collapses: each waits for all before it, and every wait costs
 more than the work. So the first one who comes leads: it takes the lock once, serves all that have
-come meanwhile, in the order in which they came, commits and wakes them. Whoever is first in the queue
-by then leads next. Nobody leads for longer than the transaction that serves itself.
+come until it had it, in the order in which they came, commits and wakes them. Whoever is first in the
+queue by then leads next. Nobody leads for longer than the transaction that serves itself.
 
 Lanes make the hold faster and nothing else: with BOOKING_LANES=off every request is a batch of one.
 """
@@ -17,14 +17,15 @@ from uuid import UUID
 
 from django.conf import settings
 
-from bookings.serving import Answer, Request, Settlement, hold_and_settle
+from bookings.payments import Outcome
+from bookings.serving import Answer, Load, Request, Settlement, confirm, hold_and_settle
 from ticketbook.database import is_busy
 from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 64  # riders of one transaction
-MAX_QUEUE = 512  # riders that wait; more are told at once that we are busy
+MAX_QUEUE = 512  # riders that have not boarded; more are told at once that we are busy
 PATIENCE = 10.0  # seconds in the queue; a leader takes no longer than LOCK_TIMEOUT_MS and its batch
 
 
@@ -64,30 +65,38 @@ def hold(request: Request) -> Answer:
 
     Raises Busy if the queue is full or the wait too long, and what the database raises.
     """
-    if not settings.BOOKING_LANES:
-        return hold_and_settle(request.ticket_tier_id, [request])[0]
-    rider = ride(request.ticket_tier_id, Rider(request))
-    if rider.alone:
-        return hold_and_settle(request.ticket_tier_id, [request])[0]
-    assert rider.answer is not None
-    return rider.answer
+    if settings.BOOKING_LANES:
+        rider = ride(request.ticket_tier_id, Rider(request))
+        if not rider.alone:
+            assert rider.answer is not None
+            return rider.answer
+    return hold_and_settle(request.ticket_tier_id, lambda: ([request], []))[0]
 
 
 def settle(settlement: Settlement) -> None:
-    """Settle a hold along with whoever comes for its tier. If that fails, its booking stays PENDING."""
-    if settings.BOOKING_LANES:
+    """Settle a hold, along with whoever comes for its tier if that pays.
+
+    To confirm needs no lock, so where nobody leads there is nothing to share. If it fails, or comes
+    too late, the booking stays PENDING.
+    """
+    tier_id = settlement.booking.ticket_tier_id
+    if settlement.outcome is Outcome.SUCCEEDED and not (
+        settings.BOOKING_LANES and tier_id in _lanes
+    ):
+        confirm(settlement)
+    elif settings.BOOKING_LANES:
         with suppress(Busy):
-            ride(settlement.booking.ticket_tier_id, Rider(settlement))
+            ride(tier_id, Rider(settlement))
 
 
 def ride(tier_id: UUID, rider: Rider) -> Rider:
     """Take the rider along: when this returns it has an answer, or is to go alone."""
-    lane = board(tier_id, rider)
+    lane = join(tier_id, rider)
     try:
         if rider.place is Place.QUEUE:
             wait(lane, rider)
         if rider.place is Place.LEAD:
-            lead(tier_id, lane)
+            lead(tier_id, lane, rider)
     except BaseException:
         get_out(tier_id, lane, rider)
         raise
@@ -96,7 +105,7 @@ def ride(tier_id: UUID, rider: Rider) -> Rider:
     return rider
 
 
-def board(tier_id: UUID, rider: Rider) -> Lane:
+def join(tier_id: UUID, rider: Rider) -> Lane:
     """Join the queue, as the leader if there is none."""
     with _mutex:
         lane = _lanes.setdefault(tier_id, Lane())
@@ -115,53 +124,80 @@ def wait(lane: Lane, rider: Rider) -> None:
         return
     with _mutex:
         if rider.place is Place.QUEUE:
+            rider.place = Place.OUT
             lane.queue.remove(rider)
             raise Busy
     rider.woken.wait()  # its leader is at work, and tells it in any case
 
 
-def lead(tier_id: UUID, lane: Lane) -> None:
+def lead(tier_id: UUID, lane: Lane, leader: Rider) -> None:
     """Serve the head of the queue, which the leader is part of, then let the next one lead."""
-    with _mutex:
-        batch = [lane.queue.popleft() for _ in range(min(len(lane.queue), MAX_BATCH))]
-        for rider in batch:
-            rider.place = Place.BOARD
+    batch = Batch(lane)
     try:
         serve(tier_id, batch)
     except BaseException as exc:
-        for rider in batch:
+        for rider in batch.riders:
             rider.error = exc
         if not isinstance(exc, Exception):
             raise
     finally:
-        pass_on(tier_id, lane)
-        for rider in batch:
+        pass_on(tier_id, lane, leader)
+        for rider in batch.riders:
             rider.place = Place.OUT
             rider.woken.set()
 
 
-def serve(tier_id: UUID, batch: list[Rider]) -> None:
+class Batch:
+    """Those who share a transaction. They board when the tier is locked, not before: the longer the
+    wait for the lock, the more it is shared by."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.riders: list[Rider] = []
+
+    def board(self) -> Load:
+        """Take the head of the queue, once."""
+        with _mutex:
+            queue = self.lane.queue
+            if not self.riders:
+                self.riders = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
+            for rider in self.riders:
+                rider.place = Place.BOARD
+        loads = [rider.load for rider in self.riders]
+        return (
+            [load for load in loads if isinstance(load, Request)],
+            [load for load in loads if isinstance(load, Settlement)],
+        )
+
+    @property
+    def requests(self) -> list[Rider]:
+        return [rider for rider in self.riders if isinstance(rider.load, Request)]
+
+
+def serve(tier_id: UUID, batch: Batch) -> None:
     """One transaction for all. If it fails for anything but being busy, everybody goes alone."""
-    requests = [r for r in batch if isinstance(r.load, Request)]
-    settlements = [r.load for r in batch if isinstance(r.load, Settlement)]
     try:
-        answers = hold_and_settle(tier_id, [r.load for r in requests], settlements)  # type: ignore[misc]
+        answers = hold_and_settle(tier_id, batch.board)
     except Exception as exc:
+        batch.board()  # also if the lock was not to be had: they all waited for it
         if is_busy(exc):
             raise
         logger.warning(
-            "A shared transaction failed; its %d riders go alone", len(batch), exc_info=exc
+            "A shared transaction failed; its %d riders go alone", len(batch.riders), exc_info=exc
         )
-        for rider in batch:
+        for rider in batch.riders:
             rider.alone = True
     else:
-        for rider, answer in zip(requests, answers, strict=True):
+        for rider, answer in zip(batch.requests, answers, strict=True):
             rider.answer = answer
 
 
-def pass_on(tier_id: UUID, lane: Lane) -> None:
+def pass_on(tier_id: UUID, lane: Lane, leader: Rider) -> None:
     """Let the first in the queue lead, or close the lane."""
     with _mutex:
+        if leader.place is Place.LEAD:  # interrupted before it boarded
+            leader.place = Place.OUT
+            lane.queue.remove(leader)
         if lane.queue:
             lane.queue[0].place = Place.LEAD
             lane.queue[0].woken.set()
@@ -173,8 +209,8 @@ def pass_on(tier_id: UUID, lane: Lane) -> None:
 def get_out(tier_id: UUID, lane: Lane, rider: Rider) -> None:
     """A rider's thread is interrupted: nobody may wait for it, and the lane must not lose its leader."""
     with _mutex:
-        waiting = rider in lane.queue
-        if waiting:
+        if rider.place is Place.QUEUE:
+            rider.place = Place.OUT
             lane.queue.remove(rider)
-    if waiting and rider.place is Place.LEAD:
-        pass_on(tier_id, lane)
+    if rider.place is Place.LEAD:
+        pass_on(tier_id, lane, rider)

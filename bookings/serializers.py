@@ -8,6 +8,7 @@ from concerts.serializers import ConcertSerializer, TicketTierSerializer
 from ticketbook.wire import StrictCharField, StrictIntegerField, StrictSerializer, StrictUUIDField
 
 KEY_HEADER = "Idempotency-Key"
+KEY_META = "HTTP_IDEMPOTENCY_KEY"  # request.headers would read all headers to find this one
 
 
 class PlaceBookingSerializer(StrictSerializer):

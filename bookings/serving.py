@@ -6,13 +6,14 @@ This is the only place that takes tickets out of stock. One request is a batch o
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Sum
 
 from accounts.models import User
@@ -26,6 +27,7 @@ from bookings.models import MAX_QUANTITY, Booking
 from bookings.payments import Outcome
 from concerts import stock
 from concerts.models import Concert, TicketTier
+from ticketbook.database import columns, one_round_trip, rows_of, send
 from ticketbook.errors import NotFound, Refusal
 
 
@@ -90,44 +92,61 @@ class Held:
 
 
 Answer = Held | Refusal
+Load = tuple[Sequence[Request], Sequence[Settlement]]
 
 
-def hold_and_settle(
-    tier_id: UUID, requests: Sequence[Request], settlements: Sequence[Settlement] = ()
-) -> list[Answer]:
+def hold_and_settle(tier_id: UUID, board: Callable[[], Load]) -> list[Answer]:
     """Hold tickets for each request, first come first served; the answers are in the same order.
 
-    Settlements ride along and change their bookings in place; one whose booking is no longer PENDING
-    in the database is left as it is (bookings/settling.py knows what to do with it). Raises what the
-    database raises, and then nothing has changed for anybody.
+    `board` is called once, when the tier is locked, for the requests and settlements to serve: so
+    whoever comes during the wait for the lock can be taken along. Settlements change their bookings in
+    place; one whose booking is no longer PENDING in the database is left as it is (bookings/settling.py
+    knows what to do with it). Raises what the database raises, and then nothing has changed for
+    anybody.
     """
     with transaction.atomic(durable=True):
         try:
             tier = stock.lock_tier(tier_id)
         except NotFound as missing:
+            requests, _ = board()
             return [seen(request) or missing for request in requests]
-        now = max([r.time() for r in requests] + [s.now for s in settlements])
-        returned = settle_all(settlements)
-        desk = Desk(tier, requests, returned=returned)
+        requests, settlements = board()
+        desk = Desk(tier, requests, settlements)
         answers = [desk.serve(request) for request in requests]
-        taken = desk.write() - returned
-        if taken > 0:
-            stock.take(tier, taken, now=now)
-        elif taken < 0:
-            stock.give_back(tier, -taken, now=now)
+        desk.write()
     for settlement in settlements:
         settlement.show()
     return [desk.final(answer) for answer in answers]
 
 
-class Desk:
-    """Serves requests one after the other from what is left of a locked tier, then writes it down."""
+def confirm(settlement: Settlement) -> None:
+    """Settle a hold that was paid: one statement, and so a transaction of its own. It needs no lock."""
+    mark_settled([settlement], send_settlements([settlement]))
+    settlement.show()
 
-    def __init__(self, tier: TicketTier, requests: Sequence[Request], *, returned: int) -> None:
+
+class Desk:
+    """Serves requests one after the other from what is left of a locked tier, then writes it down.
+
+    Everything between here and the commit happens while others wait for the lock, so it takes two
+    round trips to the database however many are served.
+    """
+
+    def __init__(
+        self, tier: TicketTier, requests: Sequence[Request], settlements: Sequence[Settlement]
+    ) -> None:
         self.tier = tier
-        self.left = tier.available_quantity + returned
-        self.known = bookings_of_keys(requests)
-        self.has = tickets_of_users(tier, requests)
+        with one_round_trip():
+            settled = send_settlements(settlements)
+            known = send_keys(requests)
+            has = send_tickets_of_users(tier, requests)
+            concert = send(FIND_CONCERT, [tier.concert_id])
+        (self.concert,) = rows_of(Concert, concert)
+        self.returned = mark_settled(settlements, settled)
+        self.known = bookings_of_keys(known)
+        self.has = Counter(dict(has.fetchall())) if has else Counter()
+        self.left = tier.available_quantity + self.returned
+        self.now = max([r.time() for r in requests] + [s.now for s in settlements])
         self.fresh: list[Booking] = []
 
     def serve(self, request: Request) -> Answer:
@@ -146,10 +165,10 @@ class Desk:
 
     def refusal(self, request: Request) -> Refusal | None:
         """What a sale needs: a concert on sale, stock, and the customer's limit."""
-        concert, limit = self.tier.concert, self.tier.max_per_customer
-        if concert.status == Concert.Status.DRAFT:
+        limit = self.tier.max_per_customer
+        if self.concert.status == Concert.Status.DRAFT:
             return NotFound()
-        if not concert.sells_at(request.time()):
+        if not self.concert.sells_at(request.time()):
             return SalesClosed()
         if request.quantity > self.left:
             return InsufficientTickets(availableQuantity=self.left)
@@ -158,28 +177,43 @@ class Desk:
             return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=has)
         return None
 
-    def write(self) -> int:
-        """Insert the fresh bookings; returns how many tickets they take."""
+    def write(self) -> None:
+        """Insert the fresh bookings and move the stock."""
+        if not self.fresh and not self.returned:
+            return
+        taken = sum(booking.quantity for booking in self.fresh)
+        with one_round_trip():
+            made = self.send_fresh()
+            self.move(self.returned - taken)
+        if made:
+            ids = {(user, key): pk for pk, user, key in made.fetchall()}
+            for booking in self.fresh:
+                booking.pk = ids.get((booking.user_id, booking.idempotency_key))
+                booking._state.adding = False
+            self.move(sum(booking.quantity for booking in self.fresh if not booking.pk))
+
+    def send_fresh(self) -> CursorWrapper | None:
         if not self.fresh:
-            return 0
-        with connection.cursor() as cursor:
-            cursor.execute(
-                INSERT_HOLDS,
-                {
-                    "tier": self.tier.pk,
-                    "price": self.tier.price,
-                    "users": [b.user_id for b in self.fresh],
-                    "keys": [b.idempotency_key for b in self.fresh],
-                    "quantities": [b.quantity for b in self.fresh],
-                    "expiries": [b.hold_expires_at for b in self.fresh],
-                    "times": [b.created_at for b in self.fresh],
-                },
-            )
-            made = {(user, key): pk for pk, user, key in cursor.fetchall()}
-        for booking in self.fresh:
-            booking.pk = made.get((booking.user_id, booking.idempotency_key))
-            booking._state.adding = False
-        return sum(booking.quantity for booking in self.fresh if booking.pk)
+            return None
+        return send(
+            INSERT_HOLDS,
+            {
+                "tier": self.tier.pk,
+                "price": self.tier.price,
+                "users": [b.user_id for b in self.fresh],
+                "keys": [b.idempotency_key for b in self.fresh],
+                "quantities": [b.quantity for b in self.fresh],
+                "expiries": [b.hold_expires_at for b in self.fresh],
+                "times": [b.created_at for b in self.fresh],
+            },
+        )
+
+    def move(self, tickets: int) -> None:
+        """Tickets that come back to the stock, or leave it if there are less than none."""
+        if tickets > 0:
+            stock.give_back(self.tier, tickets, now=self.now)
+        elif tickets < 0:
+            stock.take(self.tier, -tickets, now=self.now)
 
     def final(self, answer: Answer) -> Answer:
         """The same key may have won a race on another tier: then this booking was not inserted."""
@@ -201,36 +235,64 @@ ON CONFLICT (user_id, idempotency_key) DO NOTHING
 RETURNING id, user_id, idempotency_key
 """
 
-FIND_KEYS = """
-SELECT booking.* FROM unnest(%s::uuid[], %s::uuid[]) AS request (user_id, key)
+FIND_CONCERT = f"SELECT {columns(Concert, 'concert')} FROM concerts_concert concert WHERE id = %s"
+
+FIND_KEYS = f"""
+SELECT {columns(Booking, "booking")}
+FROM unnest(%s::uuid[], %s::uuid[]) AS request (user_id, key)
 JOIN bookings_booking booking
     ON booking.user_id = request.user_id AND booking.idempotency_key = request.key
 """
 
 SETTLE = """
 UPDATE bookings_booking booking
-SET status = %(status)s, payment_status = %(payment)s, failure_reason = %(reason)s, updated_at = at
-FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS settlement (id, at)
-WHERE booking.id = settlement.id AND status = 'PENDING'
-RETURNING booking.id
+SET status = word.status, payment_status = word.payment_status,
+    failure_reason = word.failure_reason, updated_at = word.at
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+    AS word (id, status, payment_status, failure_reason, at)
+WHERE booking.id = word.id AND booking.status = 'PENDING'
+RETURNING booking.id, booking.status, booking.quantity
 """
 
 
-def bookings_of_keys(requests: Sequence[Request]) -> dict[tuple[UUID, UUID], Booking]:
+def send_keys(requests: Sequence[Request]) -> CursorWrapper | None:
     if not requests:
-        return {}
+        return None
     users, keys = zip(*(request.identity for request in requests), strict=True)
-    found = Booking.objects.raw(FIND_KEYS, [list(users), list(keys)])
-    return {(booking.user_id, booking.idempotency_key): booking for booking in found}
+    return send(FIND_KEYS, [list(users), list(keys)])
 
 
-def tickets_of_users(tier: TicketTier, requests: Sequence[Request]) -> Counter[UUID]:
+def bookings_of_keys(found: CursorWrapper | None) -> dict[tuple[UUID, UUID], Booking]:
+    bookings = rows_of(Booking, found) if found else []
+    return {(booking.user_id, booking.idempotency_key): booking for booking in bookings}
+
+
+def send_tickets_of_users(tier: TicketTier, requests: Sequence[Request]) -> CursorWrapper | None:
     """How many tickets of a tier with a limit each of these customers has."""
-    if tier.max_per_customer is None:
-        return Counter()
+    if tier.max_per_customer is None or not requests:
+        return None
     users = {request.user.pk for request in requests}
     bookings = Booking.objects.filter(ticket_tier=tier, user__in=users).holding_tickets()
-    return Counter(dict(bookings.values_list("user").annotate(Sum("quantity")).order_by()))
+    counted = bookings.values_list("user").annotate(Sum("quantity")).order_by()
+    return send(*counted.query.sql_with_params())
+
+
+def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
+    """Write the gateway's words down, each once."""
+    if not settlements:
+        return None
+    words = [(s.booking.pk, *STATES[s.outcome], s.now) for s in settlements]
+    return send(SETTLE, [list(column) for column in zip(*words, strict=True)])
+
+
+def mark_settled(settlements: Sequence[Settlement], settled: CursorWrapper | None) -> int:
+    """Remember which were written; returns how many tickets come back."""
+    rows = settled.fetchall() if settled else []
+    states = {pk: status for pk, status, _ in rows}
+    for settlement in settlements:
+        status, *_ = STATES[settlement.outcome]
+        settlement.written = states.get(settlement.booking.pk) == status
+    return sum(quantity for _, status, quantity in rows if status == Booking.Status.FAILED)
 
 
 def new_booking(request: Request, tier: TicketTier) -> Booking:
@@ -256,23 +318,5 @@ def replayed(booking: Booking, request: Request) -> Answer:
 
 
 def seen(request: Request) -> Answer | None:
-    booking = bookings_of_keys([request]).get(request.identity)
+    booking = bookings_of_keys(send_keys([request])).get(request.identity)
     return replayed(booking, request) if booking else None
-
-
-def settle_all(settlements: Sequence[Settlement]) -> int:
-    """Write the gateway's words down, each once; returns how many tickets come back."""
-    returned = 0
-    for outcome, state in STATES.items():
-        by_id = {s.booking.pk: s for s in settlements if s.outcome is outcome}
-        if by_id:
-            with connection.cursor() as cursor:
-                times = [s.now for s in by_id.values()]
-                names = dict(zip(("status", "payment", "reason"), state, strict=True))
-                cursor.execute(SETTLE, names | {"ids": list(by_id), "times": times})
-                settled = [by_id[pk] for (pk,) in cursor.fetchall()]
-            for settlement in settled:
-                settlement.written = True
-            if outcome is Outcome.DECLINED:
-                returned = sum(s.booking.quantity for s in settled)
-    return returned

@@ -1,9 +1,12 @@
 """What the apps share of the database: its keys, and what it looks like when it is busy."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 import psycopg
-from django.db import InterfaceError, InternalError, OperationalError, models
+from django.db import InterfaceError, InternalError, OperationalError, connection, models
+from django.db.backends.utils import CursorWrapper
 from psycopg import errors as pg
 
 
@@ -32,6 +35,42 @@ class DatabaseKeyField(models.UUIDField):  # type: ignore[type-arg]
 
 def primary_key() -> DatabaseKeyField:
     return DatabaseKeyField(primary_key=True, db_default=UUIDv7(), editable=False, blank=True)
+
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
+    """Execute a statement that the server parses and plans once for each connection.
+
+    For the hot path: to plan a statement anew takes several times longer than to run it.
+    """
+    cursor = cast("Any", connection).prepared_cursor()
+    cursor.execute(sql, params)
+    return cast("CursorWrapper", cursor)
+
+
+def columns(model: type[models.Model], alias: str) -> str:
+    """What `rows_of` needs to find behind SELECT."""
+    return ", ".join(f"{alias}.{field.attname}" for field in model._meta.concrete_fields)
+
+
+def rows_of(model: type[Row], cursor: CursorWrapper) -> list[Row]:
+    """The objects that a query selected by the `columns` of their model."""
+    names = [field.attname for field in model._meta.concrete_fields]
+    return [model.from_db(connection.alias, names, row) for row in cursor.fetchall()]
+
+
+@contextmanager
+def one_round_trip() -> Iterator[None]:
+    """Send all that is executed inside together (libpq's pipeline mode): one wait instead of one each.
+
+    Results can be fetched inside, which ends the wait, or after it. What the database raises comes
+    from the first fetch or from the end of the block.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 # Waits that ended, and servers that are going down, coming up or full.

@@ -106,6 +106,8 @@ DATABASES["default"] |= {
         **DATABASES["default"].get("OPTIONS", {}),
         "application_name": "ticketbook",
         "connect_timeout": 5,
+        # For the statements of the hot path only (ticketbook/database.py, `send`).
+        "prepare_threshold": 0,
         "options": f"-c lock_timeout={LOCK_TIMEOUT_MS}",
     },
 }

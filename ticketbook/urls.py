@@ -7,10 +7,11 @@ import bookings.urls
 import concerts.urls
 from ticketbook import health
 
+# What is asked for most comes first.
 api = [
-    *accounts.urls.api_urlpatterns,
-    *concerts.urls.api_urlpatterns,
     *bookings.urls.api_urlpatterns,
+    *concerts.urls.api_urlpatterns,
+    *accounts.urls.api_urlpatterns,
     path("health-check", health.HealthCheck.as_view()),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get"])),

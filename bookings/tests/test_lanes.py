@@ -1,5 +1,6 @@
 """Requests that meet in a lane: one transaction, each its own answer, and nobody left behind."""
 
+import sys
 import threading
 import time
 import uuid
@@ -21,6 +22,7 @@ from bookings.placing import hold
 from bookings.serving import Held, Request, Settlement
 from bookings.settling import fail
 from bookings.tests.racing import Stepped, race
+from concerts import stock
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.database import is_busy
@@ -44,9 +46,13 @@ def batches(monkeypatch):
     seen = []
     real = lanes.hold_and_settle
 
-    def spy(tier_id, requests, settlements=()):
-        seen.append((len(requests), len(settlements)))
-        return real(tier_id, requests, settlements)
+    def spy(tier_id, board):
+        def count():
+            requests, settlements = board()
+            seen.append((len(requests), len(settlements)))
+            return requests, settlements
+
+        return real(tier_id, count)
 
     monkeypatch.setattr(lanes, "hold_and_settle", spy)
     return seen
@@ -119,14 +125,14 @@ def kinds(results):
     return [type(result) for result in results]
 
 
-def test_those_who_come_meanwhile_share_the_next_transaction(tier, batches):
+def test_those_who_come_until_the_tier_is_locked_share_the_transaction(tier, batches):
     jam, buyers = Jam(tier), UserFactory.create_batch(6)
     batches.clear()
     jam.lead(holding(buyers[0], tier))
     for buyer in buyers[1:]:
         jam.follow(holding(buyer, tier))
     assert kinds(jam.clear()) == [Held] * 6
-    assert batches == [(1, 0), (5, 0)]
+    assert batches == [(6, 0)]
     assert audit() == []
 
 
@@ -138,7 +144,7 @@ def test_a_transaction_takes_no_more_than_its_share(tier, batches, monkeypatch):
     for buyer in buyers[1:]:
         jam.follow(holding(buyer, tier))
     assert kinds(jam.clear()) == [Held] * 6
-    assert batches == [(1, 0), (2, 0), (2, 0), (1, 0)]
+    assert batches == [(2, 0), (2, 0), (2, 0)]
 
 
 def test_first_come_first_served_and_each_its_own_answer():
@@ -164,7 +170,7 @@ def test_two_requests_with_one_key_in_one_lane_book_once(ann, bob, tier, left, b
     jam.follow(holding(ann, tier, 3, key))
     jam.follow(holding(bob, tier, 2, key))
     _, first, again, other, bobs = jam.clear()
-    assert batches[-1] == (4, 0)
+    assert batches[-1] == (5, 0)
     assert (first.replayed, again.replayed, bobs.replayed) == (False, True, False)
     assert first.booking == again.booking != bobs.booking
     assert isinstance(other, IdempotencyKeyReused)
@@ -186,7 +192,7 @@ def test_settlements_ride_along(ann, bob, tier, batches, left):
     for buyer in buyers[1:]:
         jam.follow(holding(buyer, tier))
     jam.clear()
-    assert batches == [(1, 0), (2, 2)]
+    assert batches == [(3, 2)]
     for booking, status in ((paid, "CONFIRMED"), (declined, "FAILED")):
         assert booking.status == Booking.objects.get(pk=booking.pk).status == status
     assert left(tier) == 100 - 2 - 3
@@ -208,7 +214,7 @@ def test_a_settlement_that_comes_too_late_changes_nothing_in_the_lane(ann, tier,
 
 
 def test_a_full_queue_says_busy_at_once(tier, monkeypatch):
-    monkeypatch.setattr(lanes, "MAX_QUEUE", 2)
+    monkeypatch.setattr(lanes, "MAX_QUEUE", 3)
     jam, buyers = Jam(tier), UserFactory.create_batch(4)
     jam.lead(holding(buyers[0], tier))
     for buyer in buyers[1:3]:
@@ -225,7 +231,7 @@ def test_nobody_waits_for_ever(tier, monkeypatch):
     jam.lead(holding(buyers[0], tier))
     with pytest.raises(Busy):
         hold(request(buyers[1], tier))
-    assert len(jam.queue) == 0
+    assert len(jam.queue) == 1  # the leader, who waits for the tier's lock
     assert kinds(jam.clear()) == [Held]
     assert Booking.objects.of(buyers[1]).count() == 0
 
@@ -253,7 +259,7 @@ def test_one_poisoned_request_spoils_nobody_elses(tier, batches):
     for buyer in (buyers[1], ghost, buyers[2], buyers[3]):
         jam.follow(holding(buyer, tier))
     assert kinds(jam.clear()) == [Held, Held, IntegrityError, Held, Held]
-    assert batches == [(1, 0), (4, 0)] + [(1, 0)] * 4  # together in vain, then each alone
+    assert batches == [(5, 0)] + [(1, 0)] * 5  # together in vain, then each alone
     assert audit() == []
 
 
@@ -314,12 +320,13 @@ def test_a_database_that_goes_away_is_busy_and_the_lane_lives_on(ann, tier):
 @pytest.mark.parametrize("interruption", [SystemExit, KeyboardInterrupt, MemoryError])
 def test_a_leader_that_is_killed_in_the_middle_takes_nobody_along(tier, monkeypatch, interruption):
     """The first leader's thread is interrupted while it serves; who waits behind it is served."""
+    monkeypatch.setattr(lanes, "MAX_BATCH", 1)
     jam, buyers = Jam(tier), UserFactory.create_batch(4)
     real, doomed = lanes.hold_and_settle, holding(buyers[0], tier)
 
-    def die_once(tier_id, requests, settlements=()):
+    def die_once(tier_id, board):
         monkeypatch.setattr(lanes, "hold_and_settle", real)
-        real(tier_id, requests, settlements)
+        real(tier_id, board)
         raise interruption
 
     monkeypatch.setattr(lanes, "hold_and_settle", die_once)
@@ -334,20 +341,39 @@ def test_a_leader_that_is_killed_in_the_middle_takes_nobody_along(tier, monkeypa
     assert audit() == []
 
 
+def test_a_leader_that_is_killed_before_it_has_the_lock_takes_nobody_along(tier, monkeypatch):
+    """Nobody has boarded yet: all who waited for it are served by the next one."""
+    jam, buyers = Jam(tier), UserFactory.create_batch(4)
+    real = lanes.hold_and_settle
+
+    def die_once(tier_id, board):
+        monkeypatch.setattr(lanes, "hold_and_settle", real)
+        with transaction.atomic():
+            stock.lock_tier(tier_id)
+            raise SystemExit
+
+    monkeypatch.setattr(lanes, "hold_and_settle", die_once)
+    jam.lead(catching(holding(buyers[0], tier)))
+    for buyer in buyers[1:]:
+        jam.follow(holding(buyer, tier))
+    assert kinds(jam.clear()) == [SystemExit, Held, Held, Held]
+    assert Booking.objects.of(buyers[0]).count() == 0
+    assert audit() == []
+
+
 def test_those_who_share_the_boat_of_a_killed_leader_are_told(tier, monkeypatch):
     jam, buyers = Jam(tier), UserFactory.create_batch(3)
     real = lanes.hold_and_settle
 
-    def die_with_company(tier_id, requests, settlements=()):
-        if len(requests) > 1:
-            raise SystemExit
-        return real(tier_id, requests, settlements)
+    def die_on_board(tier_id, board):
+        monkeypatch.setattr(lanes, "hold_and_settle", real)
+        real(tier_id, lambda: board() and sys.exit())
 
-    monkeypatch.setattr(lanes, "hold_and_settle", die_with_company)
-    jam.lead(holding(buyers[0], tier))
-    jam.follow(catching(holding(buyers[1], tier)))
+    monkeypatch.setattr(lanes, "hold_and_settle", die_on_board)
+    jam.lead(catching(holding(buyers[0], tier)))
+    jam.follow(holding(buyers[1], tier))
     jam.follow(holding(buyers[2], tier))
-    assert kinds(jam.clear()) == [Held, SystemExit, Busy]
+    assert kinds(jam.clear()) == [SystemExit, Busy, Busy]
     assert isinstance(hold(request(buyers[2], tier)), Held)
 
 
@@ -384,9 +410,10 @@ def catching(act):
 def test_control_without_handing_on_the_lead_the_queue_starves(tier, monkeypatch):
     """What the tests above would see if a leader forgot those behind it."""
     monkeypatch.setattr(lanes, "PATIENCE", 0.2)
+    monkeypatch.setattr(lanes, "MAX_BATCH", 1)
     jam, buyers = Jam(tier), UserFactory.create_batch(2)
     jam.lead(holding(buyers[0], tier))
-    monkeypatch.setattr(lanes, "pass_on", lambda tier_id, lane: None)
+    monkeypatch.setattr(lanes, "pass_on", lambda tier_id, lane, leader: None)
     jam.follow(holding(buyers[1], tier))
     assert kinds(jam.clear()) == [Held, Busy]
     lanes._lanes.clear()

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.postgresql.client import DatabaseClient as PostgresClient
 from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
+from django.db.backends.utils import CursorWrapper
 
 from ticketbook import embedded
 
@@ -39,6 +41,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if data_dir := self.settings_dict.get("EMBEDDED_DATA_DIR"):
             params |= embedded.join(data_dir)
         return params
+
+    def prepared_cursor(self) -> CursorWrapper:
+        """A cursor whose statements the server parses and plans once for each connection."""
+        self.ensure_connection()
+        cursor: Any = ServerBindingCursor
+        return self.make_cursor(cursor(self.connection))
 
     def is_usable(self) -> bool:
         """Asked before the first query of every request, so it costs no round trip.
