@@ -1,0 +1,69 @@
+"""What a hot tier asks of PostgreSQL: updates that stay in their page, and locks that stay simple."""
+
+import uuid
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from accounts.tests.factories import UserFactory
+from bookings.placing import place
+from bookings.tests.racing import race
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
+
+
+def ask(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()
+
+
+def tier_updates():
+    """So far: all updates of tiers, and those that stayed in their page (HOT)."""
+    return ask(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
+        " WHERE relname = 'concerts_tickettier' AND pg_stat_force_next_flush() IS NOT NULL"
+    )
+
+
+def multixacts():
+    """How many were made since the cluster was: the age of the first one."""
+    return ask("SELECT mxid_age('1')")[0]
+
+
+def buy(tier, buyers, *, times):
+    def act(i):
+        for _ in range(times):
+            place(
+                user=buyers[i],
+                ticket_tier_id=tier.pk,
+                quantity=1,
+                idempotency_key=uuid.uuid4(),
+                now=timezone.now(),
+            )
+
+    return race(act, len(buyers))
+
+
+def test_sales_update_the_tier_in_its_page(tier):
+    buyers = UserFactory.create_batch(8)
+    before = tier_updates()
+    buy(tier, buyers, times=10)
+    updates, hot = (now - then for now, then in zip(tier_updates(), before, strict=True))
+    assert updates > 0
+    # One or two may not: while a waiting buyer still sees all old versions, its page may be full.
+    assert hot >= 0.95 * updates
+
+
+def test_many_buyers_make_no_multixact(tier):
+    """Their bookings refer to the tier while it is locked: FOR UPDATE would share it with them."""
+    before = multixacts()
+    buy(tier, UserFactory.create_batch(16), times=3)
+    assert multixacts() == before
+
+
+def test_a_wait_for_the_tier_ends_before_the_search_for_a_deadlock_begins(db):
+    deadlock_timeout = ask("SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)")
+    assert settings.LOCK_TIMEOUT_MS / 1000 < deadlock_timeout[0]
