@@ -1,27 +1,25 @@
-"""One run of one scenario: load it with k6 or pgbench, and say what came of it."""
+"""One run: load a server with k6, or PostgreSQL with pgbench, and say what came of it."""
 
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
-from django.db import connection
 
-from bench.site import PORT
-from bookings.audit import audit
-from concerts.models import TicketTier
-from ticketbook.embedded import binary
+from bench.site import SMALL, Site
 
 HERE = Path(__file__).parent
 K6 = Path(sys.executable).with_name("k6")
-BOOKED = ("201", "402")
+# What each kind of load is after; anything else is a refusal or an error.
+WANTED = {"book": ("201", "402"), "textbook": ("201",), "nothing": ("201",)}
+REFUSALS = ("402", "409")  # answers of the contract, no errors
 
 
 @dataclass
@@ -33,74 +31,98 @@ class Run:
     p99: float
     answers: dict[str, int] = field(default_factory=dict)  # by HTTP status
     cpu: dict[str, float] = field(default_factory=dict)  # cores
-    differences: list[str] = field(default_factory=list)  # what the audit found
+    metrics: dict[str, Any] = field(default_factory=dict)  # all that k6 has measured
+
+    @property
+    def errors(self) -> dict[str, int]:
+        fine = ("200", "201", "202", *REFUSALS)
+        return {status: n for status, n in self.answers.items() if status not in fine}
 
     def __str__(self) -> str:
         answers = " ".join(f"{status}:{n}" for status, n in sorted(self.answers.items()))
         cpu = " ".join(f"{name} {cores:.2f}" for name, cores in self.cpu.items())
-        books = "audit clean" if not self.differences else "; ".join(self.differences)
         return (
-            f"{self.what:9} {self.clients:5} clients {self.rate:7.0f}/s"
-            f"  p50 {self.p50:7.1f} ms  p99 {self.p99:8.1f} ms  {answers}  CPU {cpu}  {books}"
+            f"{self.what:22} {self.clients:5} clients {self.rate:7.0f}/s"
+            f"  p50 {self.p50:7.1f} ms  p99 {self.p99:8.1f} ms  {answers}  CPU {cpu}"
         )
 
 
 def over_http(
-    what: str, tier: TicketTier, tokens: list[str], *, clients: int, seconds: int, web: int
+    kind: str,
+    *,
+    clients: int,
+    seconds: float,
+    web: int,
+    site: Site = SMALL,
+    name: str = "",
+    tiers: list[UUID] | None = None,
+    concerts: list[str] | None = None,
+    tokens: list[str] | None = None,
+    arrivals: int = 0,
 ) -> Run:
-    """`what` names one of the acts of load.js; `web` is the process id of the server."""
-    before, start = cpu_seconds(web), time.monotonic()
-    metrics = k6(what, tier, tokens, clients, seconds)
-    took, after = time.monotonic() - start, cpu_seconds(web)
+    """Load `site`, whose server has the process id `web`; `kind` names one of the acts of load.js."""
+    data = {
+        "tokens": tokens or site.tokens(),
+        "tiers": [str(tier) for tier in tiers or []],
+        "concerts": concerts or [],
+    }
+    environment = {"BASE": site.base, "KIND": kind, "VUS": str(clients), "SECONDS": str(seconds)}
+    if arrivals:
+        environment["RATE"] = str(arrivals)
+    before = cpu_seconds(web)
+    summary = k6(data, environment)
+    after, took, metrics = cpu_seconds(web), summary["seconds"], summary["metrics"]
     answers = {
         name.removeprefix("answers_"): int(values["values"]["count"])
         for name, values in metrics.items()
         if name.startswith("answers_") and values["values"]["count"]
     }
     times = metrics["http_req_duration"]["values"]
-    return Run(
-        what,
+    good = sum(answers.get(status, 0) for status in WANTED.get(kind, ("200",)))
+    run = Run(
+        name or kind,
         clients,
-        sum(answers.get(status, 0) for status in BOOKED) / took,
+        good / took,
         times["med"],
         times["p(99)"],
         answers,
         cores(before, after, took),
-        audit(),
+        metrics,
     )
+    print(run, flush=True)
+    return run
 
 
-def k6(
-    what: str, tier: TicketTier, tokens: list[str], clients: int, seconds: int
-) -> dict[str, Any]:
+def k6(data: dict[str, Any], environment: dict[str, str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        data, out = Path(folder, "data.json"), Path(folder, "summary.json")
-        data.write_text(json.dumps({"tokens": tokens, "tiers": [str(tier.pk)]}))
-        environment = {
-            "BASE": f"http://127.0.0.1:{PORT}",
-            "DATA": str(data),
-            "KIND": what,
-            "VUS": str(clients),
-            "SECONDS": str(seconds),
-            "OUT": str(out),
-        }
+        source, out = Path(folder, "data.json"), Path(folder, "summary.json")
+        source.write_text(json.dumps(data))
         subprocess.run(
             [str(K6), "run", "--quiet", "--no-usage-report", str(HERE / "load.js")],
-            env=os.environ | environment,
+            env=os.environ | environment | {"DATA": str(source), "OUT": str(out)},
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        metrics: dict[str, Any] = json.loads(out.read_text())
-        return metrics
+        return json.loads(out.read_text())
 
 
-def by_pgbench(tier: TicketTier, customer: str, *, clients: int, seconds: int) -> Run:
+def by_pgbench(tier_id: UUID, *, clients: int, seconds: float) -> Run:
     """The statements of one booking without any Python."""
+    from django.db import connection
+
+    from accounts.models import User
+    from concerts.models import TicketTier
+    from ticketbook.embedded import binary
+
     params = connection.get_connection_params()
+    values = {
+        "tier": tier_id,
+        "concert": TicketTier.objects.get(pk=tier_id).concert_id,
+        "customer": User.objects.values_list("pk", flat=True)[0],
+    }
     command = [str(binary("pgbench")), "-n", "-f", str(HERE / "one_booking.sql"), "-M", "prepared"]
-    command += ["-c", str(clients), "-j", "2", "-T", str(seconds)]
-    command += ["-D", f"tier={tier.pk}", "-D", f"concert={tier.concert_id}"]
-    command += ["-D", f"customer={customer}"]
+    command += ["-c", str(clients), "-j", "2", "-T", str(round(seconds))]
+    command += [f"--define={name}={value}" for name, value in values.items()]
     command += ["-h", params["host"], "-p", str(params["port"]), "-U", params["user"]]
     done = subprocess.run(
         [*command, params["dbname"]],
@@ -112,7 +134,9 @@ def by_pgbench(tier: TicketTier, customer: str, *, clients: int, seconds: int) -
     figures = dict(line.split(" = ", 1) for line in done.stdout.splitlines() if " = " in line)
     rate = float(figures["tps"].split()[0])
     latency = float(figures["latency average"].split()[0])
-    return Run("pgbench", clients, rate, latency, float("nan"), differences=audit())
+    run = Run("pgbench", clients, rate, latency, float("nan"))
+    print(run, flush=True)
+    return run
 
 
 def cpu_seconds(web: int) -> dict[int, tuple[str, float]]:

@@ -1,7 +1,8 @@
 """The figures as a page and as a chart."""
 
 import platform
-from collections.abc import Iterable
+import re
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from statistics import median
 
@@ -9,47 +10,87 @@ import psutil
 from django.db import connection
 
 from bench.measure import Run
+from bench.scenarios import Cost, Size, Spike, rate
+from bench.site import Site
 
 NAMES = {
-    "book": "TicketBook, lanes",
-    "plain": "TicketBook, BOOKING_LANES=off",
+    "book": "TicketBook",
     "textbook": "the textbook path",
     "nothing": "an endpoint that does nothing",
     "pgbench": "PostgreSQL alone (pgbench)",
 }
 COLOURS = {"book": "#0b5d57", "textbook": "#b3261e", "nothing": "#8a8a8a", "pgbench": "#336791"}
+READS = {
+    "list": "`GET /concerts`",
+    "detail": "`GET /concerts/{id}`",
+    "availability": "`GET /concerts/{id}/availability`",
+    "page": "a concert's page, not logged in",
+    "newlist": "`GET /concerts`, 12 of them, never asked before",
+    "mine": "`GET /bookings`",
+}
 
 
-def rate(runs: Iterable[Run], what: str, clients: int) -> float:
-    return median(run.rate for run in runs if (run.what, run.clients) == (what, clients))
+@dataclass
+class Results:
+    size: Size
+    reading: list[Run] = field(default_factory=list)
+    hot: list[Run] = field(default_factory=list)
+    variants: list[Run] = field(default_factory=list)
+    cost: Cost | None = None
+    spike: Spike | None = None
+    audits: list[list[str]] = field(default_factory=list)  # what each found
+    minutes: float = 0
+
+    def audit(self, site: Site) -> None:
+        self.audits.append(site.audit())
+        print(f"audit of the {site.name} site:", self.audits[-1] or "no difference", flush=True)
+
+    @property
+    def runs(self) -> list[Run]:
+        return [*self.reading, *self.hot, *self.variants]
 
 
-def text(runs: list[Run], hot: float, *, repeats: int, seconds: int) -> str:
-    clients = sorted({run.clients for run in runs})
+HEAD = """# What was measured
+
+Distinct customers with real tokens, fsync on, web server as in production (gunicorn.conf.py). The web
+server, PostgreSQL and the load generator share one machine, so read the ratios: between two runs of
+this page the machine itself may be twice as fast. Repeat it with `make bench`.
+
+{machine}
+Medians of {repeats} runs of {seconds} seconds, in turn; {minutes:.0f} minutes in all.
+"""
+
+
+def text(results: Results) -> str:
+    size = results.size
+    head = HEAD.format(
+        machine=machine(), repeats=size.repeats, seconds=size.seconds, minutes=results.minutes
+    )
+    parts = [
+        head,
+        targets(results),
+        "## One hot tier\n\n![Bookings a second against clients](chart.svg)\n",
+        table([[run for run in results.hot if run.what == what] for what in NAMES]),
+        "## Variations\n\nAt 64 clients, each on a server of its own.\n",
+        table([results.variants]),
+        spike_text(results.spike) if results.spike else "",
+        "## Reading\n\nAt 64 clients, on a small site (12 concerts, a hundred bookings) and on a "
+        f"large one ({'10,000 concerts, a million bookings' if size.repeats > 1 else 'QUICK'}).\n",
+        table([results.reading]),
+        cost_text(results.cost) if results.cost else "",
+        audits(results),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def table(groups: list[list[Run]]) -> str:
     lines = [
-        "# What was measured",
-        "",
-        "One hot tier; distinct customers with real tokens; every payment succeeds; fsync on. The web",
-        "server, PostgreSQL and the load generator share one machine, so read the ratios. Repeat it",
-        f"with `make bench`. Medians of {repeats} runs of {seconds} seconds; a rate also counts the time",
-        "in which the load generator starts and the last answers come in. Lanes off: one run.",
-        "",
-        machine(),
-        "",
-        "![Bookings a second against clients](chart.svg)",
-        "",
         "| what | clients | per second | lowest–highest | p50 ms | p99 ms | answers | CPU, cores |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for what in NAMES:
-        for count in clients:
-            same = [run for run in runs if (run.what, run.clients) == (what, count)]
-            if same:
-                lines.append(row(same))
-    lines += ["", "## Ratios", "", *ratios(runs, clients), ""]
-    lines.append(f"HOT updates of the tier rows: {hot:.1%}.")
-    found = sorted({difference for run in runs for difference in run.differences})
-    lines.append(f"The audit after each run: {'; '.join(found) or 'no difference'}.")
+    for group in groups:
+        for what, clients in dict.fromkeys((run.what, run.clients) for run in group):
+            lines.append(row([r for r in group if (r.what, r.clients) == (what, clients)]))
     return "\n".join(lines) + "\n"
 
 
@@ -60,25 +101,106 @@ def row(same: list[Run]) -> str:
     cpu = ", ".join(f"{part} {median(r.cpu[part] for r in same):.2f}" for part in same[0].cpu)
     p99 = median(run.p99 for run in same)
     return (
-        f"| {NAMES[same[0].what]} | {same[0].clients} | {median(rates):.0f}"
-        f" | {min(rates):.0f}–{max(rates):.0f} | {median(r.p50 for r in same):.0f}"
+        f"| {name(same[0].what)} | {same[0].clients} | {median(rates):.0f}"
+        f" | {min(rates):.0f}–{max(rates):.0f} | {median(r.p50 for r in same):.1f}"
         f" | {'–' if p99 != p99 else format(p99, '.0f')} | {answers or '–'} | {cpu or '–'} |"
     )
 
 
-def ratios(runs: list[Run], clients: list[int]) -> list[str]:
-    def times(what: str) -> float:
-        return rate(runs, "book", 64) / rate(runs, what, 64)
+def name(what: str) -> str:
+    kind, _, site = what.partition(", ")
+    return f"{READS[kind]}, {site}" if site else NAMES.get(what, what)
 
+
+def targets(results: Results) -> str:
+    """What was aimed at, and what came of it."""
+    hot, reads = results.hot, results.reading
+    thousand = [run for run in hot if run.clients == 1000]
+    wrong = {s for run in thousand for s in run.errors if s != "503"}
+    lines = ["## Targets\n", "| what | target | measured |", "|---|---|---|"]
+
+    def say(what: str, target: str, measured: str) -> None:
+        lines.append(f"| {what} | {target} | {measured} |")
+
+    book = rate(hot, "book")
+    say("a hot tier at 64 clients, against the textbook", "≥ 6", f"{book / rate(hot, 'textbook'):.1f}")
+    say("… against doing nothing", "≥ 0.6", f"{book / rate(hot, 'nothing'):.2f}")
+    say("… against lanes switched off", "–", f"{lanes_gain(results):.1f}")
+    say("… bookings a second", "1,000: the moonshot", f"{book:.0f}")
+    if 256 in results.size.clients:
+        collapse = rate(hot, "book", 256) / rate(hot, "book", 16)
+        say("256 clients against 16", "≥ 0.9", f"{collapse:.2f}")
+    say(
+        "1,000 clients",
+        "p99 below 3 s, no 5xx but `busy`, nobody without an answer",
+        f"p99 {median(run.p99 for run in thousand) / 1000:.1f} s, "
+        + (f"answers {', '.join(sorted(wrong))}" if wrong else "none"),
+    )
+    if spike := results.spike:
+        say("spike: goodput against its peak", "≥ 0.8", f"{spike.sustained / spike.peak:.2f}")
+        say(
+            "spike: a refusal when sold out, against a booking (p50)",
+            "faster",
+            f"{spike.median_of(409):.0f} ms against {spike.median_of(201):.0f} ms",
+        )
+    for kind in ("list", "detail", "availability"):
+        runs = [run for run in reads if run.what == f"{kind}, small"]
+        say(
+            f"{READS[kind]} at 64 clients",
+            "≥ 2,000 a second, p99 below 100 ms",
+            f"{rate(reads, f'{kind}, small'):.0f} a second, p99 {median(r.p99 for r in runs):.0f} ms",
+        )
+    for kind, what in (("newlist", "list, large against small"), ("mine", "my bookings, the same")):
+        slower = rate(reads, f"{kind}, small") / rate(reads, f"{kind}, large")
+        say(what, "≤ 1.5 times slower", f"{slower:.2f}")
+    if cost := results.cost:
+        say("HOT updates of the tier's row", "≥ 99 %", f"{cost.hot:.1%}")
+    return "\n".join(lines) + "\n"
+
+
+def lanes_gain(results: Results) -> float:
+    return rate(results.variants, "book") / rate(results.variants, "lanes off")
+
+
+def spike_text(spike: Spike) -> str:
+    answers = ", ".join(f"{n} × {status}" for status, n in sorted(spike.run.answers.items()))
+    dropped = spike.run.metrics.get("dropped_iterations", {}).get("values", {}).get("count", 0)
+    return (
+        "## A spike\n\n"
+        f"From one moment to the next {spike.arrivals} customers a second want one tier of "
+        f"{spike.quantity} tickets, on at most {spike.run.clients} connections; {dropped:.0f} found "
+        "all of these waiting and went away. They keep coming after it has sold out.\n\n"
+        f"- Answers: {answers}; p99 {spike.run.p99 / 1000:.1f} s.\n"
+        f"- Bookings confirmed in each second: {', '.join(map(str, spike.goodput))}.\n"
+        f"- {spike.sustained:.0f} a second on average, {spike.peak:.0f} in the best three seconds.\n"
+        f"- Median of a booking {spike.median_of(201):.0f} ms, of a refusal "
+        f"{spike.median_of(409):.0f} ms.\n"
+    )
+
+
+def cost_text(cost: Cost) -> str:
+    """What pg_stat_statements says of one run."""
     lines = [
-        f"- At 64 clients, against the textbook path: {times('textbook'):.1f} times (target: 6).",
-        f"- At 64 clients, against doing nothing: {times('nothing'):.2f} (target: 0.6).",
-        f"- At 64 clients, against lanes switched off: {times('plain'):.1f} times.",
+        "## What a booking costs the database\n",
+        f"{cost.bookings} bookings at 64 clients, by pg_stat_statements: {cost.calls:.1f} statements and "
+        f"{cost.milliseconds:.2f} ms each (waits for the lock and for the disk included). New "
+        f"multixacts: {cost.multixacts}.\n",
+        "| statement | calls | ms | WAL bytes |",
+        "|---|---|---|---|",
     ]
-    if 256 in clients:
-        collapse = rate(runs, "book", 256) / rate(runs, "book", 16)
-        lines.append(f"- 256 clients against 16: {collapse:.2f} (target: 0.9, no collapse).")
-    return lines
+    for query, calls, ms, wal in cost.statements[:10]:
+        short = re.sub(r"\s+", " ", query)[:88].replace("|", "\\|")
+        lines.append(f"| `{short}` | {calls:.2f} | {ms:.3f} | {wal:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def audits(results: Results) -> str:
+    found = [line for audit in results.audits for line in audit]
+    errors = sorted({f"{run.what}: {run.errors}" for run in results.runs if run.errors})
+    return (
+        f"The audit after the scenarios: {'; '.join(found) or 'no difference'}.\n"
+        f"Answers that are errors: {'; '.join(errors) or 'none'}.\n"
+    )
 
 
 def machine() -> str:
@@ -94,7 +216,7 @@ def machine() -> str:
 
 def chart(runs: list[Run]) -> str:
     """Lines of rate against clients, clients on a scale of powers of two."""
-    clients = sorted({run.clients for run in runs if run.what == "book"})
+    clients = sorted({run.clients for run in runs if run.what == "textbook"})
     top = max(rate(runs, what, n) for what in COLOURS for n in clients) * 1.1
     width, height, left, bottom = 720, 400, 70, 60
 

@@ -1,4 +1,8 @@
-"""What the scenarios run on: customers with tokens, concerts, and the server as production starts it."""
+"""What the scenarios run on: a server as production starts it, with customers and concerts.
+
+`python -m bench.site` fills the database of its DATA_DIR; bench/__main__.py does so for a small site
+and, in a process of its own, for a large one.
+"""
 
 import json
 import os
@@ -10,47 +14,133 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from django.conf import settings
-from django.db import connection
-from django.utils import timezone
-from knox.crypto import hash_token
-
-from concerts import stock
-from concerts.models import Concert, TicketTier
-
-PORT = 8123
 CUSTOMERS = 5000
+READERS = 50  # customers who look at their bookings, …
+BOOKINGS_OF_A_READER = 2  # … a hundred in all
+
+HOME = Path(os.environ.get("BENCH_HOME") or ".data/bench").absolute()
 
 
-def new_tier(quantity: int = 10_000_000) -> TicketTier:
+@dataclass(frozen=True)
+class Site:
+    """A database of its own, and the address of its web server."""
+
+    name: str
+    port: int
+
+    @property
+    def data_dir(self) -> Path:
+        return HOME / self.name
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "DJANGO_SETTINGS_MODULE": "bench.settings",
+            "DATA_DIR": str(self.data_dir),
+            "PORT": str(self.port),
+        }
+
+    def tokens(self) -> list[str]:
+        """Of distinct customers; the first ones are the READERS."""
+        tokens: list[str] = json.loads((self.data_dir / "bench-tokens.json").read_text())
+        return tokens
+
+    def concerts(self) -> list[str]:
+        with urllib.request.urlopen(f"{self.base}/api/v1/concerts?limit=12") as answer:
+            return [concert["id"] for concert in json.load(answer)]
+
+    def fill(self, *, concerts: int, bookings: int) -> None:
+        """Once: what is there stays."""
+        if not (self.data_dir / "bench-tokens.json").exists():
+            arguments = [str(concerts), str(bookings)]
+            subprocess.run(
+                [sys.executable, "-m", "bench.site", *arguments], env=self.environment, check=True
+            )
+
+    def audit(self) -> list[str]:
+        """What does not add up, by the command that anybody can call."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", "audit_inventory"],
+            env=self.environment | {"DJANGO_SETTINGS_MODULE": "ticketbook.settings"},
+            capture_output=True,
+            text=True,
+        )
+        return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
+
+
+SMALL, LARGE = Site("small", 8123), Site("large", 8124)
+
+
+@contextmanager
+def server(
+    site: Site, command: tuple[str, ...] = ("-m", "gunicorn", "ticketbook.wsgi"), **changes: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """gunicorn with gunicorn.conf.py, as production starts it; payments succeed unless told otherwise."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        env=site.environment | {"PAYMENT_SUCCESS_RATE": "1", "LOCK_TIMEOUT_MS": "2900"} | changes,
+    )
+    try:
+        wait_until_ready(process, site)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=90)
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], site: Site) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{site.base}/readyz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("The server did not become ready.")
+
+
+def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
     """Every run sells a tier of its own, so that all begin alike."""
+    from django.utils import timezone
+
+    from concerts import stock
+    from concerts.models import Concert, TicketTier
+
     concert = Concert.objects.create(
         name=f"Bench {uuid.uuid4().hex[:8]}",
         artist="k6",
         venue="127.0.0.1",
-        date=timezone.now() + timedelta(days=30),
+        date=timezone.now() + timedelta(days=900),
         status=Concert.Status.PUBLISHED,
     )
     tier = TicketTier(concert=concert, tier_type="GA", price=10, total_quantity=quantity)
     stock.stock_up(tier)
     tier.save()
-    return tier
+    return tier.pk
 
 
-def customers() -> list[str]:
-    """The tokens of distinct customers, made once."""
-    file = Path(settings.DATA_DIR) / "bench-tokens.json"
-    if not file.exists():
-        tokens = [secrets.token_hex(32) for _ in range(CUSTOMERS)]
-        digests = [hash_token(token) for token in tokens]
-        with connection.cursor() as cursor:
-            cursor.execute(NEW_CUSTOMERS, [CUSTOMERS, digests, [t[:15] for t in tokens]])
-        file.write_text(json.dumps(tokens))
-    tokens_of_all: list[str] = json.loads(file.read_text())
-    return tokens_of_all
+def fill(concerts: int, bookings: int) -> None:
+    """Demo concerts, a large catalogue if asked for, customers with tokens, and a hundred bookings."""
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.db import connection
+
+    call_command("migrate", verbosity=0)
+    call_command("load_demo", concerts=concerts, bookings=bookings, stdout=sys.stderr)
+    tokens = new_customers(CUSTOMERS)
+    some_bookings(tokens[:READERS], new_tier())
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        cursor.execute("VACUUM ANALYZE")
+    (Path(settings.DATA_DIR) / "bench-tokens.json").write_text(json.dumps(tokens))
 
 
 NEW_CUSTOMERS = """
@@ -66,30 +156,39 @@ SELECT (%s::text[])[n], (%s::text[])[n], id, now(), now() + interval '90 days' F
 """
 
 
-@contextmanager
-def server(**environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """gunicorn with gunicorn.conf.py, as production starts it; payments succeed unless told otherwise."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "ticketbook.wsgi"],
-        env=os.environ
-        | {"DJANGO_SETTINGS_MODULE": "bench.settings", "PORT": str(PORT)}
-        | {"PAYMENT_SUCCESS_RATE": "1", "LOCK_TIMEOUT_MS": "2900"}
-        | environment,
-    )
-    try:
-        wait_until_ready(process)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=90)
+def new_customers(count: int) -> list[str]:
+    """Customers without a password, and the token of each."""
+    from django.db import connection
+    from knox.crypto import hash_token
+
+    tokens = [secrets.token_hex(32) for _ in range(count)]
+    digests = [hash_token(token) for token in tokens]
+    with connection.cursor() as cursor:
+        cursor.execute(NEW_CUSTOMERS, [count, digests, [token[:15] for token in tokens]])
+    return tokens
 
 
-def wait_until_ready(process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("The server did not become ready.")
+def some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
+    from django.utils import timezone
+    from knox.crypto import hash_token
+    from knox.models import AuthToken
+
+    from bookings.placing import place
+
+    for token in tokens:
+        user = AuthToken.objects.select_related("user").get(digest=hash_token(token)).user
+        for _ in range(BOOKINGS_OF_A_READER):
+            place(
+                user=user,
+                ticket_tier_id=tier_id,
+                quantity=1,
+                idempotency_key=uuid.uuid4(),
+                now=timezone.now(),
+            )
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    fill(*(int(argument) for argument in sys.argv[1:]))
