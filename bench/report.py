@@ -123,7 +123,11 @@ def targets(results: Results) -> str:
         lines.append(f"| {what} | {target} | {measured} |")
 
     book = rate(hot, "book")
-    say("a hot tier at 64 clients, against the textbook", "≥ 6", f"{book / rate(hot, 'textbook'):.1f}")
+    say(
+        "a hot tier at 64 clients, against the textbook",
+        "≥ 6",
+        f"{book / rate(hot, 'textbook'):.1f}",
+    )
     say("… against doing nothing", "≥ 0.6", f"{book / rate(hot, 'nothing'):.2f}")
     say("… against lanes switched off", "–", f"{lanes_gain(results):.1f}")
     say("… bookings a second", "1,000: the moonshot", f"{book:.0f}")

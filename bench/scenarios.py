@@ -12,7 +12,6 @@ from bench.measure import Run, by_pgbench, over_http
 from bench.site import LARGE, READERS, SMALL, new_tier, server
 
 RIVALS = ("textbook", "nothing")
-TIERS = 100
 CROWD = 1000  # connections of a spike
 
 
@@ -55,13 +54,8 @@ def variants(size: Size) -> list[Run]:
     """At 64 clients: one payment in five declined; lanes off; a hundred tiers."""
     runs = []
     for _ in range(size.repeats):
-        for name, tiers, changes in (
-            ("book", 1, {}),
-            ("payments at 80 %", 1, {"PAYMENT_SUCCESS_RATE": "0.8"}),
-            ("lanes off", 1, {"BOOKING_LANES": "off"}),
-            ("a hundred tiers", TIERS, {}),
-        ):
-            with server(SMALL, **changes) as web:
+        for name, tiers, changes in VARIANTS:
+            with server(SMALL, changes) as web:
                 run = over_http(
                     "book",
                     name=name,
@@ -72,6 +66,14 @@ def variants(size: Size) -> list[Run]:
                 )
             runs.append(run)
     return runs
+
+
+VARIANTS: list[tuple[str, int, dict[str, str]]] = [
+    ("book", 1, {}),
+    ("payments at 80 %", 1, {"PAYMENT_SUCCESS_RATE": "0.8"}),
+    ("lanes off", 1, {"BOOKING_LANES": "off"}),
+    ("a hundred tiers", 100, {}),
+]
 
 
 # --- Reading ------------------------------------------------------------------------------------
@@ -202,7 +204,10 @@ def cost(size: Size) -> Cost:
         with server(SMALL) as web:
             tier = [new_tier()]
             multixacts = ask(cursor, "SELECT mxid_age('1')")
-            ask(cursor, "SELECT pg_stat_reset_single_table_counters('concerts_tickettier'::regclass)")
+            ask(
+                cursor,
+                "SELECT pg_stat_reset_single_table_counters('concerts_tickettier'::regclass)",
+            )
             ask(cursor, "SELECT pg_stat_statements_reset()")
             run = over_http(
                 "book", name="cost", clients=64, seconds=size.seconds, web=web.pid, tiers=tier

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -76,17 +76,20 @@ class Site:
         return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
 
 
+GUNICORN = ("-m", "gunicorn", "ticketbook.wsgi")
 SMALL, LARGE = Site("small", 8123), Site("large", 8124)
 
 
 @contextmanager
 def server(
-    site: Site, command: tuple[str, ...] = ("-m", "gunicorn", "ticketbook.wsgi"), **changes: str
+    site: Site, changes: Mapping[str, str] | None = None, *, command: Sequence[str] = GUNICORN
 ) -> Iterator[subprocess.Popen[bytes]]:
     """gunicorn with gunicorn.conf.py, as production starts it; payments succeed unless told otherwise."""
     process = subprocess.Popen(
         [sys.executable, *command],
-        env=site.environment | {"PAYMENT_SUCCESS_RATE": "1", "LOCK_TIMEOUT_MS": "2900"} | changes,
+        env=site.environment
+        | {"PAYMENT_SUCCESS_RATE": "1", "LOCK_TIMEOUT_MS": "2900"}
+        | dict(changes or {}),
     )
     try:
         wait_until_ready(process, site)
@@ -124,7 +127,8 @@ def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
     tier = TicketTier(concert=concert, tier_type="GA", price=10, total_quantity=quantity)
     stock.stock_up(tier)
     tier.save()
-    return tier.pk
+    made: uuid.UUID = tier.pk
+    return made
 
 
 def fill(concerts: int, bookings: int) -> None:

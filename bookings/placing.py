@@ -9,7 +9,7 @@ resolving.py finishes.
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
@@ -53,14 +53,32 @@ def place(
     try:
         held = hold(request)
     except (InsufficientTickets, CustomerLimitReached):
-        # Nobody may have cleaned up: holds past their time must not stand in a buyer's way.
-        holds = Booking.objects.filter(ticket_tier_id=ticket_tier_id)
-        if not resolve_expired(only=holds, limit=RESOLVE_ON_DEMAND, now=now):
+        if not clear_the_way(ticket_tier_id, now=now):
             raise
         held = hold(request)
     if held.replayed:
         return Placed(replay(held.booking, now=now), replayed=True)
     return Placed(charge_and_settle(held.booking, request), replayed=False)
+
+
+_clear: dict[UUID, datetime] = {}  # tiers where nothing was found to resolve, and when
+
+
+def clear_the_way(tier_id: UUID, *, now: datetime) -> list[Booking]:
+    """Nobody may have cleaned up: holds past their time must not stand in a buyer's way.
+
+    When a tier has sold out thousands are refused, and one of them in a second looks for such holds.
+    """
+    last = _clear.get(tier_id)
+    if last is not None and abs(now - last) < timedelta(seconds=1):
+        return []
+    holds = Booking.objects.filter(ticket_tier_id=tier_id)
+    resolved = resolve_expired(only=holds, limit=RESOLVE_ON_DEMAND, now=now)
+    if not resolved:
+        if len(_clear) >= 1000:
+            _clear.clear()
+        _clear[tier_id] = now
+    return resolved
 
 
 def hold(request: Request) -> Held:
