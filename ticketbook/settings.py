@@ -5,10 +5,12 @@ start with a sentence that names the variable and says what it takes.
 """
 
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -112,6 +114,46 @@ DATABASES["default"] |= {
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Cache ------------------------------------------------------------------------------------
+
+CACHE_URL = env.str("CACHE_URL", "")
+
+
+def cache(url: str) -> dict[str, Any]:
+    if not url:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    # Imported only where there is a server: it takes a while.
+    import redis
+
+    # The client knows the old name only.
+    address = re.sub("^valkey(s?)://", r"redis\1://", url)
+    try:
+        if not (address.startswith(("redis://", "rediss://")) and urlsplit(address).hostname):
+            raise ValueError(address)
+        redis.ConnectionPool.from_url(address)  # connects to nothing yet
+        server: dict[str, Any] = env.cache_url_config(
+            address, backend="django.core.cache.backends.redis.RedisCache"
+        )
+    except (ValueError, TypeError):  # not quoted: it may hold a password
+        raise ImproperlyConfigured(
+            "CACHE_URL must name a Valkey or Redis server: valkey://user:password@host:6379/0 "
+            "(valkeys:// with TLS; special characters percent-encoded). Leave it out to cache in "
+            "each process."
+        ) from None
+    return server | {
+        "OPTIONS": {
+            "serializer": "ticketbook.cache_server.PlainValues",
+            # Seconds. A cache that takes longer than the database is of no use.
+            "socket_timeout": 0.25,
+            "socket_connect_timeout": 0.25,
+            "protocol": 2,  # of the third one we need nothing, and it greets with two more questions
+            **server.get("OPTIONS", {}),
+        },
+    }
+
+
+CACHES = {"default": cache(CACHE_URL)}
 
 
 # --- Security ---------------------------------------------------------------------------------

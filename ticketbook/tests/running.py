@@ -25,7 +25,13 @@ for line in sys.stdin:
 
 def environment(**changes: object) -> dict[str, str]:
     """Our own without what would lead elsewhere, and with the changes."""
-    neutral = {"DATABASE_URL": "", "SECRET_KEY": "", "DEBUG": "", "PYTHONWARNINGS": ""}
+    neutral = {
+        "DATABASE_URL": "",
+        "CACHE_URL": "",
+        "SECRET_KEY": "",
+        "DEBUG": "",
+        "PYTHONWARNINGS": "",
+    }
     return os.environ | neutral | {name: str(value) for name, value in changes.items()}
 
 

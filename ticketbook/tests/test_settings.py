@@ -4,6 +4,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from ticketbook.settings import cache
 from ticketbook.tests.running import environment, manage
 
 URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
@@ -21,6 +22,14 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"DATABASE_URL": "postgres://ann:hush@db:x/y"}, "DATABASE_URL must name a PostgreSQL"),
         ({"DATABASE_URL": "postgres://ann:hush@db"}, "DATABASE_URL must name a PostgreSQL server"),
         ({"DATABASE_URL": URL}, "SECRET_KEY is not set."),
+        (
+            {"CACHE_URL": "memcached://ann:hush@cache"},
+            "CACHE_URL must name a Valkey or Redis server",
+        ),
+        ({"CACHE_URL": "valkey://ann:hush@cache:x/0"}, "CACHE_URL must name a Valkey or Redis"),
+        ({"CACHE_URL": "valkey://ann:hush@cache/0?socket_timeout=soon"}, "CACHE_URL must name"),
+        ({"CACHE_URL": "redis://"}, "CACHE_URL must name a Valkey or Redis server"),
+        ({"CACHE_URL": "cache:6379"}, "CACHE_URL must name a Valkey or Redis server"),
         ({"LOCK_TIMEOUT_MS": "9000"}, "LOCK_TIMEOUT_MS=9000 is out of range. Set it to 1 … 2900."),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
@@ -34,6 +43,19 @@ def test_a_wrong_value_stops_the_start_with_one_sentence(wrong, sentence, tmp_pa
     assert str(stop.value).startswith(sentence)
     assert len(str(stop.value).splitlines()) == 1
     assert "hush" not in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("valkey://ann:hush@cache:6380/2", "redis://ann:hush@cache:6380/2"),
+        ("valkeys://cache", "rediss://cache"),
+        ("redis://cache/1", "redis://cache/1"),
+        ("rediss://cache/1", "rediss://cache/1"),
+    ],
+)
+def test_a_cache_server_is_known_by_its_new_and_its_old_name(url, location):
+    assert cache(url)["LOCATION"] == location
 
 
 def test_a_payment_gateway_that_is_not_there_stops_the_start(tmp_path):
