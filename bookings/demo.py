@@ -15,6 +15,7 @@ from bookings.demo_catalogue import SHOWS, Show
 from bookings.models import Booking
 from concerts import stock
 from concerts.models import Concert, TicketTier
+from ticketbook.fresh import forget
 
 PRICES = {
     TicketTier.Type.VIP: Decimal(100),
@@ -53,6 +54,7 @@ def load_demo(*, now: datetime) -> int:
         crowd = _crowd() if missing else []
         for show in missing:
             _stage(show, crowd, now=now)
+        transaction.on_commit(forget)
     return len(missing)
 
 

@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from accounts.models import User
 from bookings.models import Booking
 from concerts.models import Concert
+from ticketbook.fresh import forget
 
 # What tells the rows of the large catalogue from all others.
 CONCERT_NAME = "Catalogue Night "
@@ -40,6 +41,7 @@ def load_bulk(*, concerts: int, bookings: int, progress: Progress = lambda rows:
         progress(bookings - max(missing, 0))
         if missing > 0:
             _add_bookings(cursor, missing, progress)
+        transaction.on_commit(forget)
 
 
 def have_concerts() -> int:

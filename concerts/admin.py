@@ -2,13 +2,31 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest
 
 from concerts import stock
 from concerts.models import Concert, TicketTier
+from ticketbook.fresh import forget
 
 # Stock and money are set once, when a tier is made; after that only the verbs move them.
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
+
+
+class SeenAtOnce(admin.ModelAdmin):
+    """What staff change in the catalogue, customers see from the commit on."""
+
+    def save_related(self, *args: Any) -> None:
+        super().save_related(*args)  # the last that saving does
+        transaction.on_commit(forget)
+
+    def delete_model(self, *args: Any) -> None:
+        super().delete_model(*args)
+        transaction.on_commit(forget)
+
+    def delete_queryset(self, *args: Any) -> None:
+        super().delete_queryset(*args)
+        transaction.on_commit(forget)
 
 
 class TicketTierForm(forms.ModelForm):
@@ -34,7 +52,7 @@ class TicketTierInline(admin.TabularInline):
 
 
 @admin.register(Concert)
-class ConcertAdmin(admin.ModelAdmin):
+class ConcertAdmin(SeenAtOnce):
     inlines = [TicketTierInline]
     list_display = ["name", "artist", "venue", "date", "status"]
     list_filter = ["status", "date"]
@@ -45,7 +63,7 @@ class ConcertAdmin(admin.ModelAdmin):
 
 
 @admin.register(TicketTier)
-class TicketTierAdmin(admin.ModelAdmin):
+class TicketTierAdmin(SeenAtOnce):
     form = TicketTierForm
     list_display = ["concert", "tier_type", "price", "total_quantity", "available_quantity"]
     list_filter = ["tier_type"]

@@ -17,6 +17,7 @@ from django.db.models import F
 from concerts.models import TicketTier
 from ticketbook.database import rows_of, send
 from ticketbook.errors import NotFound, Refusal
+from ticketbook.fresh import forget
 
 
 class CapacityBelowSold(Refusal):
@@ -93,5 +94,6 @@ def change_capacity(
         LogEntry.objects.log_actions(
             by.pk, [tier], CHANGE, f"Capacity {old} → {total}: {reason}", single_object=True
         )
+        transaction.on_commit(forget)
     tier.refresh_from_db()
     return tier

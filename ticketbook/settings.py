@@ -245,6 +245,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "concerts.reads.ReadsMiddleware",
     "ticketbook.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
