@@ -95,7 +95,9 @@ def key_of(request: HttpRequest) -> Hashable | None:
 
 
 def answer(request: HttpRequest, copy: Copy) -> HttpResponse:
-    response = HttpResponse(copy.body, headers=copy.head)
+    # Of a HEAD the server would drop the body, and write a warning each time.
+    body = b"" if request.method == "HEAD" else copy.body
+    response = HttpResponse(body, headers=copy.head)
     if CONDITIONS.isdisjoint(request.META):
         return response
     etag = copy.head.get("ETag")

@@ -158,6 +158,20 @@ def test_the_list_of_concerts_comes_in_order_from_its_index():
     assert scans == {("Index Scan", "concert_status_date")}
 
 
+@pytest.mark.parametrize(
+    "path", ["/concerts/", "/api/v1/concerts", "/api/v1/concerts?available=true"]
+)
+def test_so_does_the_first_page_that_is_answered_and_its_tiers_from_theirs(client, path):
+    with planned() as scans:
+        assert client.get(path).status_code == 200
+
+    assert scans == {
+        ("Index Scan", "concert_status_date"),
+        ("Index Scan", "tier_concert_type_unique"),
+        ("Sort", None),  # of the tiers of one page, by price
+    }
+
+
 def test_the_audit_is_clean_and_takes_seconds():
     start = time.monotonic()
     out = StringIO()

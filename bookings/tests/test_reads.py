@@ -1,6 +1,8 @@
 """What copies of the catalogue mean for a booking: nothing."""
 
+import http.client
 import re
+from contextlib import closing
 
 import pytest
 from django.test import Client
@@ -9,6 +11,7 @@ from django.utils import timezone
 from bookings import demo
 from bookings.errors import InsufficientTickets
 from bookings.models import Booking
+from bookings.tests.test_http import Site, at_once
 from concerts.tests.factories import TicketTierFactory
 
 pytestmark = pytest.mark.django_db
@@ -76,3 +79,33 @@ def test_the_demos_concerts_are_listed_at_once(client, busy):
     assert client.get("/api/v1/concerts").json() == []
     demo.load_demo(now=timezone.now())
     assert client.get("/api/v1/concerts").json() != []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_site_whose_cache_server_is_killed_and_restarted_keeps_serving(valkey, tier):
+    """Two server processes and sixteen readers, who notice nothing."""
+    site = Site(
+        CACHE_URL=valkey.connection_url, PAYMENT_GATEWAY="bookings.payments.SimulatedGateway"
+    )
+    urls = ["/api/v1/concerts", f"/api/v1/concerts/{tier.concert_id}", "/", "/concerts/"]
+
+    def read(i):
+        seen = set()
+        for n in range(60):
+            if (i, n) == (0, 20):
+                valkey.terminate()
+            if (i, n) == (0, 40):
+                valkey.start()
+            method = "HEAD" if n % 7 == 0 else "GET"
+            with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)) as line:
+                line.request(method, urls[(i + n) % 4])
+                answer = line.getresponse()
+                seen.add((method, answer.status, bool(answer.read()), "ETag" in answer.headers))
+        return seen
+
+    try:
+        site.wait_until_ready()
+        seen = set.union(*at_once(read, 16))
+        assert seen == {("GET", 200, True, True), ("HEAD", 200, False, True)}
+    finally:
+        site.stop()
