@@ -207,12 +207,18 @@ def test_head_is_get_without_the_body(client, busy, url):
     for answer in (head, again):
         assert (answer.status_code, answer.content) == (200, b"")
         assert answer.headers == get.headers
+        assert answer["ETag"]
 
 
 @same_for_all
-def test_an_etag_saves_the_body_from_the_first_request_on(client, busy, tier, url):
+def test_an_etag_saves_the_body_from_the_first_request_on(
+    client, busy, tier, url, django_assert_num_queries
+):
     etag = client.get(url)["ETag"]
     fresh.forget()
+    assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
+    with django_assert_num_queries(0):
+        assert client.get(url).status_code == 200
     for told in (etag, f"W/{etag}", f'"other", {etag}', "*"):
         answer = client.get(url, headers={"If-None-Match": told})
         assert (answer.status_code, answer.content, answer["ETag"]) == (304, b"", etag)
@@ -336,6 +342,13 @@ def test_a_post_never_meets_a_copy(client, busy, tier):
     for url in ("/", API):
         client.get(url)
         assert client.post(url).status_code == 405
+
+
+def test_a_cookie_goes_to_the_one_it_is_for(client, busy, tier):
+    client.cookies["csrftoken"] = "mangled"
+    assert client.get("/").cookies["csrftoken"].value
+    assert not Client().get("/").cookies
+    assert not Client().get("/").cookies
 
 
 def test_a_long_address_is_answered_and_not_kept(client, busy, tier, django_assert_num_queries):

@@ -227,6 +227,32 @@ def test_nobody_waits_longer_than_a_second_for_another(busy, source):
     assert ask(source) == "new", "what took longer than a second is too old to keep"
 
 
+def test_those_who_come_after_that_second_share_a_reading_of_their_own(clock, source):
+    stuck, begun = Event(), Event()
+
+    def hang():
+        begun.set()
+        stuck.wait(10)
+        return Copy({}, b"late")
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(fresh, "key", hang)
+        begun.wait(5)
+        clock.now += MAX_AGE
+        source.takes = 0.1
+        assert at_once(lambda: ask(source), 8) == ["old"] * 8
+        assert source.readings == 1
+        stuck.set()
+        assert slow.result().body == b"late"
+
+
+def test_who_comes_as_a_reading_ends_takes_what_was_read(busy, clock, source):
+    ask(source)
+    place = copies._places["key"]
+    copy = copies._read_together(place, "key", pytest.fail, busy=True, now=clock.now)
+    assert copy is place.kept.copy
+
+
 # --- Forgetting -------------------------------------------------------------------------------
 
 
