@@ -2,8 +2,9 @@
 
 Under one hot tier a lock per request collapses: each waits for all before it, and every wait costs
 more than the work. So the first one who comes leads: it takes the lock once, serves all that have
-come until it had it, in the order in which they came, commits and wakes them. Whoever is first in the
-queue by then leads next. Nobody leads for longer than the transaction that serves itself.
+come until it had it, in the order in which they came, commits and wakes them. Whoever comes first
+after that leads next, and waits for the lock while those before it commit. Nobody leads for longer
+than the transaction that serves itself.
 
 Lanes make the hold faster and nothing else: with BOOKING_LANES=off every request is a batch of one.
 """
@@ -49,11 +50,12 @@ class Rider:
 
 
 class Lane:
-    """The queue of one tier, and whether somebody leads."""
+    """The queue of one tier."""
 
     def __init__(self) -> None:
         self.queue: deque[Rider] = deque()
-        self.led = False
+        self.led = False  # somebody waits for the tier's lock, to take the queue along
+        self.at_work = 0  # transactions that have the lock, or are about to let go of it
 
 
 _lanes: dict[UUID, Lane] = {}
@@ -96,7 +98,7 @@ def ride(tier_id: UUID, rider: Rider) -> Rider:
         if rider.place is Place.QUEUE:
             wait(lane, rider)
         if rider.place is Place.LEAD:
-            lead(tier_id, lane, rider)
+            lead(tier_id, lane)
     except BaseException:
         get_out(tier_id, lane, rider)
         raise
@@ -130,9 +132,9 @@ def wait(lane: Lane, rider: Rider) -> None:
     rider.woken.wait()  # its leader is at work, and tells it in any case
 
 
-def lead(tier_id: UUID, lane: Lane, leader: Rider) -> None:
-    """Serve the head of the queue, which the leader is part of, then let the next one lead."""
-    batch = Batch(lane)
+def lead(tier_id: UUID, lane: Lane) -> None:
+    """Serve the head of the queue, which the leader is part of."""
+    batch = Batch(tier_id, lane)
     try:
         serve(tier_id, batch)
     except BaseException as exc:
@@ -141,33 +143,41 @@ def lead(tier_id: UUID, lane: Lane, leader: Rider) -> None:
         if not isinstance(exc, Exception):
             raise
     finally:
-        pass_on(tier_id, lane, leader)
-        for rider in batch.riders:
-            rider.place = Place.OUT
-            rider.woken.set()
+        batch.get_out()
 
 
 class Batch:
     """Those who share a transaction. They board when the tier is locked, not before: the longer the
     wait for the lock, the more it is shared by."""
 
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self, tier_id: UUID, lane: Lane) -> None:
+        self.tier_id, self.lane = tier_id, lane
         self.riders: list[Rider] = []
 
     def board(self) -> Load:
-        """Take the head of the queue, once."""
-        with _mutex:
-            queue = self.lane.queue
-            if not self.riders:
+        """Take the head of the queue along, once. The next one may wait for the lock from now on."""
+        if not self.riders:
+            with _mutex:
+                queue = self.lane.queue
                 self.riders = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
-            for rider in self.riders:
-                rider.place = Place.BOARD
+                for rider in self.riders:
+                    rider.place = Place.BOARD
+                self.lane.at_work += 1
+                pass_on(self.tier_id, self.lane)
         loads = [rider.load for rider in self.riders]
         return (
             [load for load in loads if isinstance(load, Request)],
             [load for load in loads if isinstance(load, Settlement)],
         )
+
+    def get_out(self) -> None:
+        if self.riders:
+            with _mutex:
+                self.lane.at_work -= 1
+                close(self.tier_id, self.lane)
+        for rider in self.riders:
+            rider.place = Place.OUT
+            rider.woken.set()
 
     @property
     def requests(self) -> list[Rider]:
@@ -192,25 +202,27 @@ def serve(tier_id: UUID, batch: Batch) -> None:
             rider.answer = answer
 
 
-def pass_on(tier_id: UUID, lane: Lane, leader: Rider) -> None:
-    """Let the first in the queue lead, or close the lane."""
-    with _mutex:
-        if leader.place is Place.LEAD:  # interrupted before it boarded
-            leader.place = Place.OUT
-            lane.queue.remove(leader)
-        if lane.queue:
-            lane.queue[0].place = Place.LEAD
-            lane.queue[0].woken.set()
-        else:
-            lane.led = False
-            _lanes.pop(tier_id, None)
+def pass_on(tier_id: UUID, lane: Lane) -> None:
+    """Let the first in the queue lead. The caller holds the mutex."""
+    lane.led = bool(lane.queue)
+    if lane.led:
+        lane.queue[0].place = Place.LEAD
+        lane.queue[0].woken.set()
+    close(tier_id, lane)
+
+
+def close(tier_id: UUID, lane: Lane) -> None:
+    """Forget a lane that nobody needs. The caller holds the mutex."""
+    if not lane.led and not lane.at_work:
+        _lanes.pop(tier_id, None)
 
 
 def get_out(tier_id: UUID, lane: Lane, rider: Rider) -> None:
     """A rider's thread is interrupted: nobody may wait for it, and the lane must not lose its leader."""
     with _mutex:
-        if rider.place is Place.QUEUE:
+        leads = rider.place is Place.LEAD
+        if leads or rider.place is Place.QUEUE:
             rider.place = Place.OUT
             lane.queue.remove(rider)
-    if rider.place is Place.LEAD:
-        pass_on(tier_id, lane, rider)
+        if leads:
+            pass_on(tier_id, lane)

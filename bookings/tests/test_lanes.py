@@ -413,7 +413,7 @@ def test_control_without_handing_on_the_lead_the_queue_starves(tier, monkeypatch
     monkeypatch.setattr(lanes, "MAX_BATCH", 1)
     jam, buyers = Jam(tier), UserFactory.create_batch(2)
     jam.lead(holding(buyers[0], tier))
-    monkeypatch.setattr(lanes, "pass_on", lambda tier_id, lane, leader: None)
+    monkeypatch.setattr(lanes, "pass_on", lambda tier_id, lane: None)
     jam.follow(holding(buyers[1], tier))
     assert kinds(jam.clear()) == [Held, Busy]
     lanes._lanes.clear()
