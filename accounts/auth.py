@@ -12,8 +12,9 @@ from ticketbook.database import columns, rows_of, send
 
 def customer(request: Request | HttpRequest) -> User:
     """The user of a request that only people who are logged in can make."""
-    assert isinstance(request.user, User)
-    return request.user
+    user = request.user
+    assert isinstance(user, User)
+    return user
 
 
 FIND_USER = f"""

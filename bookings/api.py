@@ -14,7 +14,6 @@ from bookings.errors import PaymentDeclined, PaymentNotInTime
 from bookings.models import Booking
 from bookings.placing import Placed, place
 from bookings.serializers import (
-    BOOKING,
     KEY_HEADER,
     KEY_META,
     PLACE_BOOKING,
@@ -22,6 +21,7 @@ from bookings.serializers import (
     BookingWithDetailsSerializer,
     PaymentDeclinedSerializer,
     PlaceBookingSerializer,
+    booking_body,
     with_key_of_header,
 )
 from ticketbook.errors import NotFound
@@ -73,7 +73,7 @@ class Bookings(APIView):
 
 
 def answer(placed: Placed) -> Response:
-    data = BOOKING.to_representation(placed.booking)
+    data = booking_body(placed.booking)
     if placed.booking.status == Booking.Status.FAILED:
         declined = placed.booking.failure_reason == Booking.FailureReason.DECLINED
         refusal = PaymentDeclined if declined else PaymentNotInTime

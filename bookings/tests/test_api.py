@@ -416,3 +416,14 @@ def test_cancelling_what_is_pending(api, tier, settings):
     booking = api.book(tier).json()
     response = api.post({}, f"/{booking['id']}/cancellation")
     assert problem(response) == (409, "request_in_progress")
+
+
+@pytest.mark.parametrize("declined", [False, True])
+def test_a_booking_is_answered_as_it_is_read_later(api, tier, settings, declined):
+    """The hot endpoint writes its answer by hand; all others use the serializer that is documented."""
+    settings.PAYMENT_SUCCESS_RATE = 0 if declined else 1
+    answer = api.book(tier, 3).json()
+    first = answer["booking"] if declined else answer
+    later = api.get(f"/{first['id']}").json()
+    assert first == {name: later[name] for name in first}
+    assert set(later) - set(first) == {"concert", "ticketTier"}
