@@ -7,7 +7,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -29,8 +29,11 @@ check: .venv/.dev-installed ## lint, types, migrations, and the settings of a pr
 	DEBUG=off HTTPS=on SECRET_KEY="$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 		.venv/bin/python manage.py check --deploy --fail-level WARNING
 
-bench: .venv/.bench-installed ## measure a hot tier, some minutes (make bench QUICK=1: one)
+bench: .venv/.bench-installed ## measure, eight minutes (make bench QUICK=1: two)
 	.venv/bin/python -m bench
+
+bench-tuning: .venv/.bench-installed ## measure other settings of the web server, ten minutes
+	.venv/bin/python -m bench.tuning
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .

@@ -93,6 +93,11 @@ def over_http(
     return run
 
 
+def warm_up(web: int, tier: UUID, site: Site = SMALL) -> None:
+    """Connections, prepared statements and caches are there before anything counts."""
+    over_http("book", name="(to warm up)", clients=64, seconds=1, web=web, site=site, tiers=[tier])
+
+
 def k6(data: dict[str, Any], environment: dict[str, str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "data.json"), Path(folder, "summary.json")

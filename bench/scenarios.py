@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from bench.measure import Run, by_pgbench, over_http
+from bench.measure import Run, by_pgbench, over_http, warm_up
 from bench.site import LARGE, READERS, SMALL, new_tier, server
 
 RIVALS = ("textbook", "nothing")
@@ -34,6 +34,7 @@ def hot_tier(size: Size) -> list[Run]:
     runs = []
     for _ in range(size.repeats):
         with server(SMALL) as web:
+            warm_up(web.pid, new_tier())
             for clients in size.clients:
                 # In turn, so that a slow moment of the machine meets all of them.
                 for kind in ("book", *RIVALS):
@@ -56,6 +57,7 @@ def variants(size: Size) -> list[Run]:
     for _ in range(size.repeats):
         for name, tiers, changes in VARIANTS:
             with server(SMALL, changes) as web:
+                warm_up(web.pid, new_tier())
                 run = over_http(
                     "book",
                     name=name,
@@ -202,6 +204,7 @@ WHERE relname = 'concerts_tickettier'
 def cost(size: Size) -> Cost:
     with connection.cursor() as cursor:
         with server(SMALL) as web:
+            warm_up(web.pid, new_tier())
             tier = [new_tier()]
             multixacts = ask(cursor, "SELECT mxid_age('1')")
             ask(
