@@ -163,3 +163,12 @@ def test_logging_in_needs_no_csrf_and_no_cookie():
     response = client.post("/api/v1/users", json.dumps(ANN), content_type="application/json")
     assert response.status_code == 201
     assert not response.cookies
+
+
+def test_a_session_is_no_token(client):
+    """Who is logged in on the pages is nobody to the API, and it asks no session."""
+    client.force_login(sign_up(**ANN))
+    response = client.get("/api/v1/bookings")
+    assert code(response) == (401, "not_authenticated")
+    assert not response.cookies
+    assert not hasattr(response.wsgi_request, "session")
