@@ -20,7 +20,7 @@ from django.conf import settings
 
 from bookings.payments import Outcome
 from bookings.serving import Answer, Load, Request, Settlement, confirm, hold_and_settle
-from ticketbook.database import is_busy
+from ticketbook.database import is_busy, is_lock_timeout
 from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Lane:
     def __init__(self) -> None:
         self.queue: deque[Rider] = deque()
         self.led = False  # somebody waits for the tier's lock, to take the queue along
-        self.at_work = 0  # transactions that have the lock, or are about to let go of it
+        self.at_work: set[Batch] = set()  # who has the lock, or is about to let go of it
 
 
 _lanes: dict[UUID, Lane] = {}
@@ -93,15 +93,14 @@ def settle(settlement: Settlement) -> None:
 
 def ride(tier_id: UUID, rider: Rider) -> Rider:
     """Take the rider along: when this returns it has an answer, or is to go alone."""
-    lane = join(tier_id, rider)
     try:
+        lane = join(tier_id, rider)
         if rider.place is Place.QUEUE:
             wait(lane, rider)
         if rider.place is Place.LEAD:
-            lead(tier_id, lane)
-    except BaseException:
-        get_out(tier_id, lane, rider)
-        raise
+            lead(tier_id, lane, rider)
+    finally:
+        get_out(tier_id, rider)
     if rider.error is not None:
         raise Busy from rider.error
     return rider
@@ -115,8 +114,8 @@ def join(tier_id: UUID, rider: Rider) -> Lane:
             raise Busy
         lane.queue.append(rider)
         if not lane.led:
-            lane.led = True
             rider.place = Place.LEAD
+            lane.led = True
         return lane
 
 
@@ -129,16 +128,19 @@ def wait(lane: Lane, rider: Rider) -> None:
             rider.place = Place.OUT
             lane.queue.remove(rider)
             raise Busy
-    rider.woken.wait()  # its leader is at work, and tells it in any case
+    if not rider.woken.wait(
+        PATIENCE
+    ):  # it is being served; if it was, its key will find the booking
+        raise Busy
 
 
-def lead(tier_id: UUID, lane: Lane) -> None:
+def lead(tier_id: UUID, lane: Lane, leader: Rider) -> None:
     """Serve the head of the queue, which the leader is part of."""
     batch = Batch(tier_id, lane)
     try:
         serve(tier_id, batch)
     except BaseException as exc:
-        for rider in batch.riders:
+        for rider in (leader, *batch.riders):
             rider.error = exc
         if not isinstance(exc, Exception):
             raise
@@ -159,10 +161,10 @@ class Batch:
         if not self.riders:
             with _mutex:
                 queue = self.lane.queue
-                self.riders = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
-                for rider in self.riders:
-                    rider.place = Place.BOARD
-                self.lane.at_work += 1
+                self.lane.at_work.add(self)
+                while queue and len(self.riders) < MAX_BATCH:
+                    self.riders.append(queue[0])
+                    queue.popleft().place = Place.BOARD
                 pass_on(self.tier_id, self.lane)
         loads = [rider.load for rider in self.riders]
         return (
@@ -171,13 +173,12 @@ class Batch:
         )
 
     def get_out(self) -> None:
-        if self.riders:
-            with _mutex:
-                self.lane.at_work -= 1
-                close(self.tier_id, self.lane)
         for rider in self.riders:
             rider.place = Place.OUT
             rider.woken.set()
+        with _mutex:
+            self.lane.at_work.discard(self)
+            close(self.tier_id, self.lane)
 
     @property
     def requests(self) -> list[Rider]:
@@ -185,12 +186,16 @@ class Batch:
 
 
 def serve(tier_id: UUID, batch: Batch) -> None:
-    """One transaction for all. If it fails for anything but being busy, everybody goes alone."""
+    """One transaction for all. If it fails, everybody goes alone, unless the database is busy.
+
+    A lock that was not to be had once they had boarded is one of theirs, as the tier's they had.
+    """
     try:
         answers = hold_and_settle(tier_id, batch.board)
     except Exception as exc:
-        batch.board()  # also if the lock was not to be had: they all waited for it
-        if is_busy(exc):
+        boarded = bool(batch.riders)
+        batch.board()  # if not yet: they all waited for the lock of the tier
+        if is_busy(exc) and not (boarded and is_lock_timeout(exc)):
             raise
         logger.warning(
             "A shared transaction failed; its %d riders go alone", len(batch.riders), exc_info=exc
@@ -213,16 +218,20 @@ def pass_on(tier_id: UUID, lane: Lane) -> None:
 
 def close(tier_id: UUID, lane: Lane) -> None:
     """Forget a lane that nobody needs. The caller holds the mutex."""
-    if not lane.led and not lane.at_work:
-        _lanes.pop(tier_id, None)
+    if not lane.led and not lane.at_work and _lanes.get(tier_id) is lane:
+        del _lanes[tier_id]
 
 
-def get_out(tier_id: UUID, lane: Lane, rider: Rider) -> None:
-    """A rider's thread is interrupted: nobody may wait for it, and the lane must not lose its leader."""
+def get_out(tier_id: UUID, rider: Rider) -> None:
+    """However the ride ended: nobody may wait for this rider, and the lane must not lose its leader."""
+    if rider.place is Place.OUT:
+        return
     with _mutex:
         leads = rider.place is Place.LEAD
-        if leads or rider.place is Place.QUEUE:
+        lane = _lanes.get(tier_id)
+        if lane is not None and (leads or rider.place is Place.QUEUE):
             rider.place = Place.OUT
-            lane.queue.remove(rider)
-        if leads:
-            pass_on(tier_id, lane)
+            if rider in lane.queue:
+                lane.queue.remove(rider)
+            if leads:
+                pass_on(tier_id, lane)

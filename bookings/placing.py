@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from accounts.models import User
 from bookings import lanes, payments
@@ -67,7 +67,8 @@ _clear: dict[UUID, datetime] = {}  # tiers where nothing was found to resolve, a
 def clear_the_way(tier_id: UUID, *, now: datetime) -> list[Booking]:
     """Nobody may have cleaned up: holds past their time must not stand in a buyer's way.
 
-    When a tier has sold out thousands are refused, and one of them in a second looks for such holds.
+    When a tier has sold out thousands are refused. Where one of them found no such hold, nobody looks
+    again within a second.
     """
     last = _clear.get(tier_id)
     if last is not None and abs(now - last) < timedelta(seconds=1):
@@ -112,6 +113,7 @@ def charge_and_settle(booking: Booking, request: Request) -> Booking:
             return settle_here(booking, outcome, now=request.time())
         except (OperationalError, InterfaceError) as exc:
             logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
+            connection.close_if_unusable_or_obsolete()  # it may have died while we waited
     return nobody_at_work(booking, request, due=request.time())
 
 

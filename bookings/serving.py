@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Sum
 
@@ -27,7 +27,14 @@ from bookings.models import MAX_QUANTITY, Booking
 from bookings.payments import Outcome
 from concerts import stock
 from concerts.models import Concert, TicketTier
-from ticketbook.database import columns, one_round_trip, rows_of, send
+from ticketbook.database import (
+    columns,
+    is_stale,
+    one_round_trip,
+    plan_and_send,
+    rows_of,
+    send,
+)
 from ticketbook.errors import NotFound, Refusal
 
 
@@ -78,9 +85,14 @@ class Settlement:
     def show(self) -> None:
         """After the commit: let the booking say what was written."""
         if self.written:
-            state = STATES[self.outcome]
-            self.booking.status, self.booking.payment_status, self.booking.failure_reason = state
+            status, payment_status, failure_reason = STATES[self.outcome]
+            self.booking.payment_status, self.booking.failure_reason = (
+                payment_status,
+                failure_reason,
+            )
             self.booking.updated_at = self.now
+            # Last: a request with the same key may hold the same object, and looks at this first.
+            self.booking.status = status
 
 
 @dataclass(frozen=True)
@@ -98,18 +110,28 @@ Load = tuple[Sequence[Request], Sequence[Settlement]]
 def hold_and_settle(tier_id: UUID, board: Callable[[], Load]) -> list[Answer]:
     """Hold tickets for each request, first come first served; the answers are in the same order.
 
-    `board` is called once, when the tier is locked, for the requests and settlements to serve: so
-    whoever comes during the wait for the lock can be taken along. Settlements change their bookings in
+    `board` is called when the tier is locked, for the requests and settlements to serve: so whoever
+    comes during the wait for the lock can be taken along. Should the transaction have to be run again,
+    it is called again, and must return the same. Settlements change their bookings in
     place; one whose booking is no longer PENDING in the database is left as it is (bookings/settling.py
     knows what to do with it). Raises what the database raises, and then nothing has changed for
     anybody.
     """
+    try:
+        return _hold_and_settle(tier_id, board)
+    except DatabaseError as exc:
+        if not is_stale(exc):
+            raise
+        return _hold_and_settle(tier_id, board)
+
+
+def _hold_and_settle(tier_id: UUID, board: Callable[[], Load]) -> list[Answer]:
     with transaction.atomic(durable=True):
         try:
             tier = stock.lock_tier(tier_id)
-        except NotFound as missing:
+        except NotFound:
             requests, _ = board()
-            return [seen(request) or missing for request in requests]
+            return [seen(request) or NotFound() for request in requests]
         requests, settlements = board()
         desk = Desk(tier, requests, settlements)
         answers = [desk.serve(request) for request in requests]
@@ -231,6 +253,8 @@ SELECT user_id, %(tier)s, quantity, %(price)s, %(price)s * quantity, 'PENDING', 
 FROM unnest(%(users)s::uuid[], %(keys)s::uuid[], %(quantities)s::smallint[],
             %(expiries)s::timestamptz[], %(times)s::timestamptz[])
     AS request (user_id, key, quantity, expiry, at)
+-- Always in one order: batches of two tiers may hold the same keys and wait for each other's.
+ORDER BY user_id, key
 ON CONFLICT (user_id, idempotency_key) DO NOTHING
 RETURNING id, user_id, idempotency_key
 """
@@ -259,7 +283,7 @@ def send_keys(requests: Sequence[Request]) -> CursorWrapper | None:
     if not requests:
         return None
     users, keys = zip(*(request.identity for request in requests), strict=True)
-    return send(FIND_KEYS, [list(users), list(keys)])
+    return plan_and_send(FIND_KEYS, [list(users), list(keys)])
 
 
 def bookings_of_keys(found: CursorWrapper | None) -> dict[tuple[UUID, UUID], Booking]:
@@ -274,7 +298,7 @@ def send_tickets_of_users(tier: TicketTier, requests: Sequence[Request]) -> Curs
     users = {request.user.pk for request in requests}
     bookings = Booking.objects.filter(ticket_tier=tier, user__in=users).holding_tickets()
     counted = bookings.values_list("user").annotate(Sum("quantity")).order_by()
-    return send(*counted.query.sql_with_params())
+    return plan_and_send(*counted.query.sql_with_params())
 
 
 def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
@@ -282,7 +306,7 @@ def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
     if not settlements:
         return None
     words = [(s.booking.pk, *STATES[s.outcome], s.now) for s in settlements]
-    return send(SETTLE, [list(column) for column in zip(*words, strict=True)])
+    return plan_and_send(SETTLE, [list(column) for column in zip(*words, strict=True)])
 
 
 def mark_settled(settlements: Sequence[Settlement], settled: CursorWrapper | None) -> int:

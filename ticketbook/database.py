@@ -5,7 +5,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import psycopg
-from django.db import InterfaceError, InternalError, OperationalError, connection, models
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    models,
+)
 from django.db.backends.utils import CursorWrapper
 from psycopg import errors as pg
 
@@ -41,13 +48,40 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
-    """Execute a statement that the server parses and plans once for each connection.
+    """Execute a statement that each connection prepares: to plan it takes longer than to run it.
 
-    For the hot path: to plan a statement anew takes several times longer than to run it.
+    Only for what has one good plan however large the tables are: PostgreSQL keeps the plan of a small
+    table while it grows. A statement that a migration has made stale is prepared anew, unless we are
+    in a transaction, which fails then (`is_stale`).
     """
+    try:
+        return _send(sql, params)
+    except DatabaseError as exc:
+        if connection.in_atomic_block or not is_stale(exc):
+            raise
+        connection.close()  # it would keep the stale statement
+        return _send(sql, params)
+
+
+def _send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
     cursor = cast("Any", connection).prepared_cursor()
     cursor.execute(sql, params)
     return cast("CursorWrapper", cursor)
+
+
+def is_stale(exc: BaseException) -> bool:
+    """A column's type has changed since this connection prepared its statement, or a pooler has lost it.
+
+    After a rollback, psycopg prepares anew.
+    """
+    return isinstance(exc.__cause__, (pg.FeatureNotSupported, pg.InvalidSqlStatementName))
+
+
+def plan_and_send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
+    """Execute a statement that is planned each time, by how large its tables are now."""
+    cursor = connection.cursor()
+    cursor.execute(sql, cast("Any", params))
+    return cursor
 
 
 def columns(model: type[models.Model], alias: str) -> str:
@@ -82,7 +116,14 @@ BUSY_CAUSES = (
     pg.AdminShutdown,
     pg.CrashShutdown,
     pg.ReadOnlySqlTransaction,
+    pg.QueryCanceled,
+    pg.IdleInTransactionSessionTimeout,
+    pg.TransactionTimeout,
 )
+
+
+def is_lock_timeout(exc: BaseException) -> bool:
+    return isinstance(exc.__cause__, pg.LockNotAvailable)
 
 
 def is_busy(exc: BaseException) -> bool:

@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -263,6 +264,55 @@ def test_one_poisoned_request_spoils_nobody_elses(tier, batches):
     assert audit() == []
 
 
+def test_two_keys_on_two_tiers_in_opposite_order_stop_nobody(ann, batches):
+    """Two batches insert the same keys; each would wait for what the other has inserted first."""
+    tiers, keys = [TicketTierFactory(), TicketTierFactory()], sorted(uuid.uuid4() for _ in range(3))
+    third = Stepped(inserting(ann, TicketTierFactory(), keys[1]), after=BOOKING_INSERTED)
+    third.wait_until_reached()  # both batches wait for it in the middle of their keys
+    jams = [Jam(tier) for tier in tiers]
+    for jam, tier, order in zip(jams, tiers, (keys, keys[::-1]), strict=True):
+        jam.lead(holding(ann, tier, 1, order[0]))
+        for key in order[1:]:
+            jam.follow(holding(ann, tier, 1, key))
+        jam.follow(holding(UserFactory(), tier))
+    for jam in jams:
+        jam.holder.finish()
+    until(lambda: blocked() == 2)
+    third.finish()
+    results = [rider.finish() for jam in jams for rider in jam.riders]
+    assert Counter(kinds(results)) == {Held: 4, IdempotencyKeyReused: 4}
+    assert audit() == []
+
+
+BOOKING_INSERTED = 'INSERT INTO "bookings_booking"'
+
+
+def inserting(user, tier, key):
+    def insert():
+        with transaction.atomic():
+            Booking.objects.create(
+                user=user,
+                ticket_tier=tier,
+                quantity=1,
+                unit_price=10,
+                total_price=10,
+                idempotency_key=key,
+                hold_expires_at=timezone.now(),
+            )
+            stock.take(tier, 1, now=timezone.now())
+
+    return insert
+
+
+def blocked():
+    """How many sessions wait for a lock of another's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+        )
+        return cursor.fetchone()[0]
+
+
 def test_a_tier_that_is_deleted_meanwhile_is_not_found(tier):
     """Nobody has bought of it yet, so staff may delete it; its queue gets a clear answer."""
     buyers = UserFactory.create_batch(3)
@@ -359,6 +409,23 @@ def test_a_leader_that_is_killed_before_it_has_the_lock_takes_nobody_along(tier,
     assert kinds(jam.clear()) == [SystemExit, Held, Held, Held]
     assert Booking.objects.of(buyers[0]).count() == 0
     assert audit() == []
+
+
+@pytest.mark.parametrize("where", ["serve", "hold_and_settle"])
+def test_a_leader_without_memory_leaves_the_lane_to_the_next(tier, monkeypatch, where):
+    """It fails before anybody has boarded, in one of two places."""
+    buyers = UserFactory.create_batch(2)
+    real = getattr(lanes, where)
+
+    def fail_once(*args):
+        monkeypatch.setattr(lanes, where, real)
+        raise MemoryError
+
+    monkeypatch.setattr(lanes, where, fail_once)
+    with suppress(Busy):  # or it goes alone
+        hold(request(buyers[0], tier))
+    assert lanes._lanes == {}
+    assert isinstance(hold(request(buyers[1], tier)), Held)
 
 
 def test_those_who_share_the_boat_of_a_killed_leader_are_told(tier, monkeypatch):

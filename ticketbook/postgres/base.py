@@ -43,7 +43,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def prepared_cursor(self) -> CursorWrapper:
-        """A cursor whose statements the server parses and plans once for each connection."""
+        """A cursor that prepares its statements, and keeps them prepared on this connection."""
+        self.close_if_health_check_failed()
         self.ensure_connection()
         cursor: Any = ServerBindingCursor
         return self.make_cursor(cursor(self.connection))

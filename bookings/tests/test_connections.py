@@ -1,0 +1,123 @@
+"""Connections that live long: statements that a migration makes stale, and servers that hang up."""
+
+import threading
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from django.test import Client
+from knox.models import AuthToken
+
+from accounts.models import User
+from accounts.tests.factories import UserFactory
+from bookings import payments
+from bookings.audit import audit
+from bookings.payments import Outcome
+from bookings.placing import hold
+from bookings.serving import Held
+from bookings.tests.test_lanes import Jam, holding, kinds, request
+from ticketbook.database import send
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
+
+
+def elsewhere(sql, params=None):
+    """Execute it on a connection of its own: ours must not notice."""
+
+    def run():
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(30)
+
+
+@pytest.fixture
+def widened():
+    """A migration makes a column wider while we serve."""
+    done = []
+
+    def widen(table, column, usual):
+        done.append((table, column, usual))
+        elsewhere(f"ALTER TABLE {table} ALTER {column} TYPE varchar(300)")
+
+    yield widen
+    for table, column, usual in done:
+        elsewhere(f"ALTER TABLE {table} ALTER {column} TYPE varchar({usual})")
+
+
+def hang_up():
+    """The server ends our session, as a restart does."""
+    elsewhere("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+
+
+def test_a_token_is_found_after_a_migration_of_the_users(ann, widened):
+    client = Client(headers={"Authorization": f"Token {AuthToken.objects.create(ann)[1]}"})
+    assert client.get("/api/v1/bookings").status_code == 200
+    widened("accounts_user", "name", 150)
+    assert [client.get("/api/v1/bookings").status_code for _ in range(3)] == [200] * 3
+
+
+def test_tickets_are_held_after_a_migration_of_the_concerts(ann, tier, widened):
+    assert isinstance(hold(request(ann, tier)), Held)
+    widened("concerts_concert", "name", 200)
+    assert kinds([hold(request(ann, tier)) for _ in range(3)]) == [Held] * 3
+    assert audit() == []
+
+
+def test_a_customer_who_paid_while_the_server_hung_up_is_confirmed(ann, tier, book, monkeypatch):
+    def charge(booking):
+        hang_up()
+        return Outcome.SUCCEEDED
+
+    monkeypatch.setattr(payments, "charge", charge)
+    booking = book(ann, tier)
+    assert booking.status == "CONFIRMED"
+    booking.refresh_from_db()
+    assert booking.status == "CONFIRMED"
+    assert audit() == []
+
+
+def test_a_connection_that_died_between_two_requests_is_replaced(ann):
+    send("SELECT 1", [])
+    hang_up()
+    connection.health_check_done = False  # as at the start of a request
+    assert send("SELECT 1", []).fetchone() == (1,)
+
+
+def test_what_grows_while_it_is_sold_is_planned_each_time(ann, tier, book):
+    """A plan that is kept is the plan of the table as small as it was."""
+    connection.close()
+    for _ in range(3):
+        book(ann, tier)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for (statement,) in cursor.fetchall()]
+    assert any("FOR NO KEY UPDATE" in statement for statement in prepared)
+    assert not [s for s in prepared if "bookings_booking" in s and "INSERT INTO" not in s]
+
+
+def test_a_rider_whose_row_somebody_locks_goes_alone(settings, tier):
+    """The foreign key of one booking cannot be checked: its customer waits, and nobody else."""
+    settings.BOOKING_LANES = True
+    victim, others = UserFactory(), UserFactory.create_batch(4)
+    jam = Jam(tier)
+    jam.lead(patient_for("300ms", holding(others[0], tier)))
+    jam.follow(patient_for("300ms", holding(victim, tier)))
+    for other in others[1:]:
+        jam.follow(holding(other, tier))
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=victim.pk)
+        results = jam.clear()
+    assert kinds(results) == [Held, OperationalError, Held, Held, Held]
+    assert audit() == []
+
+
+def patient_for(limit, act):
+    def run():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{limit}'")
+        return act()
+
+    return run
