@@ -25,7 +25,7 @@ class Size:
     spike: int  # seconds before the tier is meant to be sold out
 
 
-WHOLE = Size(clients=[1, 16, 64, 256], repeats=3, seconds=4, spike=30)
+WHOLE = Size(clients=[1, 16, 64, 256], repeats=3, seconds=3, spike=30)
 QUICK = Size(clients=[16, 64], repeats=1, seconds=2, spike=8)
 
 

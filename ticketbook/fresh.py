@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from ticketbook import cache_server
 
 MAX_AGE = 1.0  # seconds, from before the reading began
+AHEAD = 0.2  # so long before its end one of those who ask makes the next; the others need not wait
 QUIET = 10  # so many requests for a key in a second are each answered anew
 
 # Anybody can make up keys. Only what more than QUIET ask for takes more room than its key.
@@ -78,6 +79,11 @@ class Place:
         self.asked += 1
         return self.is_busy
 
+    def serves(self, now: float) -> bool:
+        """Whether the copy will do: it is young, or somebody makes the next one already."""
+        until = self.kept.until
+        return now < (until if self.reading else until - AHEAD)
+
     @property
     def is_busy(self) -> bool:
         # Busy in the last second counts, or every second of a rush would begin with QUIET readings.
@@ -96,9 +102,8 @@ def fresh(key: Hashable, make: Callable[[], Copy]) -> Copy:
     now = monotonic()
     place = _places.get(key) or _new_place(key, now)
     busy = place.ask(now)
-    kept = place.kept
-    if busy and now < kept.until:
-        return kept.copy
+    if busy and place.serves(now):
+        return place.kept.copy
     return _read_together(place, key, make, busy=busy, now=now)
 
 
@@ -115,7 +120,7 @@ def _read_together(
 ) -> Copy:
     """Join the reading that is under way; if there is none, or it is too old, begin one."""
     with _lock:
-        if busy and now < place.kept.until:  # it was done since we looked
+        if busy and place.serves(now):  # somebody has begun, or is done, since we looked
             return place.kept.copy
         reading = place.reading
         begins = reading is None or reading.began + MAX_AGE <= now
@@ -170,7 +175,7 @@ def _found(name: str) -> Kept | None:
         read_at, copy = _from_wire(answers[name])
         left = read_at + MAX_AGE - time()
         # A clock that goes before ours must not make a copy last longer.
-        if read_at > answers.get(FORGOTTEN, 0) and 0 < left <= MAX_AGE:
+        if read_at > answers.get(FORGOTTEN, 0) and AHEAD < left <= MAX_AGE:
             return Kept(copy, monotonic() + left)
     except (KeyError, TypeError, ValueError, AttributeError):  # nothing, or nothing of ours
         pass

@@ -32,6 +32,8 @@ OPTIONS = {
     # before it pays for a deadlock search.
     "deadlock_timeout": "3s",
     "log_checkpoints": "off",
+    # A young site grows within a minute, which is how seldom PostgreSQL looks by itself; plans follow.
+    "autovacuum_naptime": "10s",
     # What each statement costs, for who looks for it (CREATE EXTENSION pg_stat_statements).
     "shared_preload_libraries": "pg_stat_statements",
     "cluster_name": "ticketbook",

@@ -7,7 +7,7 @@ from threading import Barrier, Event
 import pytest
 
 from ticketbook import fresh as copies
-from ticketbook.fresh import MAX_AGE, MOST_KEYS, QUIET, Copy, forget, fresh
+from ticketbook.fresh import AHEAD, MAX_AGE, MOST_KEYS, QUIET, Copy, forget, fresh
 
 TOLERANCE = 0.05  # seconds
 
@@ -102,8 +102,22 @@ def test_a_copy_is_at_most_one_second_old(busy, source):
     while ask(source) == "old":
         last_old = time.monotonic()
         time.sleep(0.005)
-    assert MAX_AGE - 0.2 < last_old - read_at <= MAX_AGE + TOLERANCE
+    assert MAX_AGE - AHEAD - 0.1 < last_old - read_at <= MAX_AGE + TOLERANCE
     assert source.readings == 2
+
+
+def test_before_a_copy_ends_one_makes_the_next_and_nobody_waits(busy, clock, source):
+    assert ask(source) == "old"
+    clock.now += MAX_AGE - AHEAD / 2
+    meanwhile = []
+
+    def renew():
+        meanwhile.extend(ask(source) for _ in range(5))  # others, while this one reads
+        return Copy({"value": "new"}, b"new")
+
+    assert ask(renew) == "new"
+    assert meanwhile == ["old"] * 5
+    assert (ask(source), source.readings) == ("new", 1)
 
 
 def test_age_counts_from_before_the_reading(busy, clock):
@@ -112,9 +126,9 @@ def test_age_counts_from_before_the_reading(busy, clock):
         return Copy({}, f"read until {clock.now}".encode())
 
     first = fresh("key", slow)
-    clock.now += 0.3
+    clock.now += MAX_AGE - AHEAD - 0.65
     assert fresh("key", slow) is first
-    clock.now += 0.2
+    clock.now += 0.1
     assert fresh("key", slow) is not first
 
 
