@@ -252,7 +252,7 @@ MIDDLEWARE = [
     "django.middleware.http.ConditionalGetMiddleware",
     "ticketbook.pages.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "ticketbook.pages.CsrfMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "ticketbook.pages.AuthenticationMiddleware",
     "ticketbook.pages.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
