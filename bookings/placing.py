@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 
 from accounts.models import User
 from bookings import lanes, payments
@@ -21,6 +21,7 @@ from bookings.models import Booking
 from bookings.resolving import resolve_expired
 from bookings.serving import Held, Request, Settlement
 from bookings.settling import settle
+from ticketbook.database import drop_dead_connection
 from ticketbook.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def charge_and_settle(booking: Booking, request: Request) -> Booking:
             return settle_here(booking, outcome, now=request.time())
         except (OperationalError, InterfaceError) as exc:
             logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
-            connection.close_if_unusable_or_obsolete()  # it may have died while we waited
+            drop_dead_connection()  # it may have died while we waited
     return nobody_at_work(booking, request, due=request.time())
 
 

@@ -122,6 +122,12 @@ BUSY_CAUSES = (
 )
 
 
+def drop_dead_connection() -> None:
+    """Django would keep it until the request ends; the next statement connects anew."""
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()
+
+
 def is_lock_timeout(exc: BaseException) -> bool:
     return isinstance(exc.__cause__, pg.LockNotAvailable)
 
