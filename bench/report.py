@@ -219,13 +219,15 @@ def machine() -> str:
 
 
 def chart(runs: list[Run]) -> str:
-    """Lines of rate against clients, clients on a scale of powers of two."""
+    """Lines of rate against clients, clients on a scale of powers of four."""
     clients = sorted({run.clients for run in runs if run.what == "textbook"})
-    top = max(rate(runs, what, n) for what in COLOURS for n in clients) * 1.1
-    width, height, left, bottom = 720, 400, 70, 60
+    lines = {what: [rate(runs, what, count) for count in clients] for what in COLOURS}
+    step = tick(max(max(rates) for rates in lines.values()))
+    top = step * (int(max(max(rates) for rates in lines.values()) / step) + 1)
+    width, height, left, right, bottom = 780, 400, 60, 230, 60
 
     def x(index: int) -> float:
-        return left + index * (width - left - 200) / max(len(clients) - 1, 1)
+        return left + index * (width - left - right) / max(len(clients) - 1, 1)
 
     def y(value: float) -> float:
         return height - bottom - value / top * (height - bottom - 20)
@@ -234,26 +236,36 @@ def chart(runs: list[Run]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="{height - 12}">clients; answers a second, median</text>',
     ]
-    for step in range(6):
-        value = top * step / 5
+    for value in range(0, top + 1, step):
         parts.append(f'<path d="M{left} {y(value):.0f}H{x(len(clients) - 1):.0f}" stroke="#ddd"/>')
         parts.append(
-            f'<text x="{left - 8}" y="{y(value) + 4:.0f}" text-anchor="end">{value:.0f}</text>'
+            f'<text x="{left - 8}" y="{y(value) + 4:.0f}" text-anchor="end">{value}</text>'
         )
     for index, count in enumerate(clients):
         parts.append(
-            f'<text x="{x(index):.0f}" y="{height - 35}" text-anchor="middle">{count}</text>'
+            f'<text x="{x(index):.0f}" y="{height - 38}" text-anchor="middle">{count}</text>'
         )
-    parts.append(f'<text x="{left}" y="{height - 12}">clients; answers a second, median</text>')
-    for what, colour in COLOURS.items():
-        rates = [rate(runs, what, count) for count in clients]
+    labels = apart({what: y(rates[-1]) for what, rates in lines.items()}, gap=17)
+    for what, rates in lines.items():
         points = " ".join(f"{x(i):.0f},{y(value):.0f}" for i, value in enumerate(rates))
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="3"/>'
-        )
-        parts.append(
-            f'<text x="{x(len(clients) - 1) + 8:.0f}" y="{y(rates[-1]) + 4:.0f}" fill="{colour}">'
-            f"{NAMES[what].removesuffix(' (pgbench)')}</text>"
+            f'<polyline points="{points}" fill="none" stroke="{COLOURS[what]}" stroke-width="3"/>'
+            f'<text x="{x(len(clients) - 1) + 10:.0f}" y="{labels[what] + 4:.0f}" '
+            f'fill="{COLOURS[what]}">{NAMES[what].removesuffix(" (pgbench)")}</text>'
         )
     return "\n".join([*parts, "</svg>\n"])
+
+
+def tick(most: float) -> int:
+    """A round number that divides an axis into five to ten parts or so."""
+    return next(size for size in (10, 20, 50, 100, 200, 500, 1000) if most / size <= 10)
+
+
+def apart(places: dict[str, float], *, gap: float) -> dict[str, float]:
+    """The same places from top to bottom, with at least `gap` between two of them."""
+    moved: dict[str, float] = {}
+    for name, place in sorted(places.items(), key=lambda item: item[1]):
+        moved[name] = max(place, max(moved.values(), default=place - gap) + gap)
+    return moved
