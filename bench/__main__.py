@@ -21,7 +21,7 @@ def main() -> None:
     start = time.monotonic()
     shutil.rmtree(SMALL.data_dir, ignore_errors=True)  # the last bench's bookings
     SMALL.fill(concerts=0, bookings=0)
-    LARGE.fill(concerts=1000 if QUICK else 10_000, bookings=50_000 if QUICK else 1_000_000)
+    LARGE.fill(concerts=500 if QUICK else 10_000, bookings=20_000 if QUICK else 1_000_000)
 
     import django
 

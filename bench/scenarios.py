@@ -26,7 +26,7 @@ class Size:
 
 
 WHOLE = Size(clients=[1, 16, 64, 256], repeats=3, seconds=3, spike=30)
-QUICK = Size(clients=[16, 64], repeats=1, seconds=2, spike=8)
+QUICK = Size(clients=[16, 64], repeats=1, seconds=1, spike=6)
 
 
 def hot_tier(size: Size) -> list[Run]:

@@ -7,6 +7,7 @@ and, in a process of its own, for a large one.
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -58,12 +59,16 @@ class Site:
             return [concert["id"] for concert in json.load(answer)]
 
     def fill(self, *, concerts: int, bookings: int) -> None:
-        """Once: what is there stays."""
-        if not (self.data_dir / "bench-tokens.json").exists():
-            arguments = [str(concerts), str(bookings)]
+        """Once: what is there stays, if it is of this size."""
+        size, filled = f"{concerts} {bookings}", self.data_dir / "bench-size"
+        if not (filled.exists() and filled.read_text() == size):
+            shutil.rmtree(self.data_dir, ignore_errors=True)
             subprocess.run(
-                [sys.executable, "-m", "bench.site", *arguments], env=self.environment, check=True
+                [sys.executable, "-m", "bench.site", *size.split()],
+                env=self.environment,
+                check=True,
             )
+            filled.write_text(size)
 
     def audit(self) -> list[str]:
         """What does not add up, by the command that anybody can call."""
