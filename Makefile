@@ -29,7 +29,7 @@ check: .venv/.dev-installed ## lint, types, migrations, and the settings of a pr
 	DEBUG=off HTTPS=on SECRET_KEY="$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 		.venv/bin/python manage.py check --deploy --fail-level WARNING
 
-bench: .venv/.bench-installed ## measure, eight minutes (make bench QUICK=1: two)
+bench: .venv/.bench-installed ## measure, nine minutes (make bench QUICK=1: two)
 	.venv/bin/python -m bench
 
 bench-tuning: .venv/.bench-installed ## measure other settings of the web server, ten minutes

@@ -128,9 +128,8 @@ def wait(lane: Lane, rider: Rider) -> None:
             rider.place = Place.OUT
             lane.queue.remove(rider)
             raise Busy
-    if not rider.woken.wait(
-        PATIENCE
-    ):  # it is being served; if it was, its key will find the booking
+    # It is being served. Should nobody tell it how that ended, its key will find the booking.
+    if not rider.woken.wait(PATIENCE):
         raise Busy
 
 

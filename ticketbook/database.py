@@ -50,9 +50,9 @@ Row = TypeVar("Row", bound=models.Model)
 def send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
     """Execute a statement that each connection prepares: to plan it takes longer than to run it.
 
-    Only for what has one good plan however large the tables are: PostgreSQL keeps the plan of a small
-    table while it grows. A statement that a migration has made stale is prepared anew, unless we are
-    in a transaction, which fails then (`is_stale`).
+    Only for tables that hardly grow during a sale: PostgreSQL keeps the plan of a small table while it
+    grows, until it has looked at its statistics again. A statement that a migration has made stale is
+    prepared anew, unless we are in a transaction, which fails then (`is_stale`).
     """
     try:
         return _send(sql, params)

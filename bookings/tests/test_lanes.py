@@ -200,6 +200,21 @@ def test_settlements_ride_along(ann, bob, tier, batches, left):
     assert audit() == []
 
 
+def test_a_ticket_that_comes_back_is_sold_in_the_same_transaction(bob, batches, left):
+    tier, buyers = TicketTierFactory(total_quantity=2), UserFactory.create_batch(2)
+    declined = hold(request(bob, tier)).booking
+    jam = Jam(tier)  # gives the other ticket back
+    batches.clear()
+    jam.lead(holding(buyers[0], tier))
+    jam.follow(lambda: lanes.settle(Settlement(declined, Outcome.DECLINED, timezone.now())))
+    jam.follow(holding(buyers[1], tier))
+    first, _, second = jam.clear()
+    assert kinds([first, second]) == [Held, Held]
+    assert batches == [(2, 1)]
+    assert left(tier) == 0
+    assert audit() == []
+
+
 @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.DECLINED])
 def test_a_settlement_that_comes_too_late_changes_nothing_in_the_lane(ann, tier, left, outcome):
     booking = hold(request(ann, tier, 2)).booking
