@@ -11,4 +11,4 @@ RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY . .
 USER ticketbook
 EXPOSE 8000
-CMD ["python", "-m", "gunicorn", "ticketbook.wsgi"]
+CMD ["python", "-m", "gunicorn", "ticketbook.asgi"]

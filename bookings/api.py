@@ -9,10 +9,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.auth import customer
+from bookings.answers import answer_of
 from bookings.cancelling import cancel
-from bookings.errors import PaymentDeclined, PaymentNotInTime
 from bookings.models import Booking
-from bookings.placing import Placed, place
+from bookings.placing import place
 from bookings.serializers import (
     KEY_HEADER,
     KEY_META,
@@ -21,21 +21,12 @@ from bookings.serializers import (
     BookingWithDetailsSerializer,
     PaymentDeclinedSerializer,
     PlaceBookingSerializer,
-    booking_body,
     with_key_of_header,
 )
 from ticketbook.errors import NotFound
 from ticketbook.pagination import Page
-from ticketbook.problems import refusal_response
 
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor")]
-
-# How a booking answers, first and replayed: by how it stands.
-ANSWER_STATUS = {
-    Booking.Status.CONFIRMED: 201,
-    Booking.Status.CANCELLED: 201,  # it had been confirmed
-    Booking.Status.PENDING: 202,
-}
 
 
 class Bookings(APIView):
@@ -61,7 +52,7 @@ class Bookings(APIView):
             idempotency_key=values["idempotencyKey"],
             now=timezone.now(),
         )
-        return answer(placed)
+        return answer_of(placed, user).response
 
     @extend_schema(
         summary="My bookings, newest first",
@@ -70,20 +61,6 @@ class Bookings(APIView):
     )
     def get(self, request: Request) -> Response:
         return my_bookings(request)
-
-
-def answer(placed: Placed) -> Response:
-    data = booking_body(placed.booking)
-    if placed.booking.status == Booking.Status.FAILED:
-        declined = placed.booking.failure_reason == Booking.FailureReason.DECLINED
-        refusal = PaymentDeclined if declined else PaymentNotInTime
-        response = refusal_response(refusal(booking=data))
-    else:
-        response = Response(data, status=ANSWER_STATUS[Booking.Status(placed.booking.status)])
-        response["Location"] = f"/api/v1/bookings/{placed.booking.pk}"
-    if placed.replayed:
-        response["Idempotent-Replayed"] = "true"
-    return response
 
 
 def my_bookings(request: Request) -> Response:

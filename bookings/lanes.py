@@ -1,236 +1,246 @@
-"""Lanes: requests for one tier that meet in this process share one transaction.
+"""Lanes: what waits for the same thing in this process is served together, in one transaction.
 
-Under one hot tier a lock per request collapses: each waits for all before it, and every wait costs
-more than the work. So the first one who comes leads: it takes the lock once, serves all that have
-come until it had it, in the order in which they came, commits and wakes them. Whoever comes first
-after that leads next, and waits for the lock while those before it commit. Nobody leads for longer
-than the transaction that serves itself.
+Under one hot tier a lock per booking collapses: each waits for all before it, and every wait costs
+more than the work. So wishes for one tier queue in its lane. A thread locks the tier, takes along all
+that have come by then, serves them in the order in which they came, commits, and wakes each of them.
 
-Lanes make the hold faster and nothing else: with BOOKING_LANES=off every request is a batch of one.
+A lane is served by one thread at a time. Threads come from a crew of a fixed size, so a hundred hot
+tiers take turns.
 """
 
+import asyncio
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
-from contextlib import suppress
-from enum import Enum
-from uuid import UUID
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings
+from django.db import connection
 
-from bookings.payments import Outcome
-from bookings.serving import Answer, Load, Request, Settlement, confirm, hold_and_settle
-from ticketbook.database import is_busy, is_lock_timeout
+from ticketbook.database import drop_dead_connection, is_busy
 from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 64  # riders of one transaction
-MAX_QUEUE = 512  # riders that have not boarded; more are told at once that we are busy
-PATIENCE = 10.0  # seconds in the queue; a leader takes no longer than LOCK_TIMEOUT_MS and its batch
+MAX_BATCH = 128  # items of one transaction
+MAX_QUEUE = 2048  # waiters that have not boarded; more are told at once that we are busy
+PATIENCE = 10.0  # seconds until a waiter gives up; a lock's wait and a batch are shorter
+IDLE = 10.0  # seconds until a thread with nothing to do ends, with its connection
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
-class Place(Enum):
-    """Where a rider is."""
+class Waiter(Generic[Item, Answer]):
+    """An item, and the coroutine that waits for its answer."""
 
-    QUEUE = "waits for a leader"
-    LEAD = "is to lead the next transaction"
-    BOARD = "is being served"
-    OUT = "has been served, or is to go alone"
+    __slots__ = ("answer", "error", "future", "item")
 
-
-class Rider:
-    def __init__(self, load: Request | Settlement) -> None:
-        self.load = load
-        self.place = Place.QUEUE
-        self.woken = threading.Event()
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.answer: Answer | None = None
         self.error: BaseException | None = None
-        self.alone = False
+
+    def wake(self) -> None:
+        """On the loop that it waits on. It may have gone: given up, or been cancelled."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.answer)  # type: ignore[arg-type]
 
 
-class Lane:
-    """The queue of one tier."""
+class Batch(Generic[Item, Answer]):
+    """The waiters of one transaction. They board when it has what it needs, for example a lock: the
+    longer it waits for that, the more it serves."""
 
-    def __init__(self) -> None:
-        self.queue: deque[Rider] = deque()
-        self.led = False  # somebody waits for the tier's lock, to take the queue along
-        self.at_work: set[Batch] = set()  # who has the lock, or is about to let go of it
+    def __init__(self, lane: "Lane[Item, Answer]") -> None:
+        self.lane = lane
+        self.waiters: list[Waiter[Item, Answer]] = []
+        self.boarded = False
 
+    def board(self) -> list[Item]:
+        """Take the head of the queue along, once."""
+        if not self.boarded:
+            self.boarded = True
+            self.waiters = self.lane.take()
+        return [waiter.item for waiter in self.waiters]
 
-_lanes: dict[UUID, Lane] = {}
-_mutex = threading.Lock()  # held for a few instructions at a time, never while talking to anybody
+    def answer(self, answers: Iterable[Answer]) -> None:
+        """One for each item, in their order."""
+        for waiter, answer in zip(self.waiters, answers, strict=True):
+            waiter.answer = answer
 
+    def answer_one_by_one(self, serve: Callable[[Item], Answer]) -> None:
+        """Serve each alone, after the transaction of all has failed: one of them is the reason."""
+        for waiter in self.waiters:
+            try:
+                waiter.answer = serve(waiter.item)
+            except Exception as exc:
+                waiter.error = exc
 
-def hold(request: Request) -> Answer:
-    """Hold the tickets of one request, together with whoever comes at the same time.
-
-    Raises Busy if the queue is full or the wait too long, and what the database raises.
-    """
-    if settings.BOOKING_LANES:
-        rider = ride(request.ticket_tier_id, Rider(request))
-        if not rider.alone:
-            assert rider.answer is not None
-            return rider.answer
-    return hold_and_settle(request.ticket_tier_id, lambda: ([request], []))[0]
-
-
-def settle(settlement: Settlement) -> None:
-    """Settle a hold, along with whoever comes for its tier if that pays.
-
-    To confirm needs no lock, so where nobody leads there is nothing to share. If it fails, or comes
-    too late, the booking stays PENDING.
-    """
-    tier_id = settlement.booking.ticket_tier_id
-    if settlement.outcome is Outcome.SUCCEEDED and not (
-        settings.BOOKING_LANES and tier_id in _lanes
-    ):
-        confirm(settlement)
-    elif settings.BOOKING_LANES:
-        with suppress(Busy):
-            ride(tier_id, Rider(settlement))
+    def fail(self, error: BaseException) -> None:
+        """Nothing is written. Everybody is told, and those too who have not boarded yet."""
+        self.board()
+        busy = Busy()
+        busy.__cause__ = error
+        for waiter in self.waiters:
+            if waiter.answer is None:
+                waiter.error = waiter.error or busy
 
 
-def ride(tier_id: UUID, rider: Rider) -> Rider:
-    """Take the rider along: when this returns it has an answer, or is to go alone."""
-    try:
-        lane = join(tier_id, rider)
-        if rider.place is Place.QUEUE:
-            wait(lane, rider)
-        if rider.place is Place.LEAD:
-            lead(tier_id, lane, rider)
-    finally:
-        get_out(tier_id, rider)
-    if rider.error is not None:
-        raise Busy from rider.error
-    return rider
+class Lane(ABC, Generic[Item, Answer]):
+    """A queue, served in batches by one thread at a time."""
+
+    def __init__(self, crew: "Crew") -> None:
+        self.crew = crew
+        self.queue: deque[Waiter[Item, Answer]] = deque()
+        self.called = False  # a thread serves it, or will
+
+    @abstractmethod
+    def serve(self, batch: Batch[Item, Answer]) -> None:
+        """Let the batch board, and answer it. What this raises is told to all of the batch, as Busy."""
+
+    async def ask(self, item: Item) -> Answer:
+        """The answer to one item. Raises Busy beyond the bounds, and what serving it alone raised."""
+        waiter: Waiter[Item, Answer] = Waiter(item)
+        self.crew.enqueue(self, waiter)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await waiter.future
+        except TimeoutError:
+            raise Busy from None
+        finally:
+            if waiter.future.cancelled():  # by the time-out, or because its task was
+                self.leave(waiter)
+
+    def leave(self, waiter: Waiter[Item, Answer]) -> None:
+        """Out of the queue. Once it has boarded it is served all the same, and its key finds that."""
+        with self.crew.mutex:
+            if waiter in self.queue:
+                self.queue.remove(waiter)
+
+    def take(self) -> list[Waiter[Item, Answer]]:
+        most = MAX_BATCH if settings.BOOKING_LANES else 1
+        with self.crew.mutex:
+            return [self.queue.popleft() for _ in range(min(len(self.queue), most))]
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch[Item, Answer]]:
+        """The next batch. However the block ends, each waiter of it gets an answer or an error."""
+        batch = Batch(self)
+        try:
+            yield batch
+        except BaseException as exc:
+            if not is_busy(exc):
+                logger.exception("A batch of %s failed", self)
+            batch.fail(exc)
+        finally:
+            wake(batch.waiters)
 
 
-def join(tier_id: UUID, rider: Rider) -> Lane:
-    """Join the queue, as the leader if there is none."""
-    with _mutex:
-        lane = _lanes.setdefault(tier_id, Lane())
-        if len(lane.queue) >= MAX_QUEUE:
-            raise Busy
-        lane.queue.append(rider)
-        if not lane.led:
-            rider.place = Place.LEAD
-            lane.led = True
-        return lane
+def wake(waiters: Sequence[Waiter[Any, Any]]) -> None:
+    """Each on the loop that it waits on; a loop that has ended has nobody left who waits."""
+    loops: dict[asyncio.AbstractEventLoop, list[Waiter[Any, Any]]] = {}
+    for waiter in waiters:
+        loops.setdefault(waiter.future.get_loop(), []).append(waiter)
+    for loop, its_waiters in loops.items():
+        try:
+            loop.call_soon_threadsafe(_wake_here, its_waiters)
+        except RuntimeError:
+            logger.warning("%d waiters went with their event loop", len(its_waiters))
 
 
-def wait(lane: Lane, rider: Rider) -> None:
-    """Until the rider is served or is to lead; Busy if neither comes to pass in time."""
-    if rider.woken.wait(PATIENCE):
-        return
-    with _mutex:
-        if rider.place is Place.QUEUE:
-            rider.place = Place.OUT
-            lane.queue.remove(rider)
-            raise Busy
-    # It is being served. Should nobody tell it how that ended, its key will find the booking.
-    if not rider.woken.wait(PATIENCE):
-        raise Busy
+def _wake_here(waiters: list[Waiter[Any, Any]]) -> None:
+    for waiter in waiters:
+        try:
+            waiter.wake()
+        except Exception:  # the others must not go without theirs
+            logger.exception("A waiter could not be woken")
 
 
-def lead(tier_id: UUID, lane: Lane, leader: Rider) -> None:
-    """Serve the head of the queue, which the leader is part of."""
-    batch = Batch(tier_id, lane)
-    try:
-        serve(tier_id, batch)
-    except BaseException as exc:
-        for rider in (leader, *batch.riders):
-            rider.error = exc
-        if not isinstance(exc, Exception):
+class Crew:
+    """Threads that serve lanes in turn. They start when there is work, and end when there is none."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self.mutex = threading.Condition()  # held for a few instructions at a time
+        self.ready: deque[Lane[Any, Any]] = deque()  # lanes with a queue that no thread serves
+        self.threads: set[threading.Thread] = set()
+        self.idle = 0
+        self.stopping = False
+
+    def enqueue(self, lane: Lane[Any, Any], waiter: Waiter[Any, Any]) -> None:
+        """Put the waiter into the lane's queue. Raises Busy if that is full."""
+        with self.mutex:
+            if len(lane.queue) >= MAX_QUEUE:
+                raise Busy
+            if not lane.called:
+                self._call(lane)
+            lane.queue.append(waiter)
+
+    def _call(self, lane: Lane[Any, Any]) -> None:
+        if self.idle <= len(self.ready) and len(self.threads) < self.size:
+            self._start_thread()
+        lane.called = True
+        self.ready.append(lane)
+        self.mutex.notify()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+        self.threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self.threads.discard(thread)
             raise
-    finally:
-        batch.get_out()
 
+    def _work(self) -> None:
+        try:
+            while (lane := self._next()) is not None:
+                try:
+                    with lane.batch() as batch:
+                        drop_dead_connection()
+                        lane.serve(batch)
+                except BaseException:  # a thread that ends must not take the lane along
+                    logger.exception("%s could not be served", lane)
+                finally:
+                    self._done_with(lane)
+        finally:
+            connection.close()
 
-class Batch:
-    """Those who share a transaction. They board when the tier is locked, not before: the longer the
-    wait for the lock, the more it is shared by."""
+    def _next(self) -> Lane[Any, Any] | None:
+        """The next lane with a queue; None when this thread is to end."""
+        with self.mutex:
+            self.idle += 1
+            try:
+                found = self.mutex.wait_for(lambda: self.ready or self.stopping, IDLE)
+                if found and self.ready:
+                    return self.ready.popleft()
+                self.threads.discard(threading.current_thread())
+                return None
+            finally:
+                self.idle -= 1
 
-    def __init__(self, tier_id: UUID, lane: Lane) -> None:
-        self.tier_id, self.lane = tier_id, lane
-        self.riders: list[Rider] = []
+    def _done_with(self, lane: Lane[Any, Any]) -> None:
+        """Behind the other lanes if it has a queue again."""
+        with self.mutex:
+            lane.called = bool(lane.queue)
+            if lane.called:
+                self.ready.append(lane)
+                self.mutex.notify()
 
-    def board(self) -> Load:
-        """Take the head of the queue along, once. The next one may wait for the lock from now on."""
-        if not self.riders:
-            with _mutex:
-                queue = self.lane.queue
-                self.lane.at_work.add(self)
-                while queue and len(self.riders) < MAX_BATCH:
-                    self.riders.append(queue[0])
-                    queue.popleft().place = Place.BOARD
-                pass_on(self.tier_id, self.lane)
-        loads = [rider.load for rider in self.riders]
-        return (
-            [load for load in loads if isinstance(load, Request)],
-            [load for load in loads if isinstance(load, Settlement)],
-        )
-
-    def get_out(self) -> None:
-        for rider in self.riders:
-            rider.place = Place.OUT
-            rider.woken.set()
-        with _mutex:
-            self.lane.at_work.discard(self)
-            close(self.tier_id, self.lane)
-
-    @property
-    def requests(self) -> list[Rider]:
-        return [rider for rider in self.riders if isinstance(rider.load, Request)]
-
-
-def serve(tier_id: UUID, batch: Batch) -> None:
-    """One transaction for all. If it fails, everybody goes alone, unless the database is busy.
-
-    A lock that was not to be had once they had boarded is one of theirs, as the tier's they had.
-    """
-    try:
-        answers = hold_and_settle(tier_id, batch.board)
-    except Exception as exc:
-        boarded = bool(batch.riders)
-        batch.board()  # if not yet: they all waited for the lock of the tier
-        if is_busy(exc) and not (boarded and is_lock_timeout(exc)):
-            raise
-        logger.warning(
-            "A shared transaction failed; its %d riders go alone", len(batch.riders), exc_info=exc
-        )
-        for rider in batch.riders:
-            rider.alone = True
-    else:
-        for rider, answer in zip(batch.requests, answers, strict=True):
-            rider.answer = answer
-
-
-def pass_on(tier_id: UUID, lane: Lane) -> None:
-    """Let the first in the queue lead. The caller holds the mutex."""
-    lane.led = bool(lane.queue)
-    if lane.led:
-        lane.queue[0].place = Place.LEAD
-        lane.queue[0].woken.set()
-    close(tier_id, lane)
-
-
-def close(tier_id: UUID, lane: Lane) -> None:
-    """Forget a lane that nobody needs. The caller holds the mutex."""
-    if not lane.led and not lane.at_work and _lanes.get(tier_id) is lane:
-        del _lanes[tier_id]
-
-
-def get_out(tier_id: UUID, rider: Rider) -> None:
-    """However the ride ended: nobody may wait for this rider, and the lane must not lose its leader."""
-    if rider.place is Place.OUT:
-        return
-    with _mutex:
-        leads = rider.place is Place.LEAD
-        lane = _lanes.get(tier_id)
-        if lane is not None and (leads or rider.place is Place.QUEUE):
-            rider.place = Place.OUT
-            if rider in lane.queue:
-                lane.queue.remove(rider)
-            if leads:
-                pass_on(tier_id, lane)
+    def stop(self) -> None:
+        """Serve what waits, then end the threads; a later call starts them anew."""
+        with self.mutex:
+            self.stopping = True
+            self.mutex.notify_all()
+            threads = list(self.threads)
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.stopping = False

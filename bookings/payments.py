@@ -2,13 +2,21 @@
 
 A booking's id is the idempotency key of its charge, so whoever asks, and however often, the customer
 pays at most once. All calls happen outside of transactions and locks.
+
+`acharge` is for the event loop; `charge`, `look_up` and `refund` are for threads.
 """
 
+import asyncio
 import hashlib
-import time
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from enum import Enum
-from typing import Protocol
+from functools import cache
+from inspect import iscoroutinefunction
+from time import monotonic
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 from django.conf import settings
@@ -16,6 +24,11 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 
 from bookings.models import Booking
+from ticketbook import event_loop
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class Outcome(Enum):
@@ -36,15 +49,21 @@ class PaymentGateway(Protocol):
 
     Each call may raise GatewayUnavailable, and then it may or may not have taken effect. The same
     key gets the same answer for ever, once it got one.
+
+    All calls run on the event loop of the process, so that a slow gateway holds no thread; what they
+    need there (a session with its connections) belongs to that loop. A gateway whose methods are plain
+    functions works too: they run in a pool of PAYMENT_THREADS threads.
     """
 
-    def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
+    async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
         """Take the money once per key: SUCCEEDED or DECLINED."""
 
-    def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
+    async def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
         """What became of the charge under this key. Changes nothing."""
 
-    def refund(self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float) -> None:
+    async def refund(
+        self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float
+    ) -> None:
         """Send the money of a charge back, once per key. Returning means that it is done."""
 
 
@@ -54,28 +73,34 @@ class SimulatedGateway:
     PAYMENT_SUCCESS_RATE is the share of charges that succeed. PAYMENT_TIMEOUT_RATE is the share
     that ends without an answer; of these, PAYMENT_TIMEOUT_EFFECT_RATE took effect all the same and
     a look-up shows it, the others never reached the gateway. PAYMENT_LATENCY_MS is how long each
-    call takes; a call slower than its time limit ends there. PAYMENT_OUTAGE: no call is answered.
+    call takes, give or take PAYMENT_LATENCY_SPREAD_MS; a call slower than its time limit ends there.
+    PAYMENT_OUTAGE: no call is answered.
     """
 
-    def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
-        self._answer_within(time_limit)
+    async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
+        await self._answer_within(time_limit, key)
         if self._times_out(key):
             raise GatewayUnavailable
         return self._decision(key)
 
-    def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
-        self._answer_within(time_limit)
+    async def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
+        await self._answer_within(time_limit, key)
         lost = self._times_out(key) and not self._chance(
             "effect", key, settings.PAYMENT_TIMEOUT_EFFECT_RATE
         )
         return Outcome.NOT_FOUND if lost else self._decision(key)
 
-    def refund(self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float) -> None:
-        self._answer_within(time_limit)
+    async def refund(
+        self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float
+    ) -> None:
+        await self._answer_within(time_limit, key)
 
-    def _answer_within(self, time_limit: float) -> None:
+    async def _answer_within(self, time_limit: float, key: UUID) -> None:
         latency = settings.PAYMENT_LATENCY_MS / 1000
-        time.sleep(min(latency, time_limit))
+        if spread := settings.PAYMENT_LATENCY_SPREAD_MS / 1000:
+            latency = max(0.0, latency + spread * (2 * self._share("latency", key) - 1))
+        if latency:
+            await asyncio.sleep(min(latency, time_limit))
         if settings.PAYMENT_OUTAGE or latency > time_limit:
             raise GatewayUnavailable
 
@@ -87,50 +112,117 @@ class SimulatedGateway:
         return Outcome.SUCCEEDED if paid else Outcome.DECLINED
 
     def _chance(self, question: str, key: UUID, rate: float) -> bool:
+        return rate > 0 and (rate >= 1 or self._share(question, key) < rate)
+
+    def _share(self, question: str, key: UUID) -> float:
+        """A number in [0, 1) that follows from the key."""
         digest = hashlib.sha256(f"{question}:{key}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") < rate * 2**64
+        return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def gateway() -> PaymentGateway:
-    chosen: PaymentGateway = import_string(settings.PAYMENT_GATEWAY)()
-    return chosen
+@cache
+def _gateway(path: str) -> Any:
+    return import_string(path)()
+
+
+def gateway() -> Any:
+    """The one that PAYMENT_GATEWAY names; one object, which may keep its connections."""
+    return _gateway(settings.PAYMENT_GATEWAY)
 
 
 def time_limit() -> float:
     """Seconds a call may take: a charge must be over, and written down, before its hold expires."""
-    return min(settings.PAYMENT_TIME_LIMIT_MS / 1000, 0.8 * settings.HOLD_SECONDS)
+    return float(min(settings.PAYMENT_TIME_LIMIT_MS / 1000, 0.8 * settings.HOLD_SECONDS))
+
+
+async def acharge(booking: Booking) -> Outcome:
+    """Ask for the booking's money. Raises GatewayUnavailable. A free ticket needs no gateway."""
+    if not booking.total_price:
+        return Outcome.SUCCEEDED
+    outcome: Outcome = await _call(gateway().charge, key=booking.pk, amount=booking.total_price)
+    return outcome
 
 
 def charge(booking: Booking) -> Outcome:
-    """Ask for the booking's money. Raises GatewayUnavailable. A free ticket needs no gateway."""
-    _outside_of_transactions()
-    if not booking.total_price:
-        return Outcome.SUCCEEDED
-    return gateway().charge(key=booking.pk, amount=booking.total_price, time_limit=time_limit())
+    """The same for a thread, which waits."""
+    return _wait_for(acharge(booking))
 
 
 def look_up(booking: Booking) -> Outcome:
     """What became of the booking's charge. Raises GatewayUnavailable."""
-    _outside_of_transactions()
     if not booking.total_price:
         return Outcome.SUCCEEDED
-    return gateway().look_up(key=booking.pk, time_limit=time_limit())
+    outcome: Outcome = _wait_for(_call(gateway().look_up, key=booking.pk))
+    return outcome
 
 
 def refund(booking: Booking) -> None:
     """Send the booking's money back, once however often it is called. Raises GatewayUnavailable."""
-    _outside_of_transactions()
     if booking.total_price:
-        gateway().refund(
-            key=uuid5(booking.pk, "refund"),
-            charge_key=booking.pk,
-            amount=booking.total_price,
-            time_limit=time_limit(),
+        key = uuid5(booking.pk, "refund")
+        _wait_for(
+            _call(gateway().refund, key=key, charge_key=booking.pk, amount=booking.total_price)
         )
 
 
-def _outside_of_transactions() -> None:
-    """Raise RuntimeError inside a transaction: a slow gateway must never hold a lock."""
-    if transaction.get_connection().in_atomic_block:
-        with transaction.atomic(durable=True):
-            pass
+async def close() -> None:
+    """Let go of the gateway's connections."""
+    if end := getattr(gateway(), "close", None):
+        await end()
+
+
+async def _call(method: Callable[..., Any], **arguments: object) -> Any:
+    """Call the gateway. Whatever goes wrong there, all that we know is that we know nothing.
+
+    One that is cancelled, or kept waiting for a thread, past the time limit may have taken effect.
+    """
+    limit = time_limit()
+    call = _in_pool if not iscoroutinefunction(method) else _on_loop
+    try:
+        # The gateway keeps to the limit by itself; this is for one that does not.
+        async with asyncio.timeout(limit + GRACE):
+            return await call(method, time_limit=limit, **arguments)
+    except GatewayUnavailable:
+        raise
+    except Exception as exc:
+        if not isinstance(exc, TimeoutError):
+            logger.exception("The payment gateway failed")
+        raise GatewayUnavailable from exc
+
+
+GRACE = 0.5  # seconds
+
+
+def _on_loop(method: Callable[..., Awaitable[Any]], **arguments: Any) -> Awaitable[Any]:
+    return method(**arguments)
+
+
+async def _in_pool(method: Callable[..., Any], *, time_limit: float, **arguments: Any) -> Any:
+    """A gateway of plain functions: the wait for a thread counts, and who waits too long is not sent."""
+    deadline = monotonic() + time_limit
+
+    def send() -> Any:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise GatewayUnavailable
+        return method(time_limit=left, **arguments)
+
+    return await asyncio.get_running_loop().run_in_executor(_pool(), send)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(settings.PAYMENT_THREADS, thread_name_prefix="payment")
+
+
+def _wait_for(call: Coroutine[Any, Any, Answer]) -> Answer:
+    """Let the event loop make the call, and wait. Raises RuntimeError inside a transaction: a slow
+    gateway must never hold a lock."""
+    try:
+        if transaction.get_connection().in_atomic_block:
+            # Only a durable block knows whether it is one of ours, or the one around a whole test.
+            with transaction.atomic(durable=True):
+                pass
+        return event_loop.run(call)
+    finally:
+        call.close()

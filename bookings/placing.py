@@ -2,9 +2,12 @@
 
     POST ─▶ seen this key? ─▶ hold ─▶ charge ─▶ settle ─▶ answer
 
-Hold and settle are one short transaction each. The charge in between runs outside of both, so a
-slow gateway keeps nobody waiting, and a process that dies there leaves a hold that bookings/
-resolving.py finishes.
+Hold and settle are one short transaction each. The charge in between runs outside of both, so a slow
+gateway keeps nobody waiting, and a process that dies there leaves a hold that bookings/resolving.py
+finishes.
+
+`placing` says it once for all: it is told by its `Steps` (bookings/steps.py) how a step is made, on the
+event loop together with others, or directly on the thread that called.
 """
 
 import logging
@@ -12,17 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from accounts.models import User
-from bookings import lanes, payments
 from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestInProgress
+from bookings.holding import Customer, Wish
 from bookings.models import Booking
+from bookings.payments import GatewayUnavailable, Outcome
 from bookings.resolving import resolve_expired
-from bookings.serving import Held, Request, Settlement
-from bookings.settling import settle
-from ticketbook.database import drop_dead_connection
-from ticketbook.errors import Refusal
+from bookings.settling import Settlement, settle
+from bookings.steps import Directly, Steps, Together, finish
+from ticketbook import event_loop
+from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
 
@@ -30,109 +34,114 @@ logger = logging.getLogger(__name__)
 RESOLVE_ON_DEMAND = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Placed:
     booking: Booking
     replayed: bool  # an earlier request with this key had made it
 
 
 def place(
-    *, user: User, ticket_tier_id: UUID, quantity: int, idempotency_key: UUID, now: datetime
+    *, user: Customer, ticket_tier_id: UUID, quantity: int, idempotency_key: UUID, now: datetime
 ) -> Placed:
     """Book tickets: the answer is a CONFIRMED, a FAILED (declined) or a PENDING (no answer) booking.
 
-    Raises NotFound, SalesClosed, InsufficientTickets and CustomerLimitReached, and then nothing is
-    stored; RequestInProgress and IdempotencyKeyReused; Busy or OperationalError if the database is.
+    For a thread, which waits. Raises NotFound, SalesClosed, InsufficientTickets and
+    CustomerLimitReached, and then nothing is stored; RequestInProgress and IdempotencyKeyReused; Busy
+    or OperationalError if the database is.
     """
-    request = Request(
+    wish = Wish(
         user=user,
         ticket_tier_id=ticket_tier_id,
         quantity=quantity,
         idempotency_key=idempotency_key,
         now=now,
     )
+    if settings.BOOKING_LANES:
+        return event_loop.run(placing(wish, Together()))
+    return finish(placing(wish, Directly()))
+
+
+async def placing(wish: Wish, steps: Steps) -> Placed:
+    """The same, step by step."""
     try:
-        held = hold(request)
+        held = await steps.hold(wish)
     except (InsufficientTickets, CustomerLimitReached):
-        if not clear_the_way(ticket_tier_id, now=now):
+        if not await clear_the_way(wish, steps):
             raise
-        held = hold(request)
+        held = await steps.hold(wish)
     if held.replayed:
-        return Placed(replay(held.booking, now=now), replayed=True)
-    return Placed(charge_and_settle(held.booking, request), replayed=False)
+        return Placed(await replay(held.booking, wish, steps), replayed=True)
+    return Placed(await charge_and_settle(held.booking, wish, steps), replayed=False)
 
 
 _clear: dict[UUID, datetime] = {}  # tiers where nothing was found to resolve, and when
 
 
-def clear_the_way(tier_id: UUID, *, now: datetime) -> list[Booking]:
+async def clear_the_way(wish: Wish, steps: Steps) -> bool:
     """Nobody may have cleaned up: holds past their time must not stand in a buyer's way.
 
     When a tier has sold out thousands are refused. Where one of them found no such hold, nobody looks
     again within a second.
     """
+    tier_id, now = wish.ticket_tier_id, wish.now
     last = _clear.get(tier_id)
     if last is not None and abs(now - last) < timedelta(seconds=1):
-        return []
+        return False
+    if len(_clear) >= 1000:
+        _clear.clear()
+    _clear[tier_id] = now  # at once: those who come while this one looks need not look as well
     holds = Booking.objects.filter(ticket_tier_id=tier_id)
-    resolved = resolve_expired(only=holds, limit=RESOLVE_ON_DEMAND, now=now)
-    if not resolved:
-        if len(_clear) >= 1000:
-            _clear.clear()
-        _clear[tier_id] = now
-    return resolved
+    found = await steps.call(lambda: resolve_expired(only=holds, limit=RESOLVE_ON_DEMAND, now=now))
+    if found:
+        _clear.pop(tier_id, None)
+    return bool(found)
 
 
-def hold(request: Request) -> Held:
-    """Take the tickets out of stock for HOLD_SECONDS, or find the booking that the key made before."""
-    answer = lanes.hold(request)
-    if isinstance(answer, Refusal):
-        raise answer
-    return answer
-
-
-def replay(booking: Booking, *, now: datetime) -> Booking:
+async def replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
     """An earlier request's booking as it stands now. Raises RequestInProgress while that one works."""
     if booking.status != Booking.Status.PENDING:
         return booking
-    if booking.hold_expires_at <= now:
-        resolve_expired(only=Booking.objects.filter(pk=booking.pk), limit=1, now=now)
-        booking.refresh_state()
+    if booking.hold_expires_at <= wish.now:
+        await steps.call(lambda: resolve_again(booking, now=wish.now))
     elif not booking.outcome_unknown:
         raise RequestInProgress(bookingId=booking.pk)
     return booking
 
 
-def charge_and_settle(booking: Booking, request: Request) -> Booking:
+def resolve_again(booking: Booking, *, now: datetime) -> None:
+    resolve_expired(only=Booking.objects.filter(pk=booking.pk), limit=1, now=now)
+    booking.refresh_state()
+
+
+async def charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
     """Charge a fresh hold and settle it; without an answer it stays PENDING for the resolver."""
     try:
-        outcome = payments.charge(booking)
-    except payments.GatewayUnavailable:
-        return nobody_at_work(booking, request, due=booking.hold_expires_at)
+        outcome = await steps.charge(booking)
+    except GatewayUnavailable:
+        return await nobody_at_work(booking, wish, steps, due=booking.hold_expires_at)
     for _ in range(2):  # a busy moment is often over at the second try
         try:
-            return settle_here(booking, outcome, now=request.time())
-        except (OperationalError, InterfaceError) as exc:
+            return await write_down(booking, outcome, wish, steps)
+        except (OperationalError, InterfaceError, Busy) as exc:
             logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
-            drop_dead_connection()  # it may have died while we waited
-    return nobody_at_work(booking, request, due=request.time())
+    return await nobody_at_work(booking, wish, steps, due=wish.time())
 
 
-def settle_here(booking: Booking, outcome: payments.Outcome, *, now: datetime) -> Booking:
-    """In the tier's lane if it takes us along, else alone."""
-    lanes.settle(Settlement(booking, outcome, now))
-    if booking.status == Booking.Status.PENDING:
-        settle(booking, outcome, now=now)
-    return booking
+async def write_down(booking: Booking, outcome: Outcome, wish: Wish, steps: Steps) -> Booking:
+    settlement = Settlement(booking, outcome, wish.time())
+    if await steps.settle(settlement):
+        return settlement.show()
+    # Somebody has settled it meanwhile, so this is late.
+    return await steps.call(lambda: settle(booking, outcome, now=wish.time()))
 
 
-def nobody_at_work(booking: Booking, request: Request, *, due: datetime) -> Booking:
+async def nobody_at_work(booking: Booking, wish: Wish, steps: Steps, *, due: datetime) -> Booking:
     """The same key answers 202 from now on, and the resolver takes the hold when it is due."""
+    settlement = Settlement(booking, None, wish.time(), due)
     try:
-        Booking.objects.pending().filter(pk=booking.pk).update(
-            outcome_unknown=True, hold_expires_at=due, updated_at=request.time()
-        )
-        booking.refresh_state()
-    except (OperationalError, InterfaceError):
+        if await steps.settle(settlement):
+            return settlement.show()
+        await steps.call(booking.refresh_state)
+    except (OperationalError, InterfaceError, Busy):
         logger.exception("Booking %s: could not note that nobody is at work on it", booking.pk)
     return booking

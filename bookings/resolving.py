@@ -12,7 +12,8 @@ from django.db import transaction
 
 from bookings import payments
 from bookings.models import Booking, BookingQuerySet
-from bookings.settling import fail, settle
+from bookings.payments import Outcome
+from bookings.settling import settle
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def resolve(booking: Booking, *, now: datetime) -> Booking:
         outcome = payments.look_up(booking)
     except payments.GatewayUnavailable:
         if given_up(booking, now=now):
-            return fail(booking, Booking.FailureReason.EXPIRED, now=now)
+            return settle(booking, Outcome.NOT_FOUND, now=now)
         return booking
     return settle(booking, outcome, now=now)
 

@@ -18,7 +18,7 @@ from bookings.cancelling import send_refund
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.resolving import resolve_expired
-from bookings.settling import confirm
+from bookings.settling import settle
 
 EVERY_TEN_SECONDS = "* * * * * */10"  # the sixth field is the seconds
 EVERY_MINUTE = "* * * * *"
@@ -65,7 +65,7 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
         return
     outcome = payments.look_up(booking)
     if outcome is Outcome.SUCCEEDED:
-        confirm(booking, now=timezone.now())
+        settle(booking, outcome, now=timezone.now())
     elif outcome is Outcome.NOT_FOUND and looks < LOOKS:
         later = look_for_late_payment.configure(schedule_in={"seconds": 10 * looks})
         later.defer(booking_id=booking_id, looks=looks + 1)

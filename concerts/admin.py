@@ -13,20 +13,25 @@ from ticketbook.fresh import forget
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
 
 
+def forget_what_was_read() -> None:
+    forget()
+    stock.forget_sights()
+
+
 class SeenAtOnce(admin.ModelAdmin):
     """What staff change in the catalogue, customers see from the commit on."""
 
     def save_related(self, *args: Any) -> None:
         super().save_related(*args)  # the last that saving does
-        transaction.on_commit(forget)
+        transaction.on_commit(forget_what_was_read)
 
     def delete_model(self, *args: Any) -> None:
         super().delete_model(*args)
-        transaction.on_commit(forget)
+        transaction.on_commit(forget_what_was_read)
 
     def delete_queryset(self, *args: Any) -> None:
         super().delete_queryset(*args)
-        transaction.on_commit(forget)
+        transaction.on_commit(forget_what_was_read)
 
 
 class TicketTierForm(forms.ModelForm):

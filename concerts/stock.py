@@ -5,8 +5,10 @@ has, never from what we read: even if a caller forgot the lock, the CHECKs of th
 true numbers.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from time import monotonic
 from uuid import UUID
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -14,7 +16,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.db.models import F
 
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 from ticketbook.database import rows_of, send
 from ticketbook.errors import NotFound, Refusal
 from ticketbook.fresh import forget
@@ -52,25 +54,72 @@ def lock_sql() -> str:
     return sql
 
 
-def take(tier: TicketTier, quantity: int, *, now: datetime) -> None:
-    """Move tickets out of stock. The database refuses what is not there (tier_available_not_negative)."""
-    _move(tier.pk, -quantity, now)
+def moving(tickets: str) -> str:
+    """SQL that moves as many tickets into stock as the expression `tickets` says; less than none take
+    some out. Its parameters are `now` and `tier`.
+
+    The database refuses what is not there (tier_available_not_negative).
+    """
+    return f"""
+        UPDATE concerts_tickettier
+        SET available_quantity = available_quantity + ({tickets}), updated_at = %(now)s
+        WHERE id = %(tier)s
+    """
 
 
-def give_back(tier: TicketTier, quantity: int, *, now: datetime) -> None:
+MOVE = moving("%(tickets)s")
+
+
+def take(tier: TicketTier, tickets: int, *, now: datetime) -> None:
+    """Move tickets out of stock."""
+    send(MOVE, {"tickets": -tickets, "now": now, "tier": tier.pk})
+
+
+def give_back(tier: TicketTier, tickets: int, *, now: datetime) -> None:
     """Move tickets back to stock. The caller has made sure that they come back once."""
-    _move(tier.pk, quantity, now)
+    send(MOVE, {"tickets": tickets, "now": now, "tier": tier.pk})
+    transaction.on_commit(lambda: forget_sight(tier.pk))
 
 
-MOVE = """
-UPDATE concerts_tickettier
-SET available_quantity = available_quantity + %s, updated_at = %s
-WHERE id = %s
-"""
+# --- What was seen a moment ago -----------------------------------------------------------------
+
+SIGHT_LASTS = 0.1  # seconds
 
 
-def _move(tier_id: UUID, quantity: int, now: datetime) -> None:
-    send(MOVE, [quantity, now, tier_id])
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A tier and its concert as they stood when the tier was locked."""
+
+    tier: TicketTier
+    concert: Concert
+    until: float  # monotonic
+
+
+_sights: dict[UUID, Sight] = {}
+
+
+def remember_sight(tier: TicketTier, concert: Concert) -> None:
+    """The caller has the tier locked. So a give-back of this process, which needs the lock too, comes
+    later and ends what is remembered here."""
+    if len(_sights) >= 1000:
+        _sights.clear()
+    _sights[tier.pk] = Sight(tier, concert, monotonic() + SIGHT_LASTS)
+
+
+def recent_sight(tier_id: UUID) -> Sight | None:
+    """For refusals only: another process may have given tickets back since."""
+    sight = _sights.get(tier_id)
+    return sight if sight is not None and monotonic() < sight.until else None
+
+
+def forget_sight(tier_id: UUID) -> None:
+    """Tickets have come back."""
+    _sights.pop(tier_id, None)
+
+
+def forget_sights() -> None:
+    """Staff have changed a concert or a tier."""
+    _sights.clear()
 
 
 def change_capacity(
@@ -95,5 +144,6 @@ def change_capacity(
             by.pk, [tier], CHANGE, f"Capacity {old} → {total}: {reason}", single_object=True
         )
         transaction.on_commit(forget)
+        transaction.on_commit(lambda: forget_sight(tier_id))
     tier.refresh_from_db()
     return tier

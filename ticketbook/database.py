@@ -55,16 +55,23 @@ def send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWra
     prepared anew, unless we are in a transaction, which fails then (`is_stale`).
     """
     try:
-        return _send(sql, params)
+        return _send(sql, params, prepare=True)
     except DatabaseError as exc:
         if connection.in_atomic_block or not is_stale(exc):
             raise
         connection.close()  # it would keep the stale statement
-        return _send(sql, params)
+        return _send(sql, params, prepare=True)
 
 
-def _send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
-    cursor = cast("Any", connection).prepared_cursor()
+def plan_and_send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
+    """Execute a statement that is planned each time, by how large its tables are now."""
+    return _send(sql, params, prepare=False)
+
+
+def _send(
+    sql: str, params: Sequence[object] | Mapping[str, object], *, prepare: bool
+) -> CursorWrapper:
+    cursor = cast("Any", connection).server_cursor(prepare=prepare)
     cursor.execute(sql, params)
     return cast("CursorWrapper", cursor)
 
@@ -75,13 +82,6 @@ def is_stale(exc: BaseException) -> bool:
     After a rollback, psycopg prepares anew.
     """
     return isinstance(exc.__cause__, (pg.FeatureNotSupported, pg.InvalidSqlStatementName))
-
-
-def plan_and_send(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
-    """Execute a statement that is planned each time, by how large its tables are now."""
-    cursor = connection.cursor()
-    cursor.execute(sql, cast("Any", params))
-    return cursor
 
 
 def columns(model: type[models.Model], alias: str) -> str:

@@ -24,3 +24,10 @@ class Busy(Refusal):
     code = "busy"
     status = 503
     retry_after = 1
+
+
+class TooLarge(Refusal):
+    """The body is too large. Send only what the form or the contract asks for."""
+
+    code = "too_large"
+    status = 413

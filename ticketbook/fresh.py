@@ -36,10 +36,12 @@ FORGOTTEN = "fresh:forgotten"  # the cache server's: what was read before this t
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An answer to be given many times: its body, and some words about it."""
+    """An answer to be given many times: its headers and body, and texts of the body that stand for
+    something of each visitor's own, by name."""
 
     head: dict[str, str]
     body: bytes
+    holes: dict[str, str] = field(default_factory=dict)
 
 
 class Kept(NamedTuple):
@@ -105,6 +107,18 @@ def fresh(key: Hashable, make: Callable[[], Copy]) -> Copy:
     if busy and place.serves(now):
         return place.kept.copy
     return _read_together(place, key, make, busy=busy, now=now)
+
+
+def young(key: Hashable) -> Copy | None:
+    """The copy for this key if `fresh` would answer with it, without making one."""
+    place = _places.get(key)
+    if place is None:
+        return None
+    now = monotonic()
+    if place.ask(now) and place.serves(now):
+        return place.kept.copy
+    place.asked -= 1  # `fresh` will count this request
+    return None
 
 
 def forget() -> None:
@@ -183,18 +197,17 @@ def _found(name: str) -> Kept | None:
 
 
 def _to_wire(read_at: float, copy: Copy) -> bytes:
-    return json.dumps([read_at, copy.head]).encode() + b"\n" + copy.body
+    return json.dumps([read_at, copy.head, copy.holes]).encode() + b"\n" + copy.body
 
 
 def _from_wire(raw: Any) -> tuple[float, Copy]:
     """Raises TypeError, ValueError or AttributeError on what _to_wire did not write."""
     label, _, body = raw.partition(b"\n")
-    read_at, head = json.loads(label)
-    if not all(
-        isinstance(word, str) and word.isprintable() for pair in head.items() for word in pair
-    ):
-        raise TypeError(head)
-    return read_at + 0.0, Copy(head, body)
+    read_at, head, holes = json.loads(label)
+    words = [word for pair in (*head.items(), *holes.items()) for word in pair]
+    if not all(isinstance(word, str) and word.isprintable() for word in words):
+        raise TypeError(words)
+    return read_at + 0.0, Copy(head, body, holes)
 
 
 def _name(key: Hashable) -> str:

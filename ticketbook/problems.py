@@ -14,6 +14,7 @@ from rest_framework.views import set_rollback
 
 from ticketbook.database import is_busy
 from ticketbook.errors import Busy, NotFound, Refusal
+from ticketbook.wire import ApiAnswer
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -30,20 +31,20 @@ def problem_body(*, status: int, code: str, detail: str, **facts: Any) -> dict[s
     }
 
 
-def problem(*, status: int, code: str, detail: str, **facts: Any) -> Response:
+def problem(*, status: int, code: str, detail: str, **facts: Any) -> ApiAnswer:
     body = problem_body(status=status, code=code, detail=detail, **facts)
-    return Response(body, status=status, content_type=PROBLEM_JSON)
+    return ApiAnswer(status, body, {"Content-Type": PROBLEM_JSON})
 
 
-def refusal_response(refusal: Refusal) -> Response:
-    response = problem(
+def describe_refusal(refusal: Refusal) -> ApiAnswer:
+    described = problem(
         status=refusal.status, code=refusal.code, detail=str(refusal), **refusal.facts
     )
     if refusal.status == HTTPStatus.UNAUTHORIZED:
-        response["WWW-Authenticate"] = "Token"
+        described.headers["WWW-Authenticate"] = "Token"
     if refusal.retry_after is not None:
-        response["Retry-After"] = str(refusal.retry_after)
-    return response
+        described.headers["Retry-After"] = str(refusal.retry_after)
+    return described
 
 
 # DRF's exceptions and the contract's codes; what the contract does not name keeps its own.
@@ -59,6 +60,12 @@ CODES: dict[type[exceptions.APIException], str] = {
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     set_rollback()
+    described = describe(exc)
+    return described.response if described else None
+
+
+def describe(exc: Exception) -> ApiAnswer | None:
+    """The problem that an exception is to the API's client; None if it is a bug of ours."""
     if isinstance(exc, Http404):
         exc = NotFound()
     elif isinstance(exc, PermissionDenied):
@@ -66,21 +73,21 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     elif is_busy(exc):
         exc = Busy()
     if isinstance(exc, Refusal):
-        return refusal_response(exc)
+        return describe_refusal(exc)
     if isinstance(exc, exceptions.ValidationError):
         return invalid(list(flat_errors(exc.get_full_details())))
     if not isinstance(exc, exceptions.APIException):
         return None
     code = next((code for kind, code in CODES.items() if isinstance(exc, kind)), exc.default_code)
-    response = problem(status=exc.status_code, code=code, detail=str(exc.detail))
+    described = problem(status=exc.status_code, code=code, detail=str(exc.detail))
     if challenge := getattr(exc, "auth_header", None):
-        response["WWW-Authenticate"] = challenge
+        described.headers["WWW-Authenticate"] = challenge
     if wait := getattr(exc, "wait", None):
-        response["Retry-After"] = str(int(wait) + 1)
-    return response
+        described.headers["Retry-After"] = str(int(wait) + 1)
+    return described
 
 
-def invalid(errors: list[dict[str, str]]) -> Response:
+def invalid(errors: list[dict[str, str]]) -> ApiAnswer:
     detail = " ".join(f"{e['field']}: {e['detail']}" if e["field"] else e["detail"] for e in errors)
     return problem(status=400, code="invalid", detail=detail, errors=errors)
 

@@ -63,7 +63,10 @@ DATA_DIR = DATA_DIR if DATA_DIR.is_absolute() else BASE_DIR / DATA_DIR
 BIND_ADDRESS = env.str("BIND_ADDRESS", "127.0.0.1")
 PORT = whole("PORT", 8000, 1, 65535)
 WEB_CONCURRENCY = whole("WEB_CONCURRENCY", 2, 1, 64)
-WEB_THREADS = whole("WEB_THREADS", 32, 1, 1000)
+WEB_THREADS = whole("WEB_THREADS", 16, 1, 1000)
+WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
+# Threads of each process that serve hot tiers, in turn if there are more tiers.
+LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
 CURRENCY = env.str("CURRENCY", "USD")
 
 # --- Database ---------------------------------------------------------------------------------
@@ -213,6 +216,8 @@ HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SE
 
 PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", "bookings.payments.SimulatedGateway")
 # No call to the gateway waits longer than this.
+# Threads of each process for a gateway whose methods are plain functions.
+PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
 PAYMENT_TIME_LIMIT_MS = whole("PAYMENT_TIME_LIMIT_MS", 5000, 1, 60_000)
 
 # The simulated gateway: shares of 1, decided by the booking's id and so for ever the same.
@@ -221,6 +226,7 @@ PAYMENT_TIMEOUT_RATE = number("PAYMENT_TIMEOUT_RATE", 0, 0, 1)
 # Of the charges that time out, how many took effect all the same.
 PAYMENT_TIMEOUT_EFFECT_RATE = number("PAYMENT_TIMEOUT_EFFECT_RATE", 0.5, 0, 1)
 PAYMENT_LATENCY_MS = whole("PAYMENT_LATENCY_MS", 0, 0, 600_000)
+PAYMENT_LATENCY_SPREAD_MS = whole("PAYMENT_LATENCY_SPREAD_MS", 0, 0, 600_000)
 PAYMENT_OUTAGE = switch("PAYMENT_OUTAGE", default=False)
 
 # --- Django -----------------------------------------------------------------------------------

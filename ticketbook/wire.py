@@ -4,7 +4,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -12,11 +12,28 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ticketbook.errors import TooLarge
 
 MAX_BODY = 16 * 1024  # bytes; the largest body of the contract is below 1 KiB
-MAX_DISCARDED = 16 * 1024 * 1024  # bytes; who sends more than that loses the connection
+MAX_DISCARDED = 16 * 1024 * 1024  # bytes; a client that sends more loses the connection
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class ApiAnswer(NamedTuple):
+    """An answer of the API before anybody has rendered it: a view on a thread, or the event loop."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]  # with a Content-Type if it is not plain JSON
+
+    @property
+    def response(self) -> Response:
+        headers = dict(self.headers)
+        content_type = headers.pop("Content-Type", None)
+        return Response(self.body, self.status, headers=headers, content_type=content_type)
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -55,10 +72,7 @@ class StrictJSONParser(BaseParser):
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             discard(stream)
-            raise ValidationError(
-                f"The body is larger than {MAX_BODY} bytes. Send only the fields of the contract.",
-                code="too_large",
-            )
+            raise TooLarge
         try:
             data = json.loads(body.decode(), parse_constant=refuse_constant)
         except (ValueError, RecursionError):

@@ -1,13 +1,18 @@
 import uuid
 
 import pytest
+from django.db import connection, connections
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from bookings.placing import hold, place
-from bookings.serving import Request
+from bookings import payments, steps
+from bookings.holding import LockedTier
+from bookings.placing import place
 from bookings.tests.gateway import running_gateway
+from bookings.tests.racing import Stepped
+from bookings.tests.wishing import hold, wish
 from concerts.tests.factories import TicketTierFactory
+from ticketbook import event_loop
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +27,32 @@ def ledger(gateway_process, settings):
     settings.PAYMENT_GATEWAY = "bookings.tests.gateway.HttpGateway"
     gateway_process.mode("approve")
     gateway_process.clear()
-    return gateway_process
+    yield gateway_process
+    event_loop.run(payments.close())
 
 
 @pytest.fixture(params=[True, False], ids=["lanes", "plain"])
-def both_modes(request, settings):
+def both_modes(request, settings, lanes_need_commits):
     """Lanes are an optimisation: whatever is promised holds with and without them."""
     settings.BOOKING_LANES = request.param
+
+
+@pytest.fixture
+def impatient():
+    """From now on every connection, those of lanes included, waits for a lock this long: `'50ms'`."""
+    options = connections["default"].settings_dict["OPTIONS"]
+    usual = options["options"]
+
+    def wait_at_most(limit):
+        connect_anew(f"-c lock_timeout={limit}")
+
+    def connect_anew(value):
+        options["options"] = value
+        steps.stop()
+        connection.close()
+
+    yield wait_at_most
+    connect_anew(usual)
 
 
 @pytest.fixture
@@ -67,14 +91,7 @@ def take_hold():
     """Only the first step of a booking: the process dies before it charges."""
 
     def take_hold(user, tier, quantity=1, *, now=None):
-        request = Request(
-            user=user,
-            ticket_tier_id=tier.pk,
-            quantity=quantity,
-            idempotency_key=uuid.uuid4(),
-            now=now or timezone.now(),
-        )
-        return hold(request).booking
+        return hold(wish(user, tier, quantity, now=now)).booking
 
     return take_hold
 
@@ -88,3 +105,26 @@ def left():
         return tier.available_quantity
 
     return left
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """How many wishes and settlements went into each transaction."""
+    seen = []
+    real = LockedTier.serve
+
+    def spy(tier, wishes, settlements=()):
+        seen.append((len(wishes), len(settlements)))
+        return real(tier, wishes, settlements)
+
+    monkeypatch.setattr(LockedTier, "serve", spy)
+    return seen
+
+
+@pytest.fixture
+def no_lane_left_behind(settings):
+    settings.PAYMENT_SUCCESS_RATE = 1
+    yield
+    Stepped.release_all()
+    for lane in (*steps._tier_lanes.values(), steps.SETTLEMENTS, steps.TOKENS, steps.KEYS):
+        assert not lane.queue, f"{lane} was left with a queue"

@@ -9,6 +9,8 @@ import sys
 from contextlib import closing, contextmanager
 from decimal import Decimal
 
+import aiohttp
+
 from bookings.payments import GatewayUnavailable, Outcome
 
 PORT_VARIABLE = "TEST_GATEWAY_PORT"
@@ -16,6 +18,44 @@ PORT_VARIABLE = "TEST_GATEWAY_PORT"
 
 class HttpGateway:
     """PAYMENT_GATEWAY for tests; finds its server by the environment, so child processes do too."""
+
+    def __init__(self):
+        self.session = None  # it belongs to the loop of its process, where it is made
+
+    async def charge(self, *, key, amount, time_limit):
+        answer = await self.call("/charge", time_limit, key=key, amount=amount)
+        return Outcome(answer["outcome"])
+
+    async def look_up(self, *, key, time_limit):
+        answer = await self.call("/look_up", time_limit, key=key)
+        return Outcome(answer["outcome"])
+
+    async def refund(self, *, key, charge_key, amount, time_limit):
+        await self.call("/refund", time_limit, key=key, charge=charge_key, amount=amount)
+
+    async def close(self):
+        if self.session is not None:
+            await self.session.close()
+            self.session = None
+
+    async def call(self, path, time_limit, **body):
+        if self.session is None:
+            self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100))
+        try:
+            async with self.session.post(
+                f"http://127.0.0.1:{os.environ[PORT_VARIABLE]}{path}",
+                json={name: str(value) for name, value in body.items()},
+                timeout=aiohttp.ClientTimeout(total=time_limit),
+            ) as response:
+                if response.status != 200:
+                    raise GatewayUnavailable
+                return await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            raise GatewayUnavailable from exc
+
+
+class PlainGateway:
+    """The same through plain functions: each call holds a thread of the pool."""
 
     def charge(self, *, key, amount, time_limit):
         body = {"key": str(key), "amount": str(amount)}

@@ -30,8 +30,8 @@ def race(act, runners):
 class Stepped:
     """Runs a verb in a thread and stops it right after a statement, inside its transaction.
 
-    `after` is a piece of SQL. The verb holds whatever it has locked until `finish()`; nobody sees
-    what it wrote. So two verbs meet in one certain order, without a sleep.
+    `after` is a piece of SQL, without quotes. The verb holds whatever it has locked until `finish()`;
+    nobody sees what it wrote. So two verbs meet in one certain order, without a sleep.
     """
 
     started = []
@@ -59,7 +59,7 @@ class Stepped:
 
     def _step(self, execute, sql, params, many, context):
         result = execute(sql, params, many, context)
-        if self.after and self.after in sql and not self.reached.is_set():
+        if self.after and self.after in sql.replace('"', "") and not self.reached.is_set():
             self.reached.set()
             assert self.go_on.wait(30), "the test never let this verb go on"
         return result
@@ -70,13 +70,15 @@ class Stepped:
         return self
 
     def wait_until_blocked_by(self, other):
-        """PostgreSQL says that this one waits for a lock of the other."""
+        """PostgreSQL says that this one, or the lane that works for it, waits for a lock of the other."""
         deadline = time.monotonic() + 30
         with connection.cursor() as cursor:
             while time.monotonic() < deadline:
                 assert self.thread.is_alive(), f"never waited: {self.result!r}"
                 cursor.execute(
-                    "SELECT %s = ANY(pg_blocking_pids(%s))", [other.backend, self.backend]
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity"
+                    " WHERE %s = ANY(pg_blocking_pids(pid)))",
+                    [other.backend],
                 )
                 if cursor.fetchone()[0]:
                     return self

@@ -250,7 +250,7 @@ class TestOnALiveSystem:
     def sell_while_the_audit_runs(self, ann, tier):
         tally = audit.Tally()
         running = Stepped(
-            lambda: list(audit.differences(tally)), after='FROM "concerts_tickettier"'
+            lambda: list(audit.differences(tally)), after="FROM concerts_tickettier"
         ).wait_until_reached()
         sell(ann, tier, 3)
         return running.finish(), tally.bookings

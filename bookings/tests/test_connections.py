@@ -1,20 +1,19 @@
 """Connections that live long: statements that a migration makes stale, and servers that hang up."""
 
+import asyncio
 import threading
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import connection, connections
 from django.test import Client
 from knox.models import AuthToken
 
-from accounts.models import User
-from accounts.tests.factories import UserFactory
 from bookings import payments
 from bookings.audit import audit
+from bookings.holding import Held
 from bookings.payments import Outcome
-from bookings.placing import hold
-from bookings.serving import Held
-from bookings.tests.test_lanes import Jam, holding, kinds, request
+from bookings.tests.jam import kinds
+from bookings.tests.wishing import hold, wish
 from ticketbook.database import send
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
@@ -52,6 +51,13 @@ def hang_up():
     elsewhere("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
 
 
+def hang_up_all():
+    elsewhere(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
 def test_a_token_is_found_after_a_migration_of_the_users(ann, widened):
     client = Client(headers={"Authorization": f"Token {AuthToken.objects.create(ann)[1]}"})
     assert client.get("/api/v1/bookings").status_code == 200
@@ -60,20 +66,21 @@ def test_a_token_is_found_after_a_migration_of_the_users(ann, widened):
 
 
 def test_tickets_are_held_after_a_migration_of_the_concerts(ann, tier, widened):
-    assert isinstance(hold(request(ann, tier)), Held)
+    assert isinstance(hold(wish(ann, tier)), Held)
     widened("concerts_concert", "name", 200)
-    assert kinds([hold(request(ann, tier)) for _ in range(3)]) == [Held] * 3
+    assert kinds([hold(wish(ann, tier)) for _ in range(3)]) == [Held] * 3
     assert audit() == []
 
 
 def test_a_customer_who_paid_while_the_server_hung_up_is_confirmed(ann, tier, book, monkeypatch):
-    def charge(booking):
-        hang_up()
+    async def charge(booking):
+        await asyncio.to_thread(hang_up_all)
         return Outcome.SUCCEEDED
 
-    monkeypatch.setattr(payments, "charge", charge)
+    monkeypatch.setattr(payments, "acharge", charge)
     booking = book(ann, tier)
     assert booking.status == "CONFIRMED"
+    connection.close()
     booking.refresh_from_db()
     assert booking.status == "CONFIRMED"
     assert audit() == []
@@ -86,8 +93,9 @@ def test_a_connection_that_died_between_two_requests_is_replaced(ann):
     assert send("SELECT 1", []).fetchone() == (1,)
 
 
-def test_what_grows_while_it_is_sold_is_planned_each_time(ann, tier, book):
+def test_what_grows_while_it_is_sold_is_planned_each_time(ann, tier, book, settings):
     """A plan that is kept is the plan of the table as small as it was."""
+    settings.BOOKING_LANES = False  # so that it is our connection
     connection.close()
     for _ in range(3):
         book(ann, tier)
@@ -96,28 +104,3 @@ def test_what_grows_while_it_is_sold_is_planned_each_time(ann, tier, book):
         prepared = [statement for (statement,) in cursor.fetchall()]
     assert any("FOR NO KEY UPDATE" in statement for statement in prepared)
     assert not [s for s in prepared if "bookings_booking" in s and "INSERT INTO" not in s]
-
-
-def test_a_rider_whose_row_somebody_locks_goes_alone(settings, tier):
-    """The foreign key of one booking cannot be checked: its customer waits, and nobody else."""
-    settings.BOOKING_LANES = True
-    victim, others = UserFactory(), UserFactory.create_batch(4)
-    jam = Jam(tier)
-    jam.lead(patient_for("300ms", holding(others[0], tier)))
-    jam.follow(patient_for("300ms", holding(victim, tier)))
-    for other in others[1:]:
-        jam.follow(holding(other, tier))
-    with transaction.atomic():
-        User.objects.select_for_update().get(pk=victim.pk)
-        results = jam.clear()
-    assert kinds(results) == [Held, OperationalError, Held, Held, Held]
-    assert audit() == []
-
-
-def patient_for(limit, act):
-    def run():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = '{limit}'")
-        return act()
-
-    return run

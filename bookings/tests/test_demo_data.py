@@ -177,7 +177,7 @@ class TestTwoThatLoadAtOnce:
         for log_in in demo.LOG_INS:
             demo._sign_up(log_in)
         demo._crowd()
-        return Stepped(self.load, after='INSERT INTO "concerts_concert"').wait_until_reached()
+        return Stepped(self.load, after="INSERT INTO concerts_concert").wait_until_reached()
 
     def load(self):
         return demo.load_demo(now=timezone.now())

@@ -3,10 +3,11 @@
 PostgreSQL itself says when the second one waits (pg_blocking_pids), so nothing here depends on time.
 """
 
+import asyncio
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 
@@ -17,7 +18,7 @@ from bookings.errors import RequestInProgress, SalesClosed
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.resolving import resolve, resolve_expired
-from bookings.settling import confirm, fail, settle
+from bookings.settling import settle
 from bookings.tasks import look_for_late_payment, refund_booking
 from bookings.tests.racing import Stepped
 from concerts.models import Concert
@@ -30,7 +31,7 @@ NOW = timezone.now()
 AFTER_HOLD = NOW + timedelta(minutes=2)
 AFTER_GIVING_UP = NOW + timedelta(hours=1)
 
-BOOKING_WRITTEN = 'UPDATE "bookings_booking"'
+BOOKING_WRITTEN = "UPDATE bookings_booking"
 TIER_LOCKED = "FOR NO KEY UPDATE"
 
 
@@ -69,7 +70,7 @@ def test_cancel_against_cancel(ledger, ann, tier, book, left):
 
 def test_settle_against_resolve_both_saying_paid(ledger, held, tier, left):
     ledger_charge(held)
-    first = Stepped(lambda: confirm(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    first = Stepped(lambda: settle(fresh(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN)
     first.wait_until_reached()
     second = Stepped(lambda: resolve(fresh(held), now=AFTER_HOLD)).wait_until_blocked_by(first)
     assert first.finish().status == second.finish().status == "CONFIRMED"
@@ -91,10 +92,10 @@ def test_expiry_first_then_a_late_success(ledger, held, tier, left):
     """The resolver fails the hold; the first request's charge succeeds at that very moment."""
     ledger_charge(held)
     expiry = Stepped(
-        lambda: fail(fresh(held), Booking.FailureReason.EXPIRED, now=AFTER_GIVING_UP),
+        lambda: settle(fresh(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP),
         after=BOOKING_WRITTEN,
     ).wait_until_reached()
-    success = Stepped(lambda: confirm(fresh(held), now=AFTER_GIVING_UP))
+    success = Stepped(lambda: settle(fresh(held), Outcome.SUCCEEDED, now=AFTER_GIVING_UP))
     success.wait_until_blocked_by(expiry)
     expiry.finish()
     assert success.finish().payment_status == "SUCCESS"
@@ -112,9 +113,11 @@ def test_expiry_first_then_a_late_success(ledger, held, tier, left):
 
 def test_success_first_then_expiry(ledger, held, tier, left):
     ledger_charge(held)
-    success = Stepped(lambda: confirm(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    success = Stepped(
+        lambda: settle(fresh(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
+    )
     success.wait_until_reached()
-    expiry = Stepped(lambda: fail(fresh(held), Booking.FailureReason.EXPIRED, now=AFTER_GIVING_UP))
+    expiry = Stepped(lambda: settle(fresh(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP))
     expiry.wait_until_blocked_by(success)
     success.finish()
     assert expiry.finish().status == "CONFIRMED"
@@ -126,7 +129,9 @@ def test_success_first_then_expiry(ledger, held, tier, left):
 def test_cancel_meets_a_hold_that_is_being_confirmed(ledger, held, tier, left):
     """Cancel saw PENDING, so it must not cancel what is confirmed behind its back: it asks to retry."""
     ledger_charge(held)
-    confirming = Stepped(lambda: confirm(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    confirming = Stepped(
+        lambda: settle(fresh(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
+    )
     confirming.wait_until_reached()
     assert isinstance(Stepped(lambda: cancel(fresh(held), now=NOW)).finish(), RequestInProgress)
     confirming.finish()
@@ -141,7 +146,7 @@ def test_cancel_against_resolve_of_the_same_booking(ledger, held, tier, left):
     The resolver need not even wait: for it the hold is no longer PENDING, whatever the cancel does.
     """
     ledger_charge(held)
-    confirm(fresh(held), now=NOW)
+    settle(fresh(held), Outcome.SUCCEEDED, now=NOW)
     cancelling = Stepped(lambda: cancel(fresh(held), now=NOW), after=BOOKING_WRITTEN)
     cancelling.wait_until_reached()
     settle(fresh(held), Outcome.SUCCEEDED, now=AFTER_HOLD)
@@ -184,26 +189,27 @@ def test_a_concert_called_off_while_a_buyer_waits_is_not_sold(ledger, ann, bob, 
 
 
 def test_a_decline_that_cannot_be_written_now_is_soon(
-    ledger, ann, bob, tier, book, take_hold, left
+    ledger, ann, bob, tier, book, left, impatient, monkeypatch
 ):
     """The tier is locked when the gateway says no: the client is told 202, the resolver need not wait."""
     other = book(bob, tier)
     ledger.mode("decline")
+    impatient("50ms")
     slow = None
-    real = payments.charge
+    real = payments.acharge
 
-    def charge_then_lock(booking):
+    def lock():
         nonlocal slow
-        outcome = real(booking)
         slow = Stepped(lambda: cancel(fresh(other), now=NOW), after=TIER_LOCKED)
         slow.wait_until_reached()
+
+    async def charge_then_lock(booking):
+        outcome = await real(booking)
+        await asyncio.to_thread(lock)
         return outcome
 
-    with pytest.MonkeyPatch.context() as patch, connection.cursor() as cursor:
-        patch.setattr(payments, "charge", charge_then_lock)
-        cursor.execute("SET lock_timeout = '50ms'")
-        booking = book(ann, tier)
-    connection.close()
+    monkeypatch.setattr(payments, "acharge", charge_then_lock)
+    booking = book(ann, tier)
     assert (booking.status, booking.outcome_unknown) == ("PENDING", True)
     slow.finish()
     assert resolve_expired(now=timezone.now()) == [booking]
@@ -212,17 +218,13 @@ def test_a_decline_that_cannot_be_written_now_is_soon(
 
 
 def test_a_tier_lock_that_cannot_be_had_is_busy_and_books_nothing(
-    ledger, ann, bob, tier, book, left
+    ledger, ann, bob, tier, book, left, impatient
 ):
     booking = book(ann, tier)
     slow = Stepped(lambda: cancel(fresh(booking), now=NOW), after=TIER_LOCKED).wait_until_reached()
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '50ms'")
-    try:
-        with pytest.raises((Busy, OperationalError)) as busy:
-            book(bob, tier)
-    finally:
-        connection.close()
+    impatient("50ms")
+    with pytest.raises((Busy, OperationalError)) as busy:
+        book(bob, tier)
     cause = busy.value.__cause__ if busy.type is Busy else busy.value
     assert isinstance(cause.__cause__, LockNotAvailable)
     assert slow.finish().status == "CANCELLED"

@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from bookings import audit, demo_bulk
+from bookings.holding import bookings_of_keys, send_keys
 from bookings.models import Booking
 from bookings.resolving import claim
-from bookings.serving import Held, Request, seen
+from bookings.tests.wishing import wish
 from concerts.models import Concert, TicketTier
 from concerts.search import search
 
@@ -93,15 +94,9 @@ def test_the_next_page_of_my_bookings_does_too(customer):
 
 def test_a_key_is_looked_up_in_the_unique_index(customer):
     booking = Booking.objects.of(customer).first()
-    request = Request(
-        user=customer,
-        ticket_tier_id=booking.ticket_tier_id,
-        quantity=booking.quantity,
-        idempotency_key=booking.idempotency_key,
-        now=timezone.now(),
-    )
+    again = wish(customer, booking.ticket_tier, booking.quantity, booking.idempotency_key)
     with planned() as scans:
-        assert seen(request) == Held(booking, replayed=True)
+        assert bookings_of_keys(send_keys([again])) == {again.identity: booking}
 
     # The keys asked for come as an array.
     assert scans == {("Function Scan", None), ("Index Scan", "booking_user_key_unique")}

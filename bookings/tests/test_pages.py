@@ -11,13 +11,12 @@ from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 
 from bookings.models import Booking
-from bookings.settling import confirm, fail
+from bookings.payments import Outcome
+from bookings.settling import settle
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
 
 pytestmark = pytest.mark.django_db
-
-EXPIRED = Booking.FailureReason.EXPIRED
 
 
 @pytest.fixture(autouse=True)
@@ -300,11 +299,11 @@ def test_declined_booking_offers_another_try(as_ann, ann, tier, book, settings):
     assert f"/concerts/{tier.concert_id}/?tier={tier.pk}&amp;quantity=4" in html
 
 
-def test_expired_booking_says_where_the_money_is(as_ann, ann, tier, book, settings):
+def test_expired_booking_says_where_the_money_is(as_ann, ann, tier, take_hold, settings):
     settings.PAYMENT_OUTAGE = True
-    booking = fail(book(ann, tier), EXPIRED, now=timezone.now())
+    booking = settle(take_hold(ann, tier), Outcome.NOT_FOUND, now=timezone.now())
     assert "You were not charged" in page_of(as_ann, booking)
-    confirm(booking, now=timezone.now())
+    settle(booking, Outcome.SUCCEEDED, now=timezone.now())
     assert "is on its way back" in page_of(as_ann, booking)
     Booking.objects.update(payment_status="REFUNDED")
     assert "was sent back" in page_of(as_ann, booking)

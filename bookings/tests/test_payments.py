@@ -1,5 +1,7 @@
 """The simulated gateway, and the promise that no call is made under a lock."""
 
+import asyncio
+import threading
 import time
 import uuid
 from decimal import Decimal
@@ -8,18 +10,25 @@ import pytest
 from django.db import transaction
 
 from bookings import payments
+from bookings.models import Booking
 from bookings.payments import GatewayUnavailable, Outcome, SimulatedGateway
+from bookings.placing import placing
+from bookings.steps import Together
+from bookings.tests.wishing import wish
+from concerts.tests.factories import TicketTierFactory
+from ticketbook import event_loop
 
-gateway = SimulatedGateway()
+simulated = SimulatedGateway()
 KEYS = [uuid.UUID(int=n) for n in range(1000)]
 
 
-def charge(key):
-    return gateway.charge(key=key, amount=Decimal("10.00"), time_limit=1)
+def charge(key, *, time_limit=1):
+    call = simulated.charge(key=key, amount=Decimal("10.00"), time_limit=time_limit)
+    return event_loop.run(call)
 
 
 def look_up(key):
-    return gateway.look_up(key=key, time_limit=1)
+    return event_loop.run(simulated.look_up(key=key, time_limit=1))
 
 
 def share(outcomes, of):
@@ -64,7 +73,9 @@ def test_an_outage_answers_nothing(settings):
         with pytest.raises(GatewayUnavailable):
             call(KEYS[0])
     with pytest.raises(GatewayUnavailable):
-        gateway.refund(key=KEYS[0], charge_key=KEYS[1], amount=Decimal(1), time_limit=1)
+        event_loop.run(
+            simulated.refund(key=KEYS[0], charge_key=KEYS[1], amount=Decimal(1), time_limit=1)
+        )
 
 
 def test_a_call_takes_as_long_as_the_latency(settings):
@@ -78,7 +89,7 @@ def test_a_call_never_outlasts_its_time_limit(settings):
     settings.PAYMENT_LATENCY_MS = 60_000
     start = time.monotonic()
     with pytest.raises(GatewayUnavailable):
-        gateway.charge(key=KEYS[0], amount=Decimal(1), time_limit=0.02)
+        charge(KEYS[0], time_limit=0.02)
     assert time.monotonic() - start < 5
 
 
@@ -94,3 +105,98 @@ def test_no_payment_is_made_inside_a_transaction(ledger, ann, tier, book):
         with pytest.raises(RuntimeError), transaction.atomic():
             call(booking)
     assert ledger.calls("charge") == 1
+
+
+# --- Gateways of both kinds -------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["HttpGateway", "PlainGateway"])
+def either_kind(request, ledger, settings):
+    settings.PAYMENT_GATEWAY = f"bookings.tests.gateway.{request.param}"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("either_kind", "both_modes")
+def test_a_gateway_may_be_awaited_or_called(ledger, ann, tier, book):
+    booking = book(ann, tier)
+    assert booking.status == "CONFIRMED"
+    assert payments.look_up(booking) is Outcome.SUCCEEDED
+    payments.refund(booking)
+    assert ledger.refunded() == {str(booking.pk): booking.total_price}
+    ledger.mode("outage")
+    assert book(ann, tier).status == "PENDING"
+
+
+class Sleeper:
+    """A gateway that keeps to no time limit, and calls that it has begun."""
+
+    begun = 0
+
+    def charge(self, *, key, amount, time_limit):
+        Sleeper.begun += 1
+        time.sleep(0.5)
+        return Outcome.SUCCEEDED
+
+
+def test_whoever_waits_too_long_for_a_thread_is_not_sent(settings, monkeypatch):
+    """One thread, three charges of half a second, a limit of 0.7: the third is never begun."""
+    settings.PAYMENT_THREADS, settings.PAYMENT_TIME_LIMIT_MS = 1, 700
+    payments._pool.cache_clear()
+    monkeypatch.setattr(payments, "gateway", Sleeper)
+    bookings = [Booking(pk=key, total_price=1) for key in KEYS[:3]]
+
+    async def all_at_once():
+        charges = [payments.acharge(booking) for booking in bookings]
+        return await asyncio.gather(*charges, return_exceptions=True)
+
+    try:
+        first, second, third = event_loop.run(all_at_once())
+    finally:
+        payments._pool.cache_clear()
+    assert (first, second) == (Outcome.SUCCEEDED, Outcome.SUCCEEDED)
+    assert isinstance(third, GatewayUnavailable)
+    assert Sleeper.begun == 2
+
+
+def test_a_gateway_that_forgets_its_time_limit_is_not_waited_for(settings, monkeypatch):
+    class Forgetful:
+        async def charge(self, *, key, amount, time_limit):
+            await asyncio.sleep(60)
+
+    settings.PAYMENT_TIME_LIMIT_MS = 100
+    monkeypatch.setattr(payments, "GRACE", 0.1)
+    monkeypatch.setattr(payments, "gateway", Forgetful)
+    start = time.monotonic()
+    with pytest.raises(GatewayUnavailable):
+        payments.charge(Booking(pk=KEYS[0], total_price=1))
+    assert time.monotonic() - start < 5
+
+
+def test_the_latency_spreads_by_the_key_and_for_ever_the_same(settings):
+    settings.PAYMENT_LATENCY_MS, settings.PAYMENT_LATENCY_SPREAD_MS = 30, 20
+
+    def took(key):
+        start = time.monotonic()
+        charge(key)
+        return time.monotonic() - start
+
+    times = [took(key) for key in KEYS[:12]]
+    assert all(time >= 0.01 for time in times)
+    assert max(times) - min(times) > 0.01
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_charges_in_flight_hold_no_thread(ann, tier, settings):
+    """A gateway of half a second: with a thread for each charge this would take a hundred threads."""
+    settings.PAYMENT_SUCCESS_RATE, settings.PAYMENT_LATENCY_MS = 1, 500
+    together = Together()
+
+    async def all_at_once():
+        wishes = [wish(ann, TicketTierFactory.build(pk=tier.pk)) for _ in range(100)]
+        return await asyncio.gather(*(placing(one, together) for one in wishes))
+
+    before, start = threading.active_count(), time.monotonic()
+    placed = event_loop.run(all_at_once())
+    assert {p.booking.status for p in placed} == {"CONFIRMED"}
+    assert time.monotonic() - start < 5
+    assert threading.active_count() <= before + 20

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from bookings import lanes, serving
+from bookings import holding, lanes
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.errors import (
@@ -94,13 +94,18 @@ def test_control_without_lock_and_f_expressions_the_race_oversells(
 ):
     """Python arithmetic on what was read: the CHECK sees nothing, and the audit does."""
 
-    def write_what_was_read(tier, quantity, *, now):
-        TicketTier.objects.filter(pk=tier.pk).update(
-            available_quantity=tier.available_quantity - quantity
-        )
+    real = holding.take_parameters
+
+    def what_was_read(tier, round_, *, now):
+        return real(tier, round_, now=now) | {"read": tier.available_quantity}
 
     tier, buyers = TicketTierFactory(total_quantity=10), UserFactory.create_batch(16)
-    monkeypatch.setattr(stock, "take", write_what_was_read)
+    monkeypatch.setattr(holding, "take_parameters", what_was_read)
+    moving = "available_quantity = available_quantity + "
+    assert moving in holding.TAKE
+    monkeypatch.setattr(
+        holding, "TAKE", holding.TAKE.replace(moving, "available_quantity = %(read)s::int + ")
+    )
     without_the_lock(16)
     assert race(lambda i: book(buyers[i], tier), 16) == {Booking: 16}
     assert left(tier) == 9
@@ -126,8 +131,8 @@ def test_control_without_the_look_under_the_lock_the_unique_constraint_is_left(
     ledger, ann, book, tier, left, monkeypatch
 ):
     """Nobody finds the key, so all try to insert it: booking_user_key_unique lets one through."""
-    monkeypatch.setattr(serving, "bookings_of_keys", lambda found: {})
-    monkeypatch.setattr(lanes, "MAX_BATCH", 1)  # who shares a transaction shares what it knows
+    monkeypatch.setattr(holding, "bookings_of_keys", lambda found: {})
+    monkeypatch.setattr(lanes, "MAX_BATCH", 1)  # those who share a transaction share what it knows
     key = uuid.uuid4()
     outcome = race(lambda i: book(ann, tier, key=key), 8)
     assert Booking.objects.count() == 1

@@ -14,7 +14,7 @@ from bookings.models import Booking
 from bookings.tests.test_http import Site, at_once
 from concerts.tests.factories import TicketTierFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)

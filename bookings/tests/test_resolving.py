@@ -16,7 +16,7 @@ from bookings.payments import GatewayUnavailable
 from bookings.resolving import resolve_expired
 from concerts.tests.factories import TicketTierFactory
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_modes")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
 
 NOW = timezone.now()
 AFTER_HOLD = NOW + timedelta(seconds=61)
@@ -102,8 +102,10 @@ def test_a_charge_may_still_be_on_its_way_so_the_job_looks_again(stuck, looks, j
     booking = stuck("lose_request")
     resolve_expired(now=AFTER_HOLD)
     tasks.look_for_late_payment(str(booking.pk), looks=looks)
-    name = "bookings.tasks.look_for_late_payment"
-    assert ProcrastinateJob.objects.filter(task_name=name).count() == jobs
+    made = ProcrastinateJob.objects.filter(
+        task_name="bookings.tasks.look_for_late_payment", args__booking_id=str(booking.pk)
+    )
+    assert made.count() == jobs
 
 
 def test_the_last_look_waits_until_the_gateway_answers(stuck, ledger):

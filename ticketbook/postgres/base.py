@@ -13,6 +13,18 @@ from django.db.backends.utils import CursorWrapper
 from ticketbook import embedded
 
 
+class PreparingCursor(ServerBindingCursor):
+    prepare = True
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        execute: Any = super().execute  # type: ignore[misc]
+        return execute(query, params, prepare=self.prepare, binary=True)
+
+
+class PlanningCursor(PreparingCursor):
+    prepare = False
+
+
 class DatabaseFeatures(PostgresFeatures):
     minimum_database_version = (18,)  # uuidv7() makes our primary keys
 
@@ -42,11 +54,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             params |= embedded.join(data_dir)
         return params
 
-    def prepared_cursor(self) -> CursorWrapper:
-        """A cursor that prepares its statements, and keeps them prepared on this connection."""
+    def server_cursor(self, *, prepare: bool) -> CursorWrapper:
+        """A cursor whose parameters are bound by the server, in binary; `prepare` keeps its statements
+        prepared on this connection."""
         self.close_if_health_check_failed()
         self.ensure_connection()
-        cursor: Any = ServerBindingCursor
+        cursor: Any = PreparingCursor if prepare else PlanningCursor
         return self.make_cursor(cursor(self.connection))
 
     def is_usable(self) -> bool:

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,8 +61,22 @@ def test_a_wrong_setting_is_one_sentence(command, tmp_path):
 
 def test_the_web_server_says_what_is_wrong_with_its_settings(tmp_path):
     env = environment(PORT="abc", DATA_DIR=tmp_path)
-    server = python("-m", "gunicorn", "ticketbook.wsgi", env=env)
+    server = python("-m", "gunicorn", "ticketbook.asgi", env=env)
     assert server.communicate(timeout=30)[1] == "PORT='abc' is not a number. Set it to 1 … 65535.\n"
+    assert server.returncode == 1
+
+
+def test_a_second_web_server_does_not_share_the_port_of_the_first(tmp_path):
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as our processes do
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        env = environment(PORT=port, DATA_DIR=tmp_path)
+        server = python("-m", "gunicorn", "ticketbook.asgi", env=env)
+        assert server.communicate(timeout=30)[1] == (
+            f"Port {port} is in use. Stop what uses it, or set PORT to another one.\n"
+        )
     assert server.returncode == 1
 
 

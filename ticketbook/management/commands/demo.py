@@ -1,10 +1,8 @@
 """The whole of TicketBook in one foreground command."""
 
 import ctypes
-import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 
 from ticketbook import embedded
+from ticketbook.ports import port_problem
 
 READY_LIMIT = 60  # seconds
 STOP_LIMIT = 25  # seconds for one process; above gunicorn's graceful_timeout
@@ -38,7 +37,7 @@ class Command(BaseCommand):
         try:
             interrupt_on_signals()
             log_ins = self.prepare()
-            children.append(Child("web server", "-m", "gunicorn", "ticketbook.wsgi"))
+            children.append(Child("web server", "-m", "gunicorn", "ticketbook.asgi"))
             # procrastinate's worker ends when it loses the database, which we start again.
             worker = Child("job worker", "manage.py", "procrastinate", "worker", lives=5)
             children.append(worker)
@@ -131,16 +130,8 @@ def refuse_a_real_site() -> None:
 
 def refuse_taken_port() -> None:
     """Before anything is started: CommandError if the web server could not listen."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.BIND_ADDRESS, settings.PORT))
-        except OSError as exc:
-            taken = exc.errno == errno.EADDRINUSE
-            reason = "is in use" if taken else f"cannot be used ({exc.strerror})"
-            raise CommandError(
-                f"Port {settings.PORT} {reason}. Choose another one: make demo PORT=8001"
-            ) from None
+    if problem := port_problem():
+        raise CommandError(f"{problem} Choose another one: make demo PORT=8001")
 
 
 def interrupt_on_signals() -> None:

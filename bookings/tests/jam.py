@@ -1,0 +1,82 @@
+"""A lane that stands: its thread waits for the tier's lock, which we hold."""
+
+import time
+
+from django.db import connection
+from django.utils import timezone
+
+from accounts.tests.factories import UserFactory
+from bookings import steps
+from bookings.cancelling import cancel
+from bookings.models import Booking
+from bookings.tests.racing import Stepped
+from bookings.tests.wishing import hold, wish
+from ticketbook import event_loop
+
+
+class Jam:
+    def __init__(self, tier, act=None, *, after="FOR NO KEY UPDATE"):
+        self.tier = tier
+        self.holder = Stepped(act or cancelling(tier), after=after).wait_until_reached()
+        self.riders = []
+
+    def lead(self, act):
+        """The first in the queue: for it the lane's thread asks for the lock."""
+        leader = Stepped(act)
+        self.riders.append(leader)
+        leader.wait_until_blocked_by(self.holder)
+        return leader
+
+    def follow(self, act):
+        """One more in the queue, behind all that are there."""
+        before = len(self.queue)
+        rider = Stepped(act)
+        self.riders.append(rider)
+        until(lambda: len(self.queue) > before or not rider.thread.is_alive())
+        return rider
+
+    @property
+    def queue(self):
+        return steps.lane_of(self.tier.pk).queue
+
+    def clear(self):
+        """Let go of the lock; the riders' results in the order in which they came."""
+        self.holder.finish()
+        return [rider.finish() for rider in self.riders]
+
+
+def cancelling(tier):
+    """Gives back one ticket, that somebody has bought before."""
+    booking = hold(wish(UserFactory(), tier)).booking
+    Booking.objects.filter(pk=booking.pk).update(status="CONFIRMED", payment_status="SUCCESS")
+    return lambda: cancel(Booking.objects.get(pk=booking.pk), now=timezone.now())
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to pass"
+        time.sleep(0.001)
+
+
+def holding(*args, **kwargs):
+    """What takes tickets out of stock."""
+    wanted = wish(*args, **kwargs)
+    return lambda: hold(wanted)
+
+
+def settling_together(settlement):
+    return lambda: event_loop.run(steps.Together().settle(settlement))
+
+
+def kinds(results):
+    return [type(result) for result in results]
+
+
+def blocked():
+    """How many sessions wait for a lock of another's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+        )
+        return cursor.fetchone()[0]

@@ -1,0 +1,28 @@
+"""Wishes, and the first step of a booking by itself."""
+
+import uuid
+
+from django.conf import settings
+from django.utils import timezone
+
+from bookings import steps
+from bookings.holding import Wish
+from ticketbook import event_loop
+
+
+def wish(user, tier, quantity=1, key=None, *, now=None, **more):
+    return Wish(
+        user=user,
+        ticket_tier_id=tier.pk,
+        quantity=quantity,
+        idempotency_key=key or uuid.uuid4(),
+        now=now or timezone.now(),
+        **more,
+    )
+
+
+def hold(wish):
+    """Held, or what a step of its kind raises."""
+    if settings.BOOKING_LANES:
+        return event_loop.run(steps.Together().hold(wish))
+    return steps.finish(steps.Directly().hold(wish))

@@ -1,0 +1,22 @@
+"""The ASGI application: the front, with the doors that are hot and Django behind it."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
+os.environ.setdefault("KEEP_CONNECTIONS", "on")  # a thread keeps its connection to the database
+
+from ticketbook.wsgi import application as django  # isort: skip
+
+from django.conf import settings
+
+from bookings import door, steps
+from concerts import reads
+from ticketbook.front.front import Front
+
+application = Front(
+    django,
+    threads=settings.WEB_THREADS,
+    doors={("POST", "/api/v1/bookings"): door.book},
+    copies=reads.young_copy,
+    end=steps.end,
+)

@@ -1,0 +1,130 @@
+"""The front: the event loop answers what is hot, and hands everything else to Django on a thread.
+
+A hot door gets a request and its body, and answers it, or returns None before it has done anything:
+then Django answers, and words every refusal.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from ticketbook import event_loop
+from ticketbook.errors import Refusal
+from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
+from ticketbook.front.bodies import ClientGone, read_body
+from ticketbook.front.site import Site, WSGIApplication
+
+logger = logging.getLogger(__name__)
+
+Door = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
+Copies = Callable[[Scope], Answer | None]
+
+LIVE = Answer(200, [(b"content-type", b"text/plain")], b"ok\n")
+DRAINING = Answer(503, [(b"content-type", b"text/plain")], b"not ready: this process is ending\n")
+
+
+class Front:
+    """An ASGI application. `doors` answer by method and path; `copies` answers what many read; `end`
+    is awaited when everything is answered."""
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        *,
+        threads: int,
+        doors: Mapping[tuple[str, str], Door],
+        copies: Copies,
+        end: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.site = Site(application, threads=threads)
+        self.doors, self.copies = doors, copies
+        self.end_doors = end
+        self.tasks: set[asyncio.Task[Any]] = set()  # what is begun is ended, whoever listens
+        self.at_work = 0
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.lifespan(receive, send)
+        elif scope["type"] == "http":
+            self.at_work += 1
+            try:
+                await self.answer(scope, receive, send)
+            finally:
+                self.at_work -= 1
+        else:
+            await send({"type": "websocket.close"})
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = scope["method"] == "HEAD"
+        try:
+            if answer := self.at_once(scope):
+                await send_answer(send, answer, head=head)
+                return
+            body = await read_body(receive)
+            if door := self.doors.get((scope["method"], scope["path"])):
+                task = asyncio.create_task(self.through(door, scope, body))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+                if answer := await asyncio.shield(task):
+                    await send_answer(send, answer)
+                    return
+            await self.site(scope, body, send)
+        except ClientGone:
+            pass
+        except Refusal as refusal:
+            await send_answer(send, worded(refusal, scope), head=head)
+
+    def at_once(self, scope: Scope) -> Answer | None:
+        """What needs neither a body nor a thread."""
+        path = scope["path"]
+        if path == "/livez":
+            return LIVE
+        if path == "/readyz":
+            return DRAINING if self.draining else None
+        return self.copies(scope) if scope["method"] in {"GET", "HEAD"} else None
+
+    async def through(self, door: Door, scope: Scope, body: bytes) -> Answer | None:
+        return await door(scope, body, self.site)
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        """For servers other than gunicorn with our worker, which calls start and end by itself."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.end()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def start(self) -> None:
+        event_loop.use(asyncio.get_running_loop())
+
+    async def end(self) -> None:
+        """Once nobody comes any more: finish what is begun, and let go of the database."""
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+        await self.end_doors()
+        self.site.stop()
+
+
+PAGE = (
+    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    "<title>{title}</title><h1>{title}</h1><p>{detail}</p>"
+)
+
+
+def worded(refusal: Refusal, scope: Scope) -> Answer:
+    """For the API a problem, for people a page: Django could not be asked."""
+    answer = refusal_answer(refusal)
+    if scope["path"].startswith("/api/"):
+        return answer
+    headers = [h for h in answer.headers if h[0] != b"content-type"]
+    page = PAGE.format(title=HTTPStatus(refusal.status).phrase, detail=refusal)
+    return Answer(
+        answer.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], page.encode()
+    )

@@ -1,0 +1,181 @@
+"""The rest of the site: Django's WSGI application, on a bounded number of threads."""
+
+import asyncio
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+
+from ticketbook.errors import Busy
+from ticketbook.front.answers import Answer, Headers, Scope, Send, raw, send_answer
+
+MAX_WAITING = 512  # requests that wait for a thread; more are told at once that we are busy
+WHOLE = 2 * 1024 * 1024  # bytes; a larger file is streamed, and holds its thread meanwhile
+LARGE = 256 * 1024  # bytes; slow readers of larger answers make us keep them, so …
+MAX_LARGE = 64  # … so many at a time
+SLOWEST = 20.0  # seconds for a piece of an answer until its reader is given up
+
+WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+NO_BODY = {204, 304}
+
+
+class Site:
+    def __init__(self, application: WSGIApplication, *, threads: int) -> None:
+        self.application = application
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="site")
+        self.at_work = 0  # requests that wait for a thread or have one
+        self.large = 0  # large answers on their way
+        self.common: dict[str, Headers] = {}
+
+    async def __call__(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Answer one request. Raises Busy if too many wait already."""
+        if self.at_work >= self.threads + MAX_WAITING:
+            raise Busy
+        self.at_work += 1
+        call = Call(self.application, environ_of(scope, body), send)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
+        except asyncio.CancelledError:
+            call.abandoned.set()
+            raise
+        finally:
+            self.at_work -= 1
+        if call.whole is not None:
+            await self.send(call.whole, send, head=scope["method"] == "HEAD")
+
+    async def send(self, answer: Answer, send: Send, *, head: bool) -> None:
+        if len(answer.body) <= LARGE:
+            await send_answer(send, answer, head=head)
+            return
+        if self.large >= MAX_LARGE:
+            raise Busy
+        self.large += 1
+        try:
+            await send_answer(send, answer, head=head, seconds_a_piece=SLOWEST)
+        finally:
+            self.large -= 1
+
+    async def common_headers(self, scope: Scope) -> Headers:
+        """What Django's middleware and the API add to every answer of the address of this request, as
+        they do it: asked once for each scheme, by a request of nobody."""
+        scheme = scheme_of(scope)
+        if scheme not in self.common:
+            asked = {**scope, "headers": [h for h in scope["headers"] if h[0] not in OF_THE_CALLER]}
+            call = Call(self.application, environ_of(asked, b""), None)
+            await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
+            assert call.whole is not None
+            self.common[scheme] = [h for h in call.whole.headers if h[0] not in OF_THE_ANSWER]
+        return self.common[scheme]
+
+    def stop(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+OF_THE_CALLER = {b"authorization", b"idempotency-key", b"content-length", b"transfer-encoding"}
+OF_THE_ANSWER = {b"content-type", b"www-authenticate", b"retry-after"}
+
+
+class Call:
+    """One call of the application, on a thread. A usual answer waits in `whole`; a stream is sent chunk by
+    chunk, and the next chunk is made when the last one is on its way."""
+
+    def __init__(
+        self, application: WSGIApplication, environ: dict[str, Any], send: Send | None
+    ) -> None:
+        self.application, self.environ, self.send = application, environ, send
+        self.loop = asyncio.get_running_loop()
+        self.abandoned = threading.Event()  # nobody waits for the answer any more
+        self.whole: Answer | None = None
+        self.status = 500
+        self.headers: Headers = []
+
+    def run(self) -> None:
+        chunks = self.application(self.environ, self.start_response)
+        try:
+            if self.is_whole(chunks):
+                headers = [header for header in self.headers if header[0] != b"content-length"]
+                self.whole = Answer(self.status, headers, b"".join(chunks))
+            else:
+                self.stream(chunks)
+        finally:
+            if close := getattr(chunks, "close", None):
+                close()
+
+    def is_whole(self, chunks: Iterable[bytes]) -> bool:
+        """Whether it is here already, or is a file that is not large."""
+        if isinstance(chunks, list | tuple) or not getattr(chunks, "streaming", True):
+            return True
+        length = dict(self.headers).get(b"content-length", b"")
+        return length.isdigit() and int(length) <= WHOLE
+
+    def stream(self, chunks: Iterable[bytes]) -> None:
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        self.pass_on(start)
+        bodyless = self.environ["REQUEST_METHOD"] == "HEAD" or self.status in NO_BODY
+        for chunk in () if bodyless else chunks:
+            self.pass_on({"type": "http.response.body", "body": chunk, "more_body": True})
+            if self.abandoned.is_set():
+                return
+        self.pass_on({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> None:
+        self.status, self.headers = int(status[:3]), raw(headers)
+
+    def pass_on(self, message: dict[str, Any]) -> None:
+        if self.send is not None:
+            sent: Any = self.send(message)
+            asyncio.run_coroutine_threadsafe(sent, self.loop).result(SLOWEST)
+
+
+def scheme_of(scope: Scope) -> str:
+    """As Django sees it: behind a proxy that says so, https."""
+    if settings.SECURE_PROXY_SSL_HEADER is not None:
+        variable, secure = settings.SECURE_PROXY_SSL_HEADER
+        wanted = variable.removeprefix("HTTP_").replace("_", "-").lower().encode()
+        for name, value in scope["headers"]:
+            if name == wanted:
+                first = value.decode("latin-1").split(",")[0].strip()
+                return "https" if first == secure else "http"
+    return str(scope["scheme"])
+
+
+def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
+    """PEP 3333: text is bytes decoded as Latin-1."""
+    server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
+    path = unquote_to_bytes(scope["raw_path"].partition(b"?")[0] or scope["path"].encode())
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": scope.get("root_path", ""),
+        "PATH_INFO": path.decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or 80),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+        text = value.decode("latin-1")
+        environ[variable] = f"{environ[variable]},{text}" if variable in environ else text
+    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body is here, and so is its length
+    environ.pop("HTTP_CONTENT_LENGTH", None)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    if content_type := environ.pop("HTTP_CONTENT_TYPE", None):
+        environ["CONTENT_TYPE"] = content_type
+    return environ
