@@ -29,10 +29,10 @@ check: .venv/.dev-installed ## lint, types, migrations, and the settings of a pr
 	DEBUG=off HTTPS=on SECRET_KEY="$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 		.venv/bin/python manage.py check --deploy --fail-level WARNING
 
-bench: .venv/.bench-installed ## measure, nine minutes (make bench QUICK=1: two)
+bench: .venv/.run-installed ## measure, a quarter of an hour (make bench QUICK=1: two minutes); needs wrk
 	.venv/bin/python -m bench
 
-bench-tuning: .venv/.bench-installed ## measure other settings of the web server, ten minutes
+bench-tuning: .venv/.run-installed ## measure other settings of the web server, eight minutes; needs wrk
 	.venv/bin/python -m bench.tuning
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
@@ -42,7 +42,6 @@ format: .venv/.dev-installed ## mend what the linter can mend, and format
 lock: .venv/.dev-installed ## pin and hash the requirements (make lock ARGS=--upgrade)
 	$(LOCK) $(ARGS) requirements.in -o requirements.txt
 	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -o requirements-dev.txt
-	$(LOCK) $(ARGS) requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove what was installed and cached; the data in .data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -61,9 +60,4 @@ clean: ## remove what was installed and cached; the data in .data stays
 .venv/.dev-installed: requirements-dev.txt | .venv/bin/python
 	@echo "Installing what it takes to test and check TicketBook…"
 	@$(PIP) -r requirements-dev.txt
-	@touch $@
-
-.venv/.bench-installed: requirements-bench.txt .venv/.dev-installed
-	@echo "Installing the load generator…"
-	@$(PIP) -r requirements-bench.txt
 	@touch $@

@@ -2,53 +2,69 @@
 
 Everything runs on this machine, so read the ratios. It listens on 127.0.0.1 only, works on databases of
 its own in .data/bench, and ends by itself. QUICK=1 is a short look; the whole writes RESULTS.md and
-chart.svg.
+chart.svg. BASE names a checkout to compare with; without it, bench/servers.py clones one.
 """
 
 import os
 import shutil
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.measure import require_tools
+from bench.servers import HERE, Code, base_folder
 from bench.site import LARGE, SMALL
 
+if TYPE_CHECKING:
+    from bench.results import Results
+
 os.environ |= SMALL.environment
-os.environ["DATABASE_URL"] = ""
 QUICK = bool(os.environ.get("QUICK"))
 
 
 def main() -> None:
     start = time.monotonic()
+    require_tools()
+    base_folder()
     shutil.rmtree(SMALL.data_dir, ignore_errors=True)  # the last bench's bookings
     SMALL.fill(concerts=0, bookings=0)
-    LARGE.fill(concerts=500 if QUICK else 10_000, bookings=20_000 if QUICK else 1_000_000)
-
     import django
 
     django.setup()
-    from bench import report, scenarios
+    from bench import chart, report, results, scenarios
 
     size = scenarios.QUICK if QUICK else scenarios.WHOLE
-    results = report.Results(size)
-    results.reading = scenarios.reading(size)
-    results.audit(LARGE)
-    results.hot = scenarios.hot_tier(size)
-    results.audit(SMALL)
-    results.variants = scenarios.variants(size)
-    results.audit(SMALL)
-    results.cost = scenarios.cost(size)
-    results.spike = scenarios.spike(size, scenarios.rate(results.hot, "book"))
-    results.audit(SMALL)
-    results.minutes = (time.monotonic() - start) / 60
+    LARGE.fill(concerts=size.concerts, bookings=size.bookings)
+    found = results.Results(size)
+    measure(found)
+    found.minutes = (time.monotonic() - start) / 60
 
-    text = report.text(results)
+    text = report.text(found)
     print("\n" + text)
     if not QUICK:
-        folder = Path(__file__).parent
-        (folder / "RESULTS.md").write_text(text)
-        (folder / "chart.svg").write_text(report.chart(results.hot))
-    if any(results.audits):
+        (HERE / "RESULTS.md").write_text(text)
+        (HERE / "chart.svg").write_text(chart.chart(found.hot))
+    if any(found.audits):
         raise SystemExit("The audit found differences.")
+
+
+def measure(found: "Results") -> None:
+    from bench import crowds, scenarios
+    from bench.cost import cost
+
+    size = found.size
+    found.reading = scenarios.reading(size)
+    found.audit(LARGE)
+    found.hot = scenarios.hot_tier(size)
+    found.audit(SMALL)
+    found.variants = scenarios.variants(size)
+    found.slow_gateway = scenarios.slow_gateway(size)
+    found.audit(SMALL)
+    found.cost = cost(size)
+    with scenarios.warm_servers((Code.NEW, {})) as (new,):
+        found.spike = crowds.spike(new, size, found.capacity)
+        found.junk = crowds.junk(new, size, found.capacity)
+        found.many = crowds.many_connections(new, size)
+    found.audit(SMALL)
 
 
 main()

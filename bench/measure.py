@@ -1,25 +1,33 @@
-"""One run: load a server with k6, or PostgreSQL with pgbench, and say what came of it."""
+"""One run: load a server with wrk, or PostgreSQL with pgbench, and say what came of it."""
 
 import json
 import os
+import resource
+import secrets
+import shutil
 import subprocess
-import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import psutil
 
-from bench.site import SMALL, Site
+from bench.servers import HERE, Look, Server, concerts_of, look_at
+from bench.site import READERS, Site, new_tier
 
-HERE = Path(__file__).parent
-K6 = Path(sys.executable).with_name("k6")
 # What each kind of load is after; anything else is a refusal or an error.
-WANTED = {"book": ("201", "402"), "textbook": ("201",), "nothing": ("201",)}
-REFUSALS = ("402", "409")  # answers of the contract, no errors
+WANTED = {
+    "book": ("201", "402"),
+    "textbook": ("201",),
+    "nothing": ("201",),
+    "junk": ("401",),
+    "form": ("303",),
+}
+FINE = ("200", "201", "202", "303", "401", "402", "409")  # answers of the contract, no errors
+OPEN_FILES = 8192  # 5,000 connections, and what else there is
 
 
 @dataclass
@@ -31,87 +39,97 @@ class Run:
     p99: float
     answers: dict[str, int] = field(default_factory=dict)  # by HTTP status
     cpu: dict[str, float] = field(default_factory=dict)  # cores
-    metrics: dict[str, Any] = field(default_factory=dict)  # all that k6 has measured
+    look: Look | None = None
 
     @property
     def errors(self) -> dict[str, int]:
-        fine = ("200", "201", "202", *REFUSALS)
-        return {status: n for status, n in self.answers.items() if status not in fine}
+        return {status: n for status, n in self.answers.items() if status not in FINE}
 
     def __str__(self) -> str:
         answers = " ".join(f"{status}:{n}" for status, n in sorted(self.answers.items()))
         cpu = " ".join(f"{name} {cores:.2f}" for name, cores in self.cpu.items())
+        look = f"  {self.look.connections} {self.look.megabytes:.0f} MB" if self.look else ""
         return (
-            f"{self.what:22} {self.clients:5} clients {self.rate:7.0f}/s"
-            f"  p50 {self.p50:7.1f} ms  p99 {self.p99:8.1f} ms  {answers}  CPU {cpu}"
+            f"{self.what:28} {self.clients:5} connections {self.rate:7.0f}/s"
+            f"  p50 {self.p50:7.1f} ms  p99 {self.p99:8.1f} ms  {answers}  CPU {cpu}{look}"
         )
+
+
+def require_tools() -> None:
+    """wrk, and as many open files as there will be connections. Ends the program without them."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("make bench loads the server with wrk. Install it: apt-get install wrk")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        raise SystemExit(f"make bench opens {OPEN_FILES} files, and `ulimit -Hn` is {hard}.")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def over_http(
     kind: str,
+    to: Server,
     *,
     clients: int,
-    seconds: float,
-    web: int,
-    site: Site = SMALL,
+    seconds: int,
     name: str = "",
-    tiers: list[UUID] | None = None,
-    concerts: list[str] | None = None,
-    tokens: list[str] | None = None,
-    arrivals: int = 0,
+    tiers: int = 1,
+    skip: int = 0,
+    look: bool = False,
 ) -> Run:
-    """Load `site`, whose server has the process id `web`; `kind` names one of the acts of load.js."""
-    data = {
-        "tokens": tokens or site.tokens(),
-        "tiers": [str(tier) for tier in tiers or []],
-        "concerts": concerts or [],
+    """`kind` names one of the acts of load.lua. The rate leaves out the first `skip` seconds."""
+    words = {
+        "tokens": to.site.tokens()[: READERS if kind == "mine" else None],
+        "sessions": to.site.sessions(),
+        "tiers": [str(new_tier()) for _ in range(tiers)] if kind in WANTED else [],
+        "concerts": concerts_of(to),
     }
-    environment = {"BASE": site.base, "KIND": kind, "VUS": str(clients), "SECONDS": str(seconds)}
-    if arrivals:
-        environment["RATE"] = str(arrivals)
-    before = cpu_seconds(web)
-    summary = k6(data, environment)
-    after, took, metrics = cpu_seconds(web), summary["seconds"], summary["metrics"]
-    answers = {
-        name.removeprefix("answers_"): int(values["values"]["count"])
-        for name, values in metrics.items()
-        if name.startswith("answers_") and values["values"]["count"]
-    }
-    times = metrics["http_req_duration"]["values"]
+    before = cpu_seconds(to)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "words")
+        data.write_text("".join(f"{key} {' '.join(value)}\n" for key, value in words.items()))
+        environment = {"WORDS": str(data), "KIND": kind, "SKIP": str(skip), "CLIENTS": str(clients)}
+        with wrk(to, environment, clients, seconds + skip) as process:
+            time.sleep((seconds + skip) / 2)
+            seen = look_at(to) if look else None
+            out, _ = process.communicate(timeout=seconds + skip + 60)
+    figures = json.loads(out.splitlines()[-1])
+    took, answers = figures["seconds"], figures["answers"]
     good = sum(answers.get(status, 0) for status in WANTED.get(kind, ("200",)))
     run = Run(
         name or kind,
         clients,
         good / took,
-        times["med"],
-        times["p(99)"],
+        figures["p50"],
+        figures["p99"],
         answers,
-        cores(before, after, took),
-        metrics,
+        cores(before, cpu_seconds(to), took + skip),
+        seen,
     )
     print(run, flush=True)
     return run
 
 
-def warm_up(web: int, tier: UUID, site: Site = SMALL) -> None:
+def warm_up(*servers: Server) -> None:
     """Connections, prepared statements and caches are there before anything counts."""
-    over_http("book", name="(to warm up)", clients=64, seconds=1, web=web, site=site, tiers=[tier])
+    for to in servers:
+        over_http("book", to, name="(to warm up)", clients=64, seconds=1)
 
 
-def k6(data: dict[str, Any], environment: dict[str, str]) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        source, out = Path(folder, "data.json"), Path(folder, "summary.json")
-        source.write_text(json.dumps(data))
-        subprocess.run(
-            [str(K6), "run", "--quiet", "--no-usage-report", str(HERE / "load.js")],
-            env=os.environ | environment | {"DATA": str(source), "OUT": str(out)},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        return json.loads(out.read_text())
+def wrk(
+    to: Server, environment: dict[str, str], clients: int, seconds: int
+) -> subprocess.Popen[str]:
+    command = ["wrk", "--threads", "1", "--connections", str(clients)]
+    command += ["--duration", f"{seconds}s", "--timeout", "30s"]
+    seed = str(secrets.randbelow(2**31))
+    return subprocess.Popen(
+        [*command, "--script", str(HERE / "load.lua"), to.url],
+        env=os.environ | environment | {"SEED": seed},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
-def by_pgbench(tier_id: UUID, *, clients: int, seconds: float) -> Run:
+def by_pgbench(tier_id: UUID, *, clients: int, seconds: int) -> Run:
     """The statements of one booking without any Python."""
     from django.db import connection
 
@@ -126,7 +144,7 @@ def by_pgbench(tier_id: UUID, *, clients: int, seconds: float) -> Run:
         "customer": User.objects.values_list("pk", flat=True)[0],
     }
     command = [str(binary("pgbench")), "-n", "-f", str(HERE / "one_booking.sql"), "-M", "prepared"]
-    command += ["-c", str(clients), "-j", "2", "-T", str(round(seconds))]
+    command += ["-c", str(clients), "-j", "2", "-T", str(seconds)]
     command += [f"--define={name}={value}" for name, value in values.items()]
     command += ["-h", params["host"], "-p", str(params["port"]), "-U", params["user"]]
     done = subprocess.run(
@@ -144,20 +162,22 @@ def by_pgbench(tier_id: UUID, *, clients: int, seconds: float) -> Run:
     return run
 
 
-def cpu_seconds(web: int) -> dict[int, tuple[str, float]]:
-    """CPU seconds so far of every process of ours, by its id, with the part that it belongs to."""
-    server = psutil.Process(web)
-    parts = {process.pid: "web" for process in [server, *server.children(recursive=True)]}
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres":
-            parts[process.pid] = "database"
-    own = os.times()
+def cpu_seconds(of: Server) -> dict[int, tuple[str, float]]:
+    """CPU seconds so far of every process of a server, by its id, with the part that it belongs to."""
+    parts = {process.pid: "web" for process in of.processes()}
+    postmaster = psutil.Process(postmaster_of(of.site))
+    parts |= {process.pid: "database" for process in (postmaster, *postmaster.children())}
+    own = os.times()  # of children that have ended: load generators
     seconds = {0: ("load", own.children_user + own.children_system)}
     for pid, part in parts.items():
         with suppress(psutil.NoSuchProcess):
             times = psutil.Process(pid).cpu_times()
             seconds[pid] = part, times.user + times.system
     return seconds
+
+
+def postmaster_of(site: Site) -> int:
+    return int((site.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
 
 def cores(

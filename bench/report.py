@@ -1,26 +1,26 @@
-"""The figures as a page and as a chart."""
+"""The figures as a page."""
 
 import platform
 import re
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from statistics import median
 
 import psutil
 from django.db import connection
 
+from bench.cost import Cost
+from bench.crowds import Arrivals, Spike
 from bench.measure import Run
-from bench.scenarios import Cost, Size, Spike, rate
-from bench.site import Site
+from bench.results import Results, targets
+from bench.servers import BASE_COMMIT
 
 NAMES = {
     "book": "TicketBook",
-    "textbook": "the textbook path",
-    "nothing": "an endpoint that does nothing",
+    "base": "the base",
+    "textbook": "the textbook path, on the base",
+    "nothing": "an endpoint that does nothing, on the base",
     "pgbench": "PostgreSQL alone (pgbench)",
-}
-COLOURS = {"book": "#0b5d57", "textbook": "#b3261e", "nothing": "#8a8a8a", "pgbench": "#336791"}
-READS = {
+    "form": "the page's form",
     "list": "`GET /concerts`",
     "detail": "`GET /concerts/{id}`",
     "availability": "`GET /concerts/{id}/availability`",
@@ -29,68 +29,74 @@ READS = {
     "mine": "`GET /bookings`",
 }
 
+HEAD = f"""# What was measured
 
-@dataclass
-class Results:
-    size: Size
-    reading: list[Run] = field(default_factory=list)
-    hot: list[Run] = field(default_factory=list)
-    variants: list[Run] = field(default_factory=list)
-    cost: Cost | None = None
-    spike: Spike | None = None
-    audits: list[list[str]] = field(default_factory=list)  # what each found
-    minutes: float = 0
+TicketBook as it is against *the base*, which is commit {BASE_COMMIT}: there, threads alone answered. Both
+run in turn on the same database, with distinct customers with real tokens, fsync on, and the web server
+as in production (gunicorn.conf.py). The web server, PostgreSQL and the load generator share one
+machine, so read the ratios: between two runs of this page the machine itself may be twice as fast.
+Repeat it with `make bench`.
 
-    def audit(self, site: Site) -> None:
-        self.audits.append(site.audit())
-        print(f"audit of the {site.name} site:", self.audits[-1] or "no difference", flush=True)
+{{machine}}
+Medians of {{repeats}} runs each, in turn; a run takes {{seconds}} s or more. {{minutes:.0f}} minutes in all.
+"""
 
-    @property
-    def runs(self) -> list[Run]:
-        return [*self.reading, *self.hot, *self.variants]
+SLOW_GATEWAY = """## A slow gateway
 
+Each payment takes 500 to 700 ms; the base takes 500. The first two seconds do not count.
+"""
 
-HEAD = """# What was measured
+JUNK = """## Tokens that nobody has issued
 
-Distinct customers with real tokens, fsync on, web server as in production (gunicorn.conf.py). The web
-server, PostgreSQL and the load generator share one machine, so read the ratios: between two runs of
-this page the machine itself may be twice as fast. Repeat it with `make bench`.
+Bookings come at half the rate that 64 connections reached, alone and with as many requests with a junk
+token beside; on at most 256 connections each.
+"""
 
-{machine}
-Medians of {repeats} runs of {seconds} seconds, in turn; {minutes:.0f} minutes in all.
+MANY = """## Five thousand connections
+
+A thousand connections book, alone and beside 2,500 that send a byte every 0.4 s and 1,500 that are
+silent. MB is the memory of all processes of the web server, and what they share is counted once.
 """
 
 
 def text(results: Results) -> str:
-    size = results.size
-    head = HEAD.format(
-        machine=machine(), repeats=size.repeats, seconds=size.seconds, minutes=results.minutes
-    )
+    size, hot = results.size, results.hot
     parts = [
-        head,
-        targets(results),
-        "## One hot tier\n\n![Bookings a second against clients](chart.svg)\n",
-        table([[run for run in results.hot if run.what == what] for what in NAMES]),
-        "## Variations\n\nAt 64 clients, each on a server of its own.\n",
-        table([results.variants]),
+        HEAD.format(
+            machine=machine(), repeats=size.repeats, seconds=size.seconds, minutes=results.minutes
+        ),
+        "## Targets\n\n| what | target | measured |\n|---|---|---|",
+        "".join(f"| {' | '.join(target)} |\n" for target in targets(results)),
+        "## One hot tier\n\n![Answers a second against connections](chart.svg)\n",
+        table([run for what in NAMES for run in hot if run.what == what]),
+        split(hot),
+        "## Variations\n\nAt 64 connections.\n",
+        table(results.variants),
+        SLOW_GATEWAY,
+        table(results.slow_gateway),
         spike_text(results.spike) if results.spike else "",
-        "## Reading\n\nAt 64 clients, on a small site (12 concerts, a hundred bookings) and on a "
-        f"large one ({'10,000 concerts, a million bookings' if size.repeats > 1 else 'QUICK'}).\n",
-        table([results.reading]),
+        JUNK,
+        table([arrivals.run for arrivals in results.junk]),
+        generator(results.junk),
+        MANY,
+        table(results.many),
+        looks(results.many),
+        "## Reading\n\nAt 64 connections, on a small site (12 concerts, a hundred bookings) and on a "
+        f"large one ({size.concerts:,} concerts, {size.bookings:,} bookings).\n",
+        table(results.reading),
         cost_text(results.cost) if results.cost else "",
         audits(results),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def table(groups: list[list[Run]]) -> str:
+def table(runs: list[Run]) -> str:
     lines = [
-        "| what | clients | per second | lowest–highest | p50 ms | p99 ms | answers | CPU, cores |",
+        "| what | connections | per second | lowest–highest | p50 ms | p99 ms | answers | CPU, cores |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for group in groups:
-        for what, clients in dict.fromkeys((run.what, run.clients) for run in group):
-            lines.append(row([r for r in group if (r.what, r.clients) == (what, clients)]))
+    for what, clients in dict.fromkeys((run.what, run.clients) for run in runs):
+        lines.append(row([r for r in runs if (r.what, r.clients) == (what, clients)]))
     return "\n".join(lines) + "\n"
 
 
@@ -108,77 +114,60 @@ def row(same: list[Run]) -> str:
 
 
 def name(what: str) -> str:
-    kind, _, site = what.partition(", ")
-    return f"{READS[kind]}, {site}" if site else NAMES.get(what, what)
+    kind, comma, variant = what.partition(", ")
+    return f"{NAMES.get(kind, kind)}{comma}{variant}"
 
 
-def targets(results: Results) -> str:
-    """What was aimed at, and what came of it."""
-    hot, reads = results.hot, results.reading
-    thousand = [run for run in hot if run.clients == 1000]
-    wrong = {s for run in thousand for s in run.errors if s != "503"}
-    lines = ["## Targets\n", "| what | target | measured |", "|---|---|---|"]
-
-    def say(what: str, target: str, measured: str) -> None:
-        lines.append(f"| {what} | {target} | {measured} |")
-
-    book = rate(hot, "book")
-    say(
-        "a hot tier at 64 clients, against the textbook",
-        "≥ 6",
-        f"{book / rate(hot, 'textbook'):.1f}",
+def split(hot: list[Run]) -> str:
+    """How the kernel dealt connections out."""
+    seen = [
+        " + ".join(map(str, run.look.connections))
+        for run in hot
+        if run.look and (run.what, run.clients) == ("book", 64)
+    ]
+    return (
+        f"Of the 64 connections, the processes of the web server had {', '.join(seen)} (a sum for each "
+        "run).\n"
     )
-    say("… against doing nothing", "≥ 0.6", f"{book / rate(hot, 'nothing'):.2f}")
-    say("… against lanes switched off", "–", f"{lanes_gain(results):.1f}")
-    say("… bookings a second", "1,000: the moonshot", f"{book:.0f}")
-    if 256 in results.size.clients:
-        collapse = rate(hot, "book", 256) / rate(hot, "book", 16)
-        say("256 clients against 16", "≥ 0.9", f"{collapse:.2f}")
-    say(
-        "1,000 clients",
-        "p99 below 3 s, no 5xx but `busy`, nobody without an answer",
-        f"p99 {median(run.p99 for run in thousand) / 1000:.1f} s, "
-        + (f"answers {', '.join(sorted(wrong))}" if wrong else "none"),
-    )
-    if spike := results.spike:
-        say("spike: goodput against its peak", "≥ 0.8", f"{spike.sustained / spike.peak:.2f}")
-        say(
-            "spike: a refusal when sold out, against a booking (p50)",
-            "faster",
-            f"{spike.median_of(409):.0f} ms against {spike.median_of(201):.0f} ms",
-        )
-    for kind in ("list", "detail", "availability"):
-        runs = [run for run in reads if run.what == f"{kind}, small"]
-        say(
-            f"{READS[kind]} at 64 clients",
-            "≥ 2,000 a second, p99 below 100 ms",
-            f"{rate(reads, f'{kind}, small'):.0f} a second, p99 {median(r.p99 for r in runs):.0f} ms",
-        )
-    for kind, what in (("newlist", "list, large against small"), ("mine", "my bookings, the same")):
-        slower = rate(reads, f"{kind}, small") / rate(reads, f"{kind}, large")
-        say(what, "≤ 1.5 times slower", f"{slower:.2f}")
-    if cost := results.cost:
-        say("HOT updates of the tier's row", "≥ 99 %", f"{cost.hot:.1%}")
+
+
+def looks(many: list[Run]) -> str:
+    lines = [
+        f"- {run.what}: {' + '.join(f'{count:,}' for count in run.look.connections)} connections by "
+        f"process, {run.look.megabytes:.0f} MB."
+        for run in many
+        if run.look
+    ]
     return "\n".join(lines) + "\n"
 
 
-def lanes_gain(results: Results) -> float:
-    return rate(results.variants, "book") / rate(results.variants, "lanes off")
+def generator(junk: list[Arrivals]) -> str:
+    behind, dropped = max(each.behind for each in junk), sum(each.dropped for each in junk)
+    return (
+        f"The generator was at most {behind:.0f} ms behind its plan; {dropped} customers found all "
+        "connections taken.\n"
+    )
 
 
 def spike_text(spike: Spike) -> str:
-    answers = ", ".join(f"{n} × {status}" for status, n in sorted(spike.run.answers.items()))
-    dropped = spike.run.metrics.get("dropped_iterations", {}).get("values", {}).get("count", 0)
+    arrivals, run = spike.arrivals, spike.arrivals.run
+    answers = ", ".join(f"{n} × {status}" for status, n in sorted(run.answers.items()))
+    times = "; ".join(
+        f"{status}: {p50:.0f} and {p99:.0f} ms"
+        for status, (p50, p99) in sorted(arrivals.times.items())
+    )
     return (
         "## A spike\n\n"
-        f"From one moment to the next {spike.arrivals} customers a second want one tier of "
-        f"{spike.quantity} tickets, on at most {spike.run.clients} connections; {dropped:.0f} found "
+        f"From one moment to the next {arrivals.rate:.0f} customers a second want one tier of "
+        f"{spike.quantity:,} tickets, on at most {run.clients} connections; {arrivals.dropped} found "
         "all of these waiting and went away. They keep coming after it has sold out.\n\n"
-        f"- Answers: {answers}; p99 {spike.run.p99 / 1000:.1f} s.\n"
-        f"- Bookings confirmed in each second: {', '.join(map(str, spike.goodput))}.\n"
-        f"- {spike.sustained:.0f} a second on average, {spike.peak:.0f} in the best three seconds.\n"
-        f"- Median of a booking {spike.median_of(201):.0f} ms, of a refusal "
-        f"{spike.median_of(409):.0f} ms.\n"
+        f"- Answers: {answers}.\n"
+        f"- p50 and p99, from when the customer came: {times}.\n"
+        f"- Bookings confirmed in each second: {', '.join(map(str, spike.by_second))}.\n"
+        f"- {spike.sustained:.0f} a second on average until the last ticket, {spike.peak:.0f} in the "
+        "best second.\n"
+        f"- The generator took {run.cpu['load']:.2f} cores and was at most {arrivals.behind:.0f} ms "
+        "behind its plan.\n"
     )
 
 
@@ -186,8 +175,8 @@ def cost_text(cost: Cost) -> str:
     """What pg_stat_statements says of one run."""
     lines = [
         "## What a booking costs the database\n",
-        f"{cost.bookings} bookings at 64 clients, by pg_stat_statements: {cost.calls:.1f} statements and "
-        f"{cost.milliseconds:.2f} ms each (waits for the lock and for the disk included). New "
+        f"{cost.bookings} bookings at 64 connections, by pg_stat_statements: {cost.calls:.1f} statements "
+        f"and {cost.milliseconds:.2f} ms each (waits for the lock and for the disk included). New "
         f"multixacts: {cost.multixacts}.\n",
         "| statement | calls | ms | WAL bytes |",
         "|---|---|---|---|",
@@ -214,58 +203,5 @@ def machine() -> str:
     return (
         f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
         f"Python {platform.python_version()}, Django {version('django')}, "
-        f"gunicorn {version('gunicorn')}, PostgreSQL {postgres}, k6 {version('k6')}."
+        f"gunicorn {version('gunicorn')}, PostgreSQL {postgres}; the load is wrk's."
     )
-
-
-def chart(runs: list[Run]) -> str:
-    """Lines of rate against clients, clients on a scale of powers of four."""
-    clients = sorted({run.clients for run in runs if run.what == "textbook"})
-    lines = {what: [rate(runs, what, count) for count in clients] for what in COLOURS}
-    step = tick(max(max(rates) for rates in lines.values()))
-    top = step * (int(max(max(rates) for rates in lines.values()) / step) + 1)
-    width, height, left, right, bottom = 780, 400, 60, 230, 60
-
-    def x(index: int) -> float:
-        return left + index * (width - left - right) / max(len(clients) - 1, 1)
-
-    def y(value: float) -> float:
-        return height - bottom - value / top * (height - bottom - 20)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="13">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{left}" y="{height - 12}">clients; answers a second, median</text>',
-    ]
-    for value in range(0, top + 1, step):
-        parts.append(f'<path d="M{left} {y(value):.0f}H{x(len(clients) - 1):.0f}" stroke="#ddd"/>')
-        parts.append(
-            f'<text x="{left - 8}" y="{y(value) + 4:.0f}" text-anchor="end">{value}</text>'
-        )
-    for index, count in enumerate(clients):
-        parts.append(
-            f'<text x="{x(index):.0f}" y="{height - 38}" text-anchor="middle">{count}</text>'
-        )
-    labels = apart({what: y(rates[-1]) for what, rates in lines.items()}, gap=17)
-    for what, rates in lines.items():
-        points = " ".join(f"{x(i):.0f},{y(value):.0f}" for i, value in enumerate(rates))
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{COLOURS[what]}" stroke-width="3"/>'
-            f'<text x="{x(len(clients) - 1) + 10:.0f}" y="{labels[what] + 4:.0f}" '
-            f'fill="{COLOURS[what]}">{NAMES[what].removesuffix(" (pgbench)")}</text>'
-        )
-    return "\n".join([*parts, "</svg>\n"])
-
-
-def tick(most: float) -> int:
-    """A round number that divides an axis into five to ten parts or so."""
-    return next(size for size in (10, 20, 50, 100, 200, 500, 1000) if most / size <= 10)
-
-
-def apart(places: dict[str, float], *, gap: float) -> dict[str, float]:
-    """The same places from top to bottom, with at least `gap` between two of them."""
-    moved: dict[str, float] = {}
-    for name, place in sorted(places.items(), key=lambda item: item[1]):
-        moved[name] = max(place, max(moved.values(), default=place - gap) + gap)
-    return moved

@@ -1,18 +1,20 @@
-"""The scenarios of make bench. Each loads servers that it starts itself; the audit follows each."""
+"""The scenarios of make bench that are closed loops: who has an answer asks again.
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+Each loads servers that it starts itself; the audit follows each. bench/crowds.py has the others.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
-from uuid import UUID
-
-from django.db import connection
 
 from bench.measure import Run, by_pgbench, over_http, warm_up
-from bench.site import LARGE, READERS, SMALL, new_tier, server
+from bench.servers import Code, Server, server, servers
+from bench.site import LARGE, SMALL, new_tier
 
-RIVALS = ("textbook", "nothing")
-CROWD = 1000  # connections of a spike
+RIVALS = ("textbook", "nothing")  # of the base's benchmark
+HUNDRED = 100  # tiers on sale at once
+MANY = 1000  # connections from which on a run takes longer, for the first answers come late
 
 
 @dataclass(frozen=True)
@@ -20,225 +22,115 @@ class Size:
     """How much is measured."""
 
     clients: list[int]
+    rivals: list[int]  # connections at which the rivals are measured too
+    reads: list[str]
     repeats: int
     seconds: int
-    spike: int  # seconds before the tier is meant to be sold out
+    spike: int  # tickets
+    concerts: int  # of the large site
+    bookings: int
 
 
-WHOLE = Size(clients=[1, 16, 64, 256], repeats=3, seconds=3, spike=30)
-QUICK = Size(clients=[16, 64], repeats=1, seconds=1, spike=6)
+READS = ["list", "detail", "availability", "page", "newlist", "mine"]
+GROWING = ("newlist", "mine")  # what could be slower on a large site
+CLIENTS = [1, 64, 256, 1000]
+WHOLE = Size(CLIENTS, CLIENTS[:3], READS, 3, 3, 8000, 10_000, 1_000_000)
+QUICK = Size(CLIENTS, [64], [kind for kind in READS if kind != "detail"], 1, 1, 4000, 500, 20_000)
+
+
+@contextmanager
+def warm_servers(*wanted: tuple[Code, dict[str, str]]) -> Iterator[list[Server]]:
+    with servers(*wanted) as started:
+        warm_up(*started)
+        yield started
 
 
 def hot_tier(size: Size) -> list[Run]:
-    """One tier, side by side: TicketBook, the textbook, an endpoint that does nothing, pgbench."""
+    """One tier, side by side: TicketBook, the base, its textbook and its nothing, pgbench."""
     runs = []
     for _ in range(size.repeats):
-        with server(SMALL) as web:
-            warm_up(web.pid, new_tier())
+        with warm_servers((Code.NEW, {}), (Code.BASE, {})) as (new, base):
             for clients in size.clients:
                 # In turn, so that a slow moment of the machine meets all of them.
-                for kind in ("book", *RIVALS):
-                    tier = [new_tier()]
+                many = clients >= MANY
+                for name, to in (("book", new), ("base", base)):
                     run = over_http(
-                        kind, clients=clients, seconds=size.seconds, web=web.pid, tiers=tier
+                        "book",
+                        to,
+                        name=name,
+                        clients=clients,
+                        seconds=2 * size.seconds if many else size.seconds,
+                        skip=1 if many else 0,
+                        look=to is new and clients == 64,
                     )
                     runs.append(run)
-                runs.append(by_pgbench(new_tier(), clients=clients, seconds=size.seconds))
-            tier = [new_tier()]
-            runs.append(
-                over_http("book", clients=1000, seconds=size.seconds, web=web.pid, tiers=tier)
-            )
+                if clients in size.rivals:
+                    for kind in RIVALS:
+                        runs.append(over_http(kind, base, clients=clients, seconds=size.seconds))
+                    runs.append(by_pgbench(new_tier(), clients=clients, seconds=size.seconds))
     return runs
 
 
 def variants(size: Size) -> list[Run]:
-    """At 64 clients: one payment in five declined; lanes off; a hundred tiers."""
+    """At 64 connections: payments declined, lanes off, a hundred tiers, and the page's form."""
     runs = []
     for _ in range(size.repeats):
-        for name, tiers, changes in VARIANTS:
-            with server(SMALL, changes) as web:
-                warm_up(web.pid, new_tier())
-                run = over_http(
-                    "book",
-                    name=name,
-                    clients=64,
-                    seconds=size.seconds,
-                    web=web.pid,
-                    tiers=[new_tier() for _ in range(tiers)],
-                )
-            runs.append(run)
+        with warm_servers(
+            (Code.NEW, {}),
+            (Code.NEW, {"PAYMENT_SUCCESS_RATE": "0.8"}),
+            (Code.NEW, {"BOOKING_LANES": "off"}),
+            (Code.BASE, {}),
+        ) as (new, declining, alone, base):
+            for name, kind, to, tiers in (
+                ("book", "book", new, 1),
+                ("payments at 80 %", "book", declining, 1),
+                ("lanes off", "book", alone, 1),
+                ("a hundred tiers", "book", new, HUNDRED),
+                ("a hundred tiers, base", "book", base, HUNDRED),
+                ("a hundred tiers, lanes off", "book", alone, HUNDRED),
+                ("form", "form", new, 1),
+                ("form, base", "form", base, 1),
+            ):
+                run = over_http(kind, to, name=name, clients=64, seconds=size.seconds, tiers=tiers)
+                runs.append(run)
     return runs
 
 
-VARIANTS: list[tuple[str, int, dict[str, str]]] = [
-    ("book", 1, {}),
-    ("payments at 80 %", 1, {"PAYMENT_SUCCESS_RATE": "0.8"}),
-    ("lanes off", 1, {"BOOKING_LANES": "off"}),
-    ("a hundred tiers", 100, {}),
-]
+SLOW = {"PAYMENT_LATENCY_MS": "500", "PAYMENT_LATENCY_SPREAD_MS": "200"}
 
 
-# --- Reading ------------------------------------------------------------------------------------
+def slow_gateway(size: Size) -> list[Run]:
+    """A payment takes half a second; the base's threads wait for it, and know no spread."""
+    runs = []
+    seconds = 2 if size is QUICK else 8
+    for _ in range(size.repeats):
+        with warm_servers((Code.NEW, {}), (Code.NEW, SLOW), (Code.BASE, SLOW)) as (new, slow, base):
+            for name, to, clients in (
+                ("prompt gateway", new, 1000),
+                ("slow gateway", slow, 2000),
+                ("slow gateway, base", base, 256),
+            ):
+                run = over_http("book", to, name=name, clients=clients, seconds=seconds, skip=2)
+                runs.append(run)
+    return runs
 
 
 def reading(size: Size) -> list[Run]:
-    """The catalogue and my bookings, on a small site and on a large one, in turn."""
+    """The catalogue and my bookings: new and base on a small site, and new on a large one."""
     runs = []
-    with server(SMALL) as small, server(LARGE) as large:
-        sites = [(SMALL, small.pid), (LARGE, large.pid)]
-        concerts = {site: site.concerts() for site, _ in sites}
+    with server(SMALL) as new, server(SMALL, Code.BASE) as base, server(LARGE) as large:
         for _ in range(size.repeats):
-            for kind in ("list", "detail", "availability", "page", "newlist", "mine"):
-                for site, web in sites:
-                    # Twice: the first requests for an address are each answered anew (fresh.py).
-                    for name, seconds in (
-                        ("(to warm up)", 1),
-                        (f"{kind}, {site.name}", size.seconds),
-                    ):
-                        run = over_http(
-                            kind,
-                            name=name,
-                            clients=64,
-                            seconds=seconds,
-                            web=web,
-                            site=site,
-                            concerts=concerts[site],
-                            tokens=site.tokens()[:READERS] if kind == "mine" else None,
-                        )
+            for kind in size.reads:
+                sites = [("new", new), ("base", base), ("large", large)]
+                for name, to in sites if kind in GROWING else sites[:2]:
+                    # The first requests for an address are each answered anew (fresh.py).
+                    if kind not in GROWING:
+                        over_http(kind, to, name="(to warm up)", clients=64, seconds=1)
+                    run = over_http(
+                        kind, to, name=f"{kind}, {name}", clients=64, seconds=size.seconds
+                    )
                     runs.append(run)
     return runs
-
-
-# --- The spike ----------------------------------------------------------------------------------
-
-
-@dataclass
-class Spike:
-    """Arrivals jump from none to several times what can be served; the tier sells out meanwhile."""
-
-    run: Run
-    arrivals: int  # a second, from the first second on
-    quantity: int
-    goodput: list[int] = field(default_factory=list)  # bookings confirmed in each full second
-
-    @property
-    def peak(self) -> float:
-        """The best three seconds."""
-        three = zip(self.goodput, self.goodput[1:], self.goodput[2:], strict=False)
-        return max(sum(seconds) / 3 for seconds in three)
-
-    @property
-    def sustained(self) -> float:
-        """The mean while overloaded, which is from the first full second to the last ticket."""
-        return sum(self.goodput) / len(self.goodput)
-
-    def median_of(self, status: int) -> float:
-        times: Any = self.run.metrics[f"time_{status}"]
-        return float(times["values"]["med"])
-
-
-def spike(size: Size, capacity: float) -> Spike:
-    """`capacity`: bookings a second that were reached with a fixed number of clients."""
-    arrivals, quantity = round(3 * capacity), round(0.8 * capacity * size.spike)
-    tier = new_tier(quantity)
-    with server(SMALL) as web:
-        run = over_http(
-            "book",
-            name="spike",
-            clients=CROWD,
-            arrivals=arrivals,
-            seconds=size.spike * 4 / 3,  # people keep coming after it has sold out
-            web=web.pid,
-            tiers=[tier],
-        )
-    return Spike(run, arrivals, quantity, goodput_of(tier))
-
-
-GOODPUT = """
-SELECT count(booking.id) FROM (
-    SELECT min(updated_at) AS first, max(updated_at) AS last FROM bookings_booking
-    WHERE ticket_tier_id = %(tier)s
-) AS sale, generate_series(first + interval '1s', last - interval '1s', interval '1s') AS second
-LEFT JOIN bookings_booking booking ON ticket_tier_id = %(tier)s AND status = 'CONFIRMED'
-    AND updated_at >= second AND updated_at < second + interval '1s'
-GROUP BY second ORDER BY second
-"""
-
-
-def goodput_of(tier: UUID) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(GOODPUT, {"tier": tier})
-        return [count for (count,) in cursor.fetchall()]
-
-
-# --- What a booking costs the database ------------------------------------------------------------
-
-
-@dataclass
-class Cost:
-    """Of one run at 64 clients with nothing else on the server."""
-
-    run: Run
-    bookings: int
-    statements: list[tuple[str, float, float, float]]  # text, calls, ms and WAL bytes per booking
-    hot: float  # share of the tier's updates that stayed in their page
-    multixacts: int
-
-    @property
-    def milliseconds(self) -> float:
-        return sum(ms for _, _, ms, _ in self.statements)
-
-    @property
-    def calls(self) -> float:
-        return sum(calls for _, calls, _, _ in self.statements)
-
-
-STATEMENTS = """
-SELECT query, calls, total_exec_time + total_plan_time, wal_bytes FROM pg_stat_statements
-WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND toplevel AND query !~* 'pg_stat|django_migrations|pg_is_in_recovery|mxid_age'
-ORDER BY 3 DESC
-"""
-
-HOT = """
-SELECT n_tup_hot_upd::float / nullif(n_tup_upd, 0) FROM pg_stat_user_tables
-WHERE relname = 'concerts_tickettier'
-"""
-
-
-def cost(size: Size) -> Cost:
-    with connection.cursor() as cursor:
-        with server(SMALL) as web:
-            warm_up(web.pid, new_tier())
-            tier = [new_tier()]
-            multixacts = ask(cursor, "SELECT mxid_age('1')")
-            ask(
-                cursor,
-                "SELECT pg_stat_reset_single_table_counters('concerts_tickettier'::regclass)",
-            )
-            ask(cursor, "SELECT pg_stat_statements_reset()")
-            run = over_http(
-                "book", name="cost", clients=64, seconds=size.seconds, web=web.pid, tiers=tier
-            )
-        # Every session of the server has ended and so has reported what it did.
-        cursor.execute(STATEMENTS)
-        rows = cursor.fetchall()
-        bookings = run.answers["201"]
-        return Cost(
-            run,
-            bookings,
-            [
-                (query, calls / bookings, ms / bookings, float(wal) / bookings)
-                for query, calls, ms, wal in rows
-            ],
-            ask(cursor, HOT),
-            ask(cursor, "SELECT mxid_age('1')") - multixacts,
-        )
-
-
-def ask(cursor: Any, sql: str) -> Any:
-    cursor.execute(sql)
-    return cursor.fetchone()[0]
 
 
 def rate(runs: Iterable[Run], what: str, clients: int = 64) -> float:

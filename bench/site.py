@@ -1,25 +1,25 @@
-"""What the scenarios run on: a server as production starts it, with customers and concerts.
+"""What the scenarios run on: databases with customers and concerts.
 
 `python -m bench.site` fills the database of its DATA_DIR; bench/__main__.py does so for a small site
 and, in a process of its own, for a large one.
 """
 
-import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 CUSTOMERS = 5000
+SESSIONS = 64  # customers who are logged in
 READERS = 50  # customers who look at their bookings, …
 BOOKINGS_OF_A_READER = 2  # … a hundred in all
 
@@ -28,39 +28,36 @@ HOME = Path(os.environ.get("BENCH_HOME") or ".data/bench").absolute()
 
 @dataclass(frozen=True)
 class Site:
-    """A database of its own, and the address of its web server."""
+    """A database of its own."""
 
     name: str
-    port: int
 
     @property
     def data_dir(self) -> Path:
         return HOME / self.name
 
     @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
     def environment(self) -> dict[str, str]:
         return os.environ | {
-            "DJANGO_SETTINGS_MODULE": "bench.settings",
+            "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
+            "DATABASE_URL": "",
             "DATA_DIR": str(self.data_dir),
-            "PORT": str(self.port),
         }
 
     def tokens(self) -> list[str]:
         """Of distinct customers; the first ones are the READERS."""
-        tokens: list[str] = json.loads((self.data_dir / "bench-tokens.json").read_text())
-        return tokens
+        return self.words("tokens")
 
-    def concerts(self) -> list[str]:
-        with urllib.request.urlopen(f"{self.base}/api/v1/concerts?limit=12") as answer:
-            return [concert["id"] for concert in json.load(answer)]
+    def sessions(self) -> list[str]:
+        """Of customers who are logged in: the session's id, a colon, a CSRF token."""
+        return self.words("sessions")
+
+    def words(self, name: str) -> list[str]:
+        return (self.data_dir / f"bench-{name}").read_text().split()
 
     def fill(self, *, concerts: int, bookings: int) -> None:
         """Once: what is there stays, if it is of this size."""
-        size, filled = f"{concerts} {bookings}", self.data_dir / "bench-size"
+        size, filled = f"{concerts} {bookings}", self.data_dir / "bench-filled"
         if not (filled.exists() and filled.read_text() == size):
             shutil.rmtree(self.data_dir, ignore_errors=True)
             subprocess.run(
@@ -74,45 +71,17 @@ class Site:
         """What does not add up, by the command that anybody can call."""
         done = subprocess.run(
             [sys.executable, "manage.py", "audit_inventory"],
-            env=self.environment | {"DJANGO_SETTINGS_MODULE": "ticketbook.settings"},
+            env=self.environment,
             capture_output=True,
             text=True,
         )
         return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
 
 
-GUNICORN = ("-m", "gunicorn", "ticketbook.wsgi")
-SMALL, LARGE = Site("small", 8123), Site("large", 8124)
-
-
-@contextmanager
-def server(
-    site: Site, changes: Mapping[str, str] | None = None, *, command: Sequence[str] = GUNICORN
-) -> Iterator[subprocess.Popen[bytes]]:
-    """gunicorn with gunicorn.conf.py, as production starts it; payments succeed unless told otherwise."""
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=site.environment
-        | {"PAYMENT_SUCCESS_RATE": "1", "LOCK_TIMEOUT_MS": "2900"}
-        | dict(changes or {}),
-    )
-    try:
-        wait_until_ready(process, site)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=90)
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], site: Site) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{site.base}/readyz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("The server did not become ready.")
+SMALL = Site("small")
+LARGE = Site(
+    "large-quick" if os.environ.get("QUICK") else "large"
+)  # the whole one takes long to fill
 
 
 def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
@@ -124,7 +93,7 @@ def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
 
     concert = Concert.objects.create(
         name=f"Bench {uuid.uuid4().hex[:8]}",
-        artist="k6",
+        artist="wrk",
         venue="127.0.0.1",
         date=timezone.now() + timedelta(days=900),
         status=Concert.Status.PUBLISHED,
@@ -145,11 +114,13 @@ def fill(concerts: int, bookings: int) -> None:
     call_command("migrate", verbosity=0)
     call_command("load_demo", concerts=concerts, bookings=bookings, stdout=sys.stderr)
     tokens = new_customers(CUSTOMERS)
+    sessions = [new_session(token) for token in tokens[:SESSIONS]]
     some_bookings(tokens[:READERS], new_tier())
     with connection.cursor() as cursor:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         cursor.execute("VACUUM ANALYZE")
-    (Path(settings.DATA_DIR) / "bench-tokens.json").write_text(json.dumps(tokens))
+    for name, words in (("tokens", tokens), ("sessions", sessions)):
+        (Path(settings.DATA_DIR) / f"bench-{name}").write_text("\n".join(words))
 
 
 NEW_CUSTOMERS = """
@@ -177,15 +148,35 @@ def new_customers(count: int) -> list[str]:
     return tokens
 
 
-def some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
-    from django.utils import timezone
+def customer_of(token: str) -> "User":
     from knox.crypto import hash_token
     from knox.models import AuthToken
+
+    user: User = AuthToken.objects.select_related("user").get(digest=hash_token(token)).user
+    return user
+
+
+def new_session(token: str) -> str:
+    """Log in without a browser: what Django keeps of a session, and a CSRF token to go with it."""
+    from django.conf import settings
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
+
+    user, session = customer_of(token), SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return f"{session.session_key}:{secrets.token_hex(16)}"
+
+
+def some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
+    from django.utils import timezone
 
     from bookings.placing import place
 
     for token in tokens:
-        user = AuthToken.objects.select_related("user").get(digest=hash_token(token)).user
+        user = customer_of(token)
         for _ in range(BOOKINGS_OF_A_READER):
             place(
                 user=user,

@@ -1,4 +1,4 @@
-"""python -m bench.tuning: why gunicorn.conf.py says what it says. Writes TUNING.md; ten minutes.
+"""python -m bench.tuning: why gunicorn.conf.py says what it says. Writes TUNING.md; eight minutes.
 
 Each variant sells one hot tier in turn with the settings as they are, on a second server beside it
 that rests meanwhile, so a slow moment of the machine meets both. What counts is the ratio.
@@ -6,122 +6,89 @@ that rests meanwhile, so a slow moment of the machine meets both. What counts is
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
-from bench.site import GUNICORN, SMALL, Site, server
+from bench.measure import over_http, require_tools, warm_up
+from bench.servers import HERE, server
+from bench.site import SMALL
 
 os.environ |= SMALL.environment
-os.environ["DATABASE_URL"] = ""
 
 REPEATS = 3
 SECONDS = 2
 CLIENTS = [64, 256]
-OTHER = Site(SMALL.name, 8125)  # the same database by another door
-
-GRANIAN = ("-m", "granian", "--interface", "wsgi", "--port", str(OTHER.port), "--workers", "2")
 
 
 @dataclass
 class Variant:
     name: str
-    command: tuple[str, ...] = GUNICORN
+    arguments: tuple[str, ...] = ()
     changes: dict[str, str] = field(default_factory=dict)
     ratios: dict[int, list[float]] = field(default_factory=lambda: {c: [] for c in CLIENTS})
 
 
 def gunicorn(name: str, *arguments: str, **changes: str) -> Variant:
-    return Variant(name, (*GUNICORN, *arguments), changes)
-
-
-def size(processes: int, threads: int) -> Variant:
-    return gunicorn(
-        f"{processes} processes, {threads} threads each",
-        WEB_CONCURRENCY=str(processes),
-        WEB_THREADS=str(threads),
-    )
+    return Variant(name, arguments, changes)
 
 
 VARIANTS = [
     gunicorn("as it is (twice the same, to see the noise)"),
-    size(1, 64),
-    size(2, 16),
-    size(2, 64),
-    size(3, 32),
-    size(4, 16),
-    gunicorn("worker class sync, 16 processes", "--worker-class", "sync", "--workers", "16"),
-    gunicorn("keep-alive off", "--keep-alive", "0"),
-    gunicorn("preload", "--preload"),
-    gunicorn("a pool of 16 database connections a process", BENCH_POOL="16"),
-    gunicorn("a new database connection for each request", KEEP_CONNECTIONS="off"),
-    Variant(
-        "granian, 2 processes, 32 threads each",
-        (
-            *GRANIAN,
-            "--blocking-threads",
-            "32",
-            "--no-ws",
-            "--log-level",
-            "warning",
-            "ticketbook.wsgi:application",
-        ),
-        {"KEEP_CONNECTIONS": "on"},
-    ),
+    gunicorn("1 process", WEB_CONCURRENCY="1"),
+    gunicorn("3 processes", WEB_CONCURRENCY="3"),
+    gunicorn("4 processes", WEB_CONCURRENCY="4"),
+    gunicorn("asyncio's own event loop", "--asgi-loop", "asyncio"),
+    gunicorn("one listening socket", "--config", str(HERE / "one_socket.py")),
+    gunicorn("1 thread for lanes", LANE_THREADS="1"),
+    gunicorn("4 threads for lanes", LANE_THREADS="4"),
+    gunicorn("16 threads for lanes", LANE_THREADS="16"),
+    gunicorn("8 threads for the rest of the site", WEB_THREADS="8"),
+    gunicorn("32 threads for the rest of the site", WEB_THREADS="32"),
 ]
 
 
 CONCLUSIONS = """
-What follows from it is in gunicorn.conf.py, beside each setting. Another WSGI server would be
-documented as an option if it were at least 1.5 times faster.
+What follows from it is in gunicorn.conf.py and ticketbook/settings.py, beside each setting.
 """
 
 
 def main() -> None:
+    require_tools()
     SMALL.fill(concerts=0, bookings=0)
     import django
 
     django.setup()
-    from bench.measure import over_http, warm_up
     from bench.report import machine
-    from bench.site import new_tier
 
-    with server(SMALL) as reference:
-        warm_up(reference.pid, new_tier())
+    with server() as usual:
+        warm_up(usual)
         for _ in range(REPEATS):
             for variant in VARIANTS:
                 print(variant.name, flush=True)
-                with server(OTHER, variant.changes, command=variant.command) as changed:
-                    warm_up(changed.pid, new_tier(), OTHER)
+                with server(changes=variant.changes, arguments=variant.arguments) as changed:
+                    warm_up(changed)
                     for clients in CLIENTS:
-                        usual, other = (
-                            over_http(
-                                "book",
-                                clients=clients,
-                                seconds=SECONDS,
-                                web=web.pid,
-                                site=site,
-                                tiers=[new_tier()],
-                            ).rate
-                            for site, web in ((SMALL, reference), (OTHER, changed))
-                        )
-                        variant.ratios[clients].append(other / usual)
+                        pair = [
+                            over_http("book", to, clients=clients, seconds=SECONDS).rate
+                            for to in (usual, changed)
+                        ]
+                        variant.ratios[clients].append(pair[1] / pair[0])
         text = page(machine())
     print(text)
-    (Path(__file__).parent / "TUNING.md").write_text(text)
+    (HERE / "TUNING.md").write_text(text)
 
 
 def page(machine: str) -> str:
     lines = [
         "# Why gunicorn.conf.py says what it says",
         "",
-        "Bookings a second of one hot tier against the settings as they are (2 processes, 32 threads",
-        f"each, a connection kept by each thread), in turn. Medians of {REPEATS} pairs of runs of "
-        f"{SECONDS} seconds,",
-        "lowest and highest in brackets. Repeat it with `make bench-tuning`.",
+        "Bookings a second of one hot tier against the settings as they are (2 processes with uvloop, 8",
+        "threads for lanes and 16 for the rest of the site each, a listening socket each), in turn.",
+        f"Medians of {REPEATS} pairs of runs of {SECONDS} seconds, lowest and highest in brackets. Repeat it",
+        "with `make bench-tuning`.",
         "",
         machine,
         "",
-        "| what | " + " | ".join(f"{clients} clients" for clients in CLIENTS) + " |",
+        "| what | " + " | ".join(f"{clients} connections" for clients in CLIENTS) + " |",
         "|---|" + "---|" * len(CLIENTS),
     ]
     for variant in VARIANTS:

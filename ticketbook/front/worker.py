@@ -66,7 +66,9 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         self.servers = [
-            await self.loop.create_server(lambda: Connection(self), sock=listener.sock)
+            await self.loop.create_server(
+                lambda: Connection(self), sock=listener.sock, backlog=self.cfg.backlog
+            )
             for listener in self.sockets
         ]
         while self.alive and self.ppid == os.getppid():

@@ -1,0 +1,165 @@
+"""Customers who come when they want to, not when the last one has been served.
+
+`python -m bench.arrivals` reads a Plan from its standard input and writes what came of it to its
+standard output, both as JSON.
+"""
+
+import asyncio
+import gc
+import json
+import random
+import re
+import sys
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any
+
+import uvloop
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+TENTH = 0.1  # seconds
+PATIENCE = 30.0  # seconds for the last answers
+
+
+@dataclass(frozen=True)
+class Plan:
+    port: int
+    tier: str
+    tokens: list[str]  # none: each customer brings a token that nobody has issued
+    rate: float  # arrivals a second
+    seconds: float
+    connections: int
+
+
+class Connection(asyncio.Protocol):
+    """Asks for one thing at a time."""
+
+    def __init__(self, crowd: "Crowd") -> None:
+        self.crowd = crowd
+        self.due: float | None = None  # when the customer who waits here came
+        self.data = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.crowd.free.append(self)
+
+    def ask(self, request: bytes, due: float) -> None:
+        self.due = due
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        head, found, body = self.data.partition(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        if found and len(body) >= int(length[1] if length else 0) and self.due is not None:
+            due, self.due, self.data = self.due, None, b""
+            self.crowd.free.append(self)
+            self.crowd.answered(head[9:12].decode(), due)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.crowd.lost(self)
+
+
+class Crowd:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.loop = asyncio.get_running_loop()
+        self.free: deque[Connection] = deque()
+        self.times: dict[str, list[float]] = defaultdict(list)  # seconds since due, by status
+        self.sold: dict[int, int] = defaultdict(int)  # bookings confirmed, by tenth of a second
+        self.sent = self.dropped = self.broken = 0
+        self.latest = 0.0  # the most that we were behind the plan, in seconds
+        self.ended = False
+        self.connecting: set[asyncio.Task[None]] = set()
+        self.keys = f"{random.getrandbits(32):08x}-0000-4000-8000-%012x"
+
+    async def connect(self) -> None:
+        await self.loop.create_connection(lambda: Connection(self), "127.0.0.1", self.plan.port)
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self.connect() for _ in range(self.plan.connections)))
+        self.start = now = self.loop.time()
+        end, came = self.start + self.plan.seconds, 0
+        while now < end:
+            due = int((now - self.start) * self.plan.rate)
+            for number in range(came, due):
+                self.arrive(number)
+            came = due
+            await asyncio.sleep(0.001)
+            now = self.loop.time()
+        while self.waiting and now < end + PATIENCE:
+            await asyncio.sleep(0.05)
+            now = self.loop.time()
+        self.ended = True
+
+    @property
+    def waiting(self) -> int:
+        return self.sent - self.broken - sum(map(len, self.times.values()))
+
+    def arrive(self, number: int) -> None:
+        due = self.start + number / self.plan.rate
+        self.latest = max(self.latest, self.loop.time() - due)
+        if not self.free:
+            self.dropped += 1
+            return
+        self.sent += 1
+        self.free.popleft().ask(self.request(number), due)
+
+    def request(self, number: int) -> bytes:
+        tokens = self.plan.tokens
+        token = tokens[number % len(tokens)] if tokens else f"{random.getrandbits(256):064x}"
+        body = (
+            f'{{"ticketTierId":"{self.plan.tier}","quantity":1,'
+            f'"idempotencyKey":"{self.keys % number}"}}'
+        )
+        return (
+            "POST /api/v1/bookings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Authorization: Token {token}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+
+    def answered(self, status: str, due: float) -> None:
+        now = self.loop.time()
+        self.times[status].append(now - due)
+        if status == "201":
+            self.sold[int((now - self.start) / TENTH)] += 1
+
+    def lost(self, connection: Connection) -> None:
+        """The server has hung up; open another one."""
+        if self.ended:
+            return
+        if connection.due is None:
+            self.free.remove(connection)
+        else:
+            self.broken += 1
+        task = asyncio.create_task(self.connect())
+        self.connecting.add(task)
+        task.add_done_callback(self.connecting.discard)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "answers": {status: len(times) for status, times in self.times.items()},
+            "times": {status: p50_and_p99(times) for status, times in self.times.items()},
+            "sold": [self.sold[tenth] for tenth in range(max(self.sold, default=-1) + 1)],
+            "dropped": self.dropped,
+            "lost": self.broken + max(self.waiting, 0),
+            "behind": self.latest * 1000,
+        }
+
+
+def p50_and_p99(seconds: list[float]) -> tuple[float, float]:
+    """In milliseconds."""
+    cuts = quantiles(seconds, n=100) if len(seconds) > 1 else seconds * 99
+    return cuts[49] * 1000, cuts[98] * 1000
+
+
+async def main() -> None:
+    crowd = Crowd(Plan(**json.load(sys.stdin)))
+    gc.disable()  # a pause would hold up all who come meanwhile
+    await crowd.run()
+    print(json.dumps(crowd.summary()))
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,74 @@
+"""What a booking costs the database, by what PostgreSQL counts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from bench.measure import Run, over_http
+from bench.scenarios import Size, warm_servers
+from bench.servers import Code
+
+
+@dataclass
+class Cost:
+    """Of one run at 64 connections with nothing else on the server."""
+
+    run: Run
+    bookings: int
+    statements: list[tuple[str, float, float, float]]  # text, calls, ms and WAL bytes per booking
+    hot: float  # share of the tier's updates that stayed in their page
+    multixacts: int
+
+    @property
+    def milliseconds(self) -> float:
+        return sum(ms for _, _, ms, _ in self.statements)
+
+    @property
+    def calls(self) -> float:
+        return sum(calls for _, calls, _, _ in self.statements)
+
+
+STATEMENTS = """
+SELECT query, calls, total_exec_time + total_plan_time, wal_bytes FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND toplevel AND query !~* 'pg_stat|django_migrations|pg_is_in_recovery|mxid_age|into "concerts_'
+ORDER BY 3 DESC
+"""
+
+HOT = """
+SELECT n_tup_hot_upd::float / nullif(n_tup_upd, 0) FROM pg_stat_user_tables
+WHERE relname = 'concerts_tickettier'
+"""
+
+
+def cost(size: Size) -> Cost:
+    with connection.cursor() as cursor:
+        with warm_servers((Code.NEW, {})) as (new,):
+            booked = ask(cursor, "SELECT count(*) FROM bookings_booking")
+            multixacts = ask(cursor, "SELECT mxid_age('1')")
+            ask(
+                cursor,
+                "SELECT pg_stat_reset_single_table_counters('concerts_tickettier'::regclass)",
+            )
+            ask(cursor, "SELECT pg_stat_statements_reset()")
+            run = over_http("book", new, name="cost", clients=64, seconds=size.seconds)
+        # Every session of the server has ended and so has reported what it did.
+        cursor.execute(STATEMENTS)
+        rows = cursor.fetchall()
+        bookings = ask(cursor, "SELECT count(*) FROM bookings_booking") - booked
+        return Cost(
+            run,
+            bookings,
+            [
+                (query, calls / bookings, ms / bookings, float(wal) / bookings)
+                for query, calls, ms, wal in rows
+            ],
+            ask(cursor, HOT),
+            ask(cursor, "SELECT mxid_age('1')") - multixacts,
+        )
+
+
+def ask(cursor: Any, sql: str) -> Any:
+    cursor.execute(sql)
+    return cursor.fetchone()[0]
