@@ -3,11 +3,12 @@
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+BOOKINGS ?= 2000000
 LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-soak format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -34,6 +35,9 @@ bench: .venv/.run-installed ## measure, a quarter of an hour (make bench QUICK=1
 
 bench-tuning: .venv/.run-installed ## measure other settings of the web server, eight minutes; needs wrk
 	.venv/bin/python -m bench.tuning
+
+bench-soak: .venv/.run-installed ## two million bookings in one sitting (make bench-soak BOOKINGS=100000); needs wrk
+	BOOKINGS=$(BOOKINGS) .venv/bin/python -m bench.soak
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .

@@ -45,6 +45,10 @@ class Waiter(Generic[Item, Answer]):
         self.answer: Answer | None = None
         self.error: BaseException | None = None
 
+    def give_up(self) -> None:
+        if not self.future.done():
+            self.future.set_exception(Busy())
+
     def wake(self) -> None:
         """On the loop that it waits on. It may have gone: given up, or been cancelled."""
         if self.future.done():
@@ -110,17 +114,20 @@ class Lane(ABC, Generic[Item, Answer]):
         """The answer to one item. Raises Busy beyond the bounds, and what serving it alone raised."""
         waiter: Waiter[Item, Answer] = Waiter(item)
         self.crew.enqueue(self, waiter)
+        timer = waiter.future.get_loop().call_later(PATIENCE, waiter.give_up)
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await waiter.future
-        except TimeoutError:
-            raise Busy from None
+            return await waiter.future
+        except asyncio.CancelledError:
+            self.leave(waiter)
+            raise
+        except Busy:
+            self.leave(waiter)  # if it has given up
+            raise
         finally:
-            if waiter.future.cancelled():  # by the time-out, or because its task was
-                self.leave(waiter)
+            timer.cancel()
 
     def leave(self, waiter: Waiter[Item, Answer]) -> None:
-        """Out of the queue. Once it has boarded it is served all the same, and its key finds that."""
+        """Out of the queue. One that has boarded is served all the same, and its key finds the booking."""
         with self.crew.mutex:
             if waiter in self.queue:
                 self.queue.remove(waiter)
