@@ -32,6 +32,8 @@ PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor")]
 class Bookings(APIView):
     @extend_schema(
         summary="Book tickets",
+        description="When a tier has sold out, a refusal may be up to 100 ms behind tickets that another "
+        "server process has just given back.",
         request=PlaceBookingSerializer,
         parameters=[OpenApiParameter(KEY_HEADER, UUID, OpenApiParameter.HEADER)],
         responses={

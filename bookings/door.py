@@ -4,6 +4,7 @@ It takes what is plainly valid. Everything else it hands on by returning None be
 anything, and Django answers (bookings/api.py): so the wording of a refusal stays in one place.
 """
 
+import logging
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 from knox.crypto import hash_token
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 
 from accounts.auth import INACTIVE, INVALID, KnownCustomer
 from bookings.answers import answer_of
@@ -21,11 +22,12 @@ from bookings.holding import Wish
 from bookings.models import MAX_QUANTITY
 from bookings.placing import placing
 from bookings.steps import TOKENS, Together
-from ticketbook.errors import Refusal
 from ticketbook.front.answers import Answer, Scope, rendered
 from ticketbook.front.site import Site, scheme_of
-from ticketbook.problems import describe
+from ticketbook.problems import SERVER_ERROR, describe, problem
 from ticketbook.wire import MAX_BODY, UUID_TEXT, ApiAnswer
+
+logger = logging.getLogger(__name__)
 
 FIELDS = {"ticketTierId", "quantity", "idempotencyKey", "userId"}
 STEPS = Together()
@@ -49,7 +51,7 @@ async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
         if asked is None:
             return None
         answer = await answered(asked, customer)
-    except (Refusal, APIException) as exc:
+    except Exception as exc:
         answer = problem_of(exc)
     return rendered(answer, common)
 
@@ -65,12 +67,13 @@ async def answered(asked: Asked, customer: KnownCustomer) -> ApiAnswer:
     return answer_of(await placing(wish, STEPS), customer)
 
 
-def problem_of(exc: Refusal | APIException) -> ApiAnswer:
+def problem_of(exc: Exception) -> ApiAnswer:
     if isinstance(exc, AuthenticationFailed | NotAuthenticated):
         exc.auth_header = "Token"  # type: ignore[union-attr]
-    described = describe(exc)
-    assert described is not None
-    return described
+    if described := describe(exc):
+        return described
+    logger.exception("POST /bookings failed")
+    return problem(status=500, code="server_error", detail=SERVER_ERROR)
 
 
 # --- Who asks -----------------------------------------------------------------------------------

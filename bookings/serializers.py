@@ -31,9 +31,11 @@ class PlaceBookingSerializer(StrictSerializer):
 
 
 def with_key_of_header(data: Any, header: str | None) -> Any:
-    """The body, with the key that came as a header."""
+    """The body, with the key that came as a header: quoted, as RFC 8941 writes text, or not."""
     if header is None:
         return data
+    if len(header) > 1 and header[0] == header[-1] == '"':
+        header = header[1:-1]
     if str(data.get("idempotencyKey", header)).lower() != header.lower():
         raise ValidationError(
             {"idempotencyKey": [f"It differs from the header {KEY_HEADER}. Send one."]}

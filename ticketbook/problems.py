@@ -16,6 +16,7 @@ from ticketbook.database import is_busy
 from ticketbook.errors import Busy, NotFound, Refusal
 from ticketbook.wire import ApiAnswer
 
+SERVER_ERROR = "Something went wrong on our side. If you were booking, look at your bookings first."
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -132,12 +133,11 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    detail = "Something went wrong on our side. If you were booking, look at your bookings first."
     if is_api(request):
-        return json_problem(status=500, code="server_error", detail=detail)
+        return json_problem(status=500, code="server_error", detail=SERVER_ERROR)
     # No context processors: they may be what failed.
     return HttpResponse(
-        f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{detail}</p>",
+        f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{SERVER_ERROR}</p>",
         status=500,
     )
 

@@ -203,6 +203,16 @@ def test_the_key_may_come_as_a_header(api, tier):
     assert problem(differ) == (400, "invalid")
 
 
+def test_the_header_may_be_quoted(api, tier):
+    key = str(uuid.uuid4())
+    body = {"ticketTierId": str(tier.pk), "quantity": 1}
+    quoted = {"Idempotency-Key": f'"{key}"'}
+    assert api.post(body, **quoted).json()["idempotencyKey"] == key
+    assert api.post(body | {"idempotencyKey": key}, **quoted)["Idempotent-Replayed"] == "true"
+    for header in ('"', '""', f'"{key}', f"'{key}'"):
+        assert problem(api.post(body, **{"Idempotency-Key": header})) == (400, "invalid")
+
+
 def test_the_callers_own_user_id_may_be_sent_and_no_other(api, ann, bob, tier, left):
     assert api.book(tier, userId=ann.public_id).status_code == 201
     assert problem(api.book(tier, userId=bob.public_id)) == (403, "permission_denied")

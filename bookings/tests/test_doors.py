@@ -10,11 +10,13 @@ from datetime import timedelta
 
 import pytest
 from django.core.wsgi import get_wsgi_application
+from django.db import transaction
 from django.utils import timezone
 from knox.models import AuthToken
 
+from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import door, placing, steps
+from bookings import door, holding, placing, steps
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.models import Booking
@@ -283,6 +285,26 @@ def test_plain_http_is_redirected_where_tls_is_asked_for(hot, ann, tier, setting
 def fresh_django():
     """Its middleware reads the settings once."""
     return get_wsgi_application()
+
+
+def test_a_bug_of_ours_is_worded_as_django_words_it(hot, ann, tier, monkeypatch):
+    monkeypatch.setattr(holding, "refusal_of", lambda *facts: 1 / 0)
+    token = token_of(ann)
+    ours, djangos = (book_at(front, tier, token) for front in (application, behind))
+    assert ours.status_code == djangos.status_code == 500
+    assert ours.json() == djangos.json()
+    assert ours.json()["code"] == "server_error"
+
+
+def test_a_row_that_somebody_locks_is_busy_at_both_doors(hot, ann, tier, impatient):
+    impatient("100ms")
+    token = token_of(ann)
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=ann.pk)
+        answers = [book_at(front, tier, token) for front in (application, behind)]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[0].json() == answers[1].json()
+    assert answers[0]["Retry-After"] == answers[1]["Retry-After"] == "1"
 
 
 def test_a_dead_token_is_refused_from_the_next_look_up_on(hot, ann, tier):

@@ -5,18 +5,17 @@ then Django answers, and words every refusal.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
+from functools import cache
 from typing import Any
+
+from django.template.loader import render_to_string
 
 from ticketbook import event_loop
 from ticketbook.errors import Refusal
 from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
 from ticketbook.front.bodies import ClientGone, read_body
 from ticketbook.front.site import Site, WSGIApplication
-
-logger = logging.getLogger(__name__)
 
 Door = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
 Copies = Callable[[Scope], Answer | None]
@@ -42,18 +41,13 @@ class Front:
         self.doors, self.copies = doors, copies
         self.end_doors = end
         self.tasks: set[asyncio.Task[Any]] = set()  # what is begun is ended, whoever listens
-        self.at_work = 0
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.lifespan(receive, send)
         elif scope["type"] == "http":
-            self.at_work += 1
-            try:
-                await self.answer(scope, receive, send)
-            finally:
-                self.at_work -= 1
+            await self.answer(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 
@@ -101,6 +95,11 @@ class Front:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
+    @property
+    def at_work(self) -> bool:
+        """Whether anything is begun and not ended, whether or not its client still listens."""
+        return bool(self.tasks or self.site.at_work)
+
     def start(self) -> None:
         event_loop.use(asyncio.get_running_loop())
 
@@ -112,19 +111,19 @@ class Front:
         self.site.stop()
 
 
-PAGE = (
-    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<title>{title}</title><h1>{title}</h1><p>{detail}</p>"
-)
-
-
 def worded(refusal: Refusal, scope: Scope) -> Answer:
     """For the API a problem, for people a page: Django could not be asked."""
     answer = refusal_answer(refusal)
     if scope["path"].startswith("/api/"):
         return answer
     headers = [h for h in answer.headers if h[0] != b"content-type"]
-    page = PAGE.format(title=HTTPStatus(refusal.status).phrase, detail=refusal)
     return Answer(
-        answer.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], page.encode()
+        refusal.status,
+        [*headers, (b"content-type", b"text/html; charset=utf-8")],
+        refusal_page(refusal.status, str(refusal)),
     )
+
+
+@cache
+def refusal_page(status: int, detail: str) -> bytes:
+    return render_to_string(f"{status}.html", {"detail": detail}).encode()

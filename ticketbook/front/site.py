@@ -5,7 +5,7 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +29,7 @@ class Site:
         self.application = application
         self.threads = threads
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="site")
+        self.mutex = threading.Lock()
         self.at_work = 0  # requests that wait for a thread or have one
         self.large = 0  # large answers on their way
         self.common: dict[str, Headers] = {}
@@ -37,17 +38,27 @@ class Site:
         """Answer one request. Raises Busy if too many wait already."""
         if self.at_work >= self.threads + MAX_WAITING:
             raise Busy
-        self.at_work += 1
         call = Call(self.application, environ_of(scope, body), send)
         try:
-            await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
+            await asyncio.wrap_future(self.submit(call))
         except asyncio.CancelledError:
             call.abandoned.set()
             raise
-        finally:
-            self.at_work -= 1
         if call.whole is not None:
             await self.send(call.whole, send, head=scope["method"] == "HEAD")
+
+    def submit(self, call: "Call") -> Future[None]:
+        """Count it until it has ended, which may be after its client has gone."""
+
+        def ended(job: object) -> None:
+            with self.mutex:
+                self.at_work -= 1
+
+        with self.mutex:
+            self.at_work += 1
+        job = self.pool.submit(call.run)
+        job.add_done_callback(ended)
+        return job
 
     async def send(self, answer: Answer, send: Send, *, head: bool) -> None:
         if len(answer.body) <= LARGE:

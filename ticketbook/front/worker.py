@@ -86,7 +86,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         while not self._quick_shutdown and self.loop.time() < deadline:
             for client in list(self.clients):
                 client.close_if_idle()
-            if not self.clients and not self.asgi.tasks:
+            if not self.clients and not self.asgi.at_work:
                 return
             self.notify()
             await asyncio.sleep(0.05)
