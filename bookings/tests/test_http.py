@@ -22,9 +22,23 @@ from concerts.tests.factories import TicketTierFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=["on", "off"], ids=["lanes", "plain"])
+@pytest.fixture(
+    params=[("on", False), ("off", False), ("on", True), ("off", True)],
+    ids=["front, lanes", "front, plain", "threads, lanes", "threads, plain"],
+)
 def site(request, ledger):
-    site = Site(BOOKING_LANES=request.param)
+    lanes, by_thread = request.param
+    site = Site(BOOKING_LANES=lanes)
+    site.by_thread = by_thread
+    try:
+        yield site.wait_until_ready()
+    finally:
+        site.stop()
+
+
+@pytest.fixture
+def one_site(ledger):
+    site = Site()
     try:
         yield site.wait_until_ready()
     finally:
@@ -110,7 +124,7 @@ def test_servers_killed_in_the_middle_lose_nothing(site, ledger, left):
     assert audit() == []
 
 
-def test_a_thread_keeps_its_connection(site):
+def test_a_thread_keeps_its_connection(one_site):
     """Connecting costs more than booking does."""
 
     def sessions():
@@ -123,14 +137,14 @@ def test_a_thread_keeps_its_connection(site):
 
     before = sessions()
     for _ in range(200):
-        assert site.request("GET", "/readyz")[0] == 200
+        assert one_site.request("GET", "/readyz")[0] == 200
     assert sessions() - before <= 2 * 24  # processes and threads
 
 
-def test_a_body_may_come_in_chunks(site, ann, tier):
+def test_a_body_may_come_in_chunks(one_site, ann, tier):
     (token,) = tokens([ann])
     body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": str(uuid.uuid4())}
-    with closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)) as http_:
+    with closing(http.client.HTTPConnection("127.0.0.1", one_site.port, timeout=30)) as http_:
         http_.request(
             "POST",
             "/api/v1/bookings",
@@ -141,9 +155,9 @@ def test_a_body_may_come_in_chunks(site, ann, tier):
         assert http_.getresponse().status == 201
 
 
-def test_a_large_body_is_refused_with_an_answer(site, ann):
+def test_a_large_body_is_refused_with_an_answer(one_site, ann):
     (token,) = tokens([ann])
-    status, _, body = site.request(
+    status, _, body = one_site.request(
         "POST", "/api/v1/bookings", "x" * 5_000_000, Authorization=f"Token {token}"
     )
     assert (status, body["code"]) == (413, "too_large")
