@@ -25,7 +25,7 @@ from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 128  # items of one transaction
+MAX_BATCH = 256  # items of one transaction
 MAX_QUEUE = 2048  # waiters that have not boarded; more are told at once that we are busy
 PATIENCE = 10.0  # seconds until a waiter gives up; a lock's wait and a batch are shorter
 IDLE = 10.0  # seconds until a thread with nothing to do ends, with its connection
