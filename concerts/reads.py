@@ -176,14 +176,15 @@ def young_copy(scope: Scope) -> Answer | None:
     if copy is None:
         return None
     if conditional or copy.holes:
-        return as_sent(answer(WSGIRequest(environ_of(scope, b"")), copy))
+        return as_sent(answer(WSGIRequest(environ_of(scope, b"")), copy), scope["method"])
     headers = [h for h in raw(copy.head.items()) if h[0] != b"content-length"]
     return Answer(200, headers, copy.body)
 
 
-def as_sent(response: HttpResponse) -> Answer:
+def as_sent(response: HttpResponse, method: str) -> Answer:
     headers = [h for h in raw(response.items()) if h[0] != b"content-length"]
     headers += [
         (b"set-cookie", morsel.OutputString().encode()) for morsel in response.cookies.values()
     ]
-    return Answer(response.status_code, headers, response.content)
+    length = int(response.get("Content-Length", 0)) if method == "HEAD" else None
+    return Answer(response.status_code, headers, response.content, length)

@@ -20,10 +20,15 @@ class Answer(NamedTuple):
     status: int
     headers: Headers  # all but Content-Length
     body: bytes
+    length: int | None = None  # of the body that a HEAD is not given
+
+
+NO_BODY = {204, 304}  # nor a Content-Length
 
 
 def raw(headers: Iterable[tuple[str, str]]) -> Headers:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    """As they go over the wire; Django puts a space before a cookie."""
+    return [(n.lower().encode("latin-1"), v.strip().encode("latin-1")) for n, v in headers]
 
 
 JSON = (b"content-type", b"application/json")
@@ -48,7 +53,10 @@ async def send_answer(
     send: Send, answer: Answer, *, head: bool = False, seconds_a_piece: float | None = None
 ) -> None:
     """Send it; with `seconds_a_piece` in pieces, and TimeoutError if its reader is slower."""
-    headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
+    headers = answer.headers
+    if answer.status not in NO_BODY:
+        length = len(answer.body) if answer.length is None else answer.length
+        headers = [*headers, (b"content-length", str(length).encode())]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     body = b"" if head else answer.body
     while seconds_a_piece is not None and len(body) > PIECE:

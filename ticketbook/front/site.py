@@ -12,7 +12,15 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 
 from ticketbook.errors import Busy
-from ticketbook.front.answers import Answer, Headers, Scope, Send, raw, send_answer
+from ticketbook.front.answers import (
+    NO_BODY,
+    Answer,
+    Headers,
+    Scope,
+    Send,
+    raw,
+    send_answer,
+)
 
 MAX_WAITING = 512  # requests that wait for a thread; more are told at once that we are busy
 WHOLE = 2 * 1024 * 1024  # bytes; a larger file is streamed, and holds its thread meanwhile
@@ -21,7 +29,6 @@ MAX_LARGE = 64  # … so many at a time
 SLOWEST = 20.0  # seconds for a piece of an answer until its reader is given up
 
 WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-NO_BODY = {204, 304}
 
 
 class Site:
@@ -111,7 +118,7 @@ class Call:
         try:
             if self.is_whole(chunks):
                 headers = [header for header in self.headers if header[0] != b"content-length"]
-                self.whole = Answer(self.status, headers, b"".join(chunks))
+                self.whole = Answer(self.status, headers, b"".join(chunks), self.length_for_head())
             else:
                 self.stream(chunks)
         finally:
@@ -124,6 +131,11 @@ class Call:
             return True
         length = dict(self.headers).get(b"content-length", b"")
         return length.isdigit() and int(length) <= WHOLE
+
+    def length_for_head(self) -> int | None:
+        """An application may leave the body of a HEAD out and tell its length all the same."""
+        told = dict(self.headers).get(b"content-length", b"")
+        return int(told) if self.environ["REQUEST_METHOD"] == "HEAD" and told.isdigit() else None
 
     def stream(self, chunks: Iterable[bytes]) -> None:
         start = {"type": "http.response.start", "status": self.status, "headers": self.headers}

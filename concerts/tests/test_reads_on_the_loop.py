@@ -1,0 +1,125 @@
+"""Copies that the event loop answers: to the letter what a thread makes of them, and to whom."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from concerts import reads
+from concerts.tests.factories import TicketTierFactory
+from concerts.tests.test_reads import KINDS, address
+from ticketbook import fresh
+from ticketbook.asgi import application, django
+from ticketbook.front.front import Front
+from ticketbook.tests.asgi import ask
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def nothing():
+    pass
+
+
+behind = Front(django, threads=2, doors={}, copies=lambda scope: None, end=nothing)
+
+
+@pytest.fixture(autouse=True)
+def _our_host(settings):
+    settings.ALLOWED_HOSTS = ["testserver"]
+
+
+@pytest.fixture
+def on_the_loop(busy, monkeypatch):
+    """How many requests the loop has answered by itself, and how many not."""
+    answered = Counter()
+    real = application.copies
+
+    def count(scope):
+        answer = real(scope)
+        answered[answer is not None] += 1
+        return answer
+
+    monkeypatch.setattr(application, "copies", count)
+    return answered
+
+
+def plain(answer):
+    """Without what no two visits share."""
+    own = rb'name="(csrfmiddlewaretoken|idempotency_key)" value="[\w-]+"'
+    headers = {n: re.sub("csrftoken=\\w+; expires=[^;]+", "", v) for n, v in answer.headers.items()}
+    return answer.status_code, headers, re.sub(own, b"", answer.content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Cookie", "csrftoken=" + "a" * 32)],
+        [("If-None-Match", "<etag>")],
+        [("If-None-Match", '"other"')],
+        [("If-Match", '"other"')],
+        [("If-Modified-Since", "Wed, 21 Oct 2015 07:28:00 GMT")],
+    ],
+    ids=lambda headers: headers[0][0] if headers else "plain",
+)
+def test_the_loop_answers_as_a_thread_does(on_the_loop, kind, method, headers):
+    url = address(kind, TicketTierFactory().concert)
+    first = ask(application, "GET", url)
+    headers = [
+        (name, value.replace("<etag>", first.headers.get("Etag", ""))) for name, value in headers
+    ]
+    on_the_loop.clear()
+    loops, threads = (ask(front, method, url, headers=headers) for front in (application, behind))
+    assert plain(loops) == plain(threads)
+    assert on_the_loop == {True: 1}
+
+
+@pytest.mark.parametrize("kind", ["home", "page", "concert page"])
+@pytest.mark.parametrize(
+    "cookie", ["sessionid=x", "messages=x", "csrftoken=a; sessionid=x", "theme=dark"]
+)
+def test_a_page_for_somebody_we_may_know_is_left_to_a_thread(on_the_loop, kind, cookie):
+    url = address(kind, TicketTierFactory().concert)
+    ask(application, "GET", url)
+    on_the_loop.clear()
+    assert ask(application, "GET", url, headers=[("Cookie", cookie)]).status_code == 200
+    assert on_the_loop == {False: 1}
+
+
+def test_each_visitor_has_a_key_and_a_token_of_their_own_on_the_loop(on_the_loop):
+    url = address("concert page", TicketTierFactory().concert)
+    ask(application, "GET", url)
+    pages = [ask(application, "GET", url) for _ in range(5)]
+    assert on_the_loop[True] == 5
+    for name in (b"csrfmiddlewaretoken", b"idempotency_key"):
+        values = {re.search(b'name="%s" value="([^"]+)"' % name, page.content)[1] for page in pages}
+        assert len(values) == 5
+    assert len({page["Set-Cookie"] for page in pages}) == 5
+
+
+def test_a_copy_of_another_host_or_scheme_answers_nobody_else(on_the_loop, settings):
+    url = address("list", TicketTierFactory().concert)
+    ask(application, "GET", url)
+    on_the_loop.clear()
+    settings.ALLOWED_HOSTS = ["testserver", "other.example"]
+    other = ask(application, "GET", url, server=("other.example", 80))
+    assert other.status_code == 200
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    ask(application, "GET", url, headers=[("X-Forwarded-Proto", "https")])
+    assert on_the_loop == {True: 1, False: 1}
+
+
+def test_on_a_quiet_site_each_request_is_counted_once_and_answered_anew(monkeypatch):
+    url, read = address("availability", TicketTierFactory().concert), []
+    real = reads.ReadsMiddleware.make
+    monkeypatch.setattr(
+        reads.ReadsMiddleware, "make", lambda self, request: read.append(1) or real(self, request)
+    )
+    for _ in range(fresh.QUIET):
+        assert ask(application, "GET", url).status_code == 200
+    assert len(read) == fresh.QUIET
+    for _ in range(5):  # now there is a rush
+        ask(application, "GET", url)
+    assert len(read) == fresh.QUIET + 1
