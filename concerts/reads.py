@@ -186,5 +186,5 @@ def as_sent(response: HttpResponse, method: str) -> Answer:
     headers += [
         (b"set-cookie", morsel.OutputString().encode()) for morsel in response.cookies.values()
     ]
-    length = int(response.get("Content-Length", 0)) if method == "HEAD" else None
+    length = int(response.get("Content-Length") or 0) if method == "HEAD" else None
     return Answer(response.status_code, headers, response.content, length)
