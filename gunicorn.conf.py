@@ -34,13 +34,12 @@ preload_app = False
 
 
 def on_starting(server: Any) -> None:
-    if "GUNICORN_PID" not in os.environ and (
-        problem := port_problem()
-    ):  # or it takes over from another
+    takes_over = "GUNICORN_PID" in os.environ  # from a server that replaces itself (SIGUSR2)
+    if not takes_over and (problem := port_problem()):
         sys.exit(f"{problem} Stop what uses it, or set PORT to another one.")
 
 
-# Seconds; longer than a page's polling, so that one connection serves it. Without: 0.9.
+# Seconds; longer than a page's polling, so that one connection serves it.
 keepalive = 5
 timeout = 30  # seconds without a sign of life from a whole worker, then it is replaced
 graceful_timeout = 20  # seconds; more than the longest call to the gateway and a lock's wait
