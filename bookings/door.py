@@ -5,7 +5,7 @@ anything, and Django answers (bookings/api.py): so the wording of a refusal stay
 """
 
 import logging
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 FIELDS = {"ticketTierId", "quantity", "idempotencyKey", "userId"}
 STEPS = Together()
+MAX_HOST = 300  # characters, with the port
 
 
 class Head(NamedTuple):
@@ -44,7 +45,7 @@ async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
     head = read_head(scope)
     if head is None:
         return None
-    common = await site.common_headers(scope)
+    common = site.common_headers(scope)
     try:
         customer = await authenticate(head.authorization)
         asked = read_body(body, head.idempotency_key, customer)
@@ -94,8 +95,10 @@ def read_head(scope: Scope) -> Head | None:
     return Head(found.get(b"authorization", ""), found.get(b"idempotency-key"))
 
 
-@cache
+@lru_cache(maxsize=100)
 def is_ours(host: str, allowed: tuple[str, ...]) -> bool:
+    if len(host) > MAX_HOST:
+        return False
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, list(allowed))
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 256  # items of one transaction
 MAX_QUEUE = 2048  # waiters that have not boarded; more are told at once that we are busy
-PATIENCE = 10.0  # seconds until a waiter gives up; a lock's wait and a batch are shorter
+PATIENCE = 10.0  # seconds in the queue, and once more on board, until a waiter gives up
 IDLE = 10.0  # seconds until a thread with nothing to do ends, with its connection
 
 Item = TypeVar("Item")
@@ -37,13 +37,22 @@ Answer = TypeVar("Answer")
 class Waiter(Generic[Item, Answer]):
     """An item, and the coroutine that waits for its answer."""
 
-    __slots__ = ("answer", "error", "future", "item")
+    __slots__ = ("answer", "boarded", "error", "future", "item", "timer")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.answer: Answer | None = None
         self.error: BaseException | None = None
+        self.boarded = False
+        self.timer = self.future.get_loop().call_later(PATIENCE, self.lose_patience)
+
+    def lose_patience(self) -> None:
+        """In the queue: give up, and nothing is stored. On board: it is being served, so wait once more."""
+        if self.boarded:
+            self.timer = self.future.get_loop().call_later(PATIENCE, self.give_up)
+        else:
+            self.give_up()
 
     def give_up(self) -> None:
         if not self.future.done():
@@ -81,8 +90,13 @@ class Batch(Generic[Item, Answer]):
             waiter.answer = answer
 
     def answer_one_by_one(self, serve: Callable[[Item], Answer]) -> None:
-        """Serve each alone, after the transaction of all has failed: one of them is the reason."""
+        """Serve each alone, after the transaction of all has failed: one of them is the reason.
+
+        One that has given up meanwhile was told that nothing is stored, and nothing is.
+        """
         for waiter in self.waiters:
+            if waiter.future.done():
+                continue
             try:
                 waiter.answer = serve(waiter.item)
             except Exception as exc:
@@ -113,9 +127,8 @@ class Lane(ABC, Generic[Item, Answer]):
     async def ask(self, item: Item) -> Answer:
         """The answer to one item. Raises Busy beyond the bounds, and what serving it alone raised."""
         waiter: Waiter[Item, Answer] = Waiter(item)
-        self.crew.enqueue(self, waiter)
-        timer = waiter.future.get_loop().call_later(PATIENCE, waiter.give_up)
         try:
+            self.crew.enqueue(self, waiter)
             return await waiter.future
         except asyncio.CancelledError:
             self.leave(waiter)
@@ -124,7 +137,7 @@ class Lane(ABC, Generic[Item, Answer]):
             self.leave(waiter)  # if it has given up
             raise
         finally:
-            timer.cancel()
+            waiter.timer.cancel()
 
     def leave(self, waiter: Waiter[Item, Answer]) -> None:
         """Out of the queue. One that has boarded is served all the same, and its key finds the booking."""
@@ -135,7 +148,10 @@ class Lane(ABC, Generic[Item, Answer]):
     def take(self) -> list[Waiter[Item, Answer]]:
         most = MAX_BATCH if settings.BOOKING_LANES else 1
         with self.crew.mutex:
-            return [self.queue.popleft() for _ in range(min(len(self.queue), most))]
+            waiters = [self.queue.popleft() for _ in range(min(len(self.queue), most))]
+            for waiter in waiters:
+                waiter.boarded = True
+            return waiters
 
     @contextmanager
     def batch(self) -> Iterator[Batch[Item, Answer]]:

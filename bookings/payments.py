@@ -139,8 +139,11 @@ async def acharge(booking: Booking) -> Outcome:
     """Ask for the booking's money. Raises GatewayUnavailable. A free ticket needs no gateway."""
     if not booking.total_price:
         return Outcome.SUCCEEDED
-    outcome: Outcome = await _call(gateway().charge, key=booking.pk, amount=booking.total_price)
-    return outcome
+    outcome = await _call(gateway().charge, key=booking.pk, amount=booking.total_price)
+    if outcome is Outcome.SUCCEEDED or outcome is Outcome.DECLINED:
+        return Outcome(outcome)
+    logger.error("The payment gateway answered a charge with %r", outcome)
+    raise GatewayUnavailable
 
 
 def charge(booking: Booking) -> Outcome:
@@ -184,7 +187,10 @@ async def _call(method: Callable[..., Any], **arguments: object) -> Any:
             return await call(method, time_limit=limit, **arguments)
     except GatewayUnavailable:
         raise
-    except Exception as exc:
+    except BaseException as exc:  # whatever it raises, it must not end our server
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # it was we who were cancelled
         if not isinstance(exc, TimeoutError):
             logger.exception("The payment gateway failed")
         raise GatewayUnavailable from exc
@@ -205,7 +211,13 @@ async def _in_pool(method: Callable[..., Any], *, time_limit: float, **arguments
         left = deadline - monotonic()
         if left <= 0:
             raise GatewayUnavailable
-        return method(time_limit=left, **arguments)
+        try:
+            return method(time_limit=left, **arguments)
+        except (
+            SystemExit,
+            KeyboardInterrupt,
+        ) as exc:  # an executor would hand them to the event loop
+            raise GatewayUnavailable from exc
 
     return await asyncio.get_running_loop().run_in_executor(_pool(), send)
 

@@ -22,7 +22,6 @@ from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestIn
 from bookings.holding import Customer, Wish
 from bookings.models import Booking
 from bookings.payments import GatewayUnavailable, Outcome
-from bookings.resolving import resolve_expired
 from bookings.settling import Settlement, settle
 from bookings.steps import Directly, Steps, Together, finish
 from ticketbook import event_loop
@@ -91,7 +90,7 @@ async def clear_the_way(wish: Wish, steps: Steps) -> bool:
         _clear.clear()
     _clear[tier_id] = now  # at once: those who come while this one looks need not look as well
     holds = Booking.objects.filter(ticket_tier_id=tier_id)
-    found = await steps.call(lambda: resolve_expired(only=holds, limit=RESOLVE_ON_DEMAND, now=now))
+    found = await steps.resolve(holds, limit=RESOLVE_ON_DEMAND, now=now)
     if found:
         _clear.pop(tier_id, None)
     return bool(found)
@@ -102,15 +101,11 @@ async def replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
     if booking.status != Booking.Status.PENDING:
         return booking
     if booking.hold_expires_at <= wish.now:
-        await steps.call(lambda: resolve_again(booking, now=wish.now))
+        await steps.resolve(Booking.objects.filter(pk=booking.pk), limit=1, now=wish.now)
+        await steps.call(booking.refresh_state)
     elif not booking.outcome_unknown:
         raise RequestInProgress(bookingId=booking.pk)
     return booking
-
-
-def resolve_again(booking: Booking, *, now: datetime) -> None:
-    resolve_expired(only=Booking.objects.filter(pk=booking.pk), limit=1, now=now)
-    booking.refresh_state()
 
 
 async def charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:

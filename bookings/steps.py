@@ -8,6 +8,8 @@ the same on the thread that called, with batches of one.
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -27,10 +29,17 @@ from bookings.holding import (
     send_keys,
 )
 from bookings.lanes import Batch, Crew, Lane
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
+from bookings.resolving import resolve_expired
 from bookings.settling import Settlement
 from concerts import stock
-from ticketbook.database import drop_dead_connection, is_busy, is_lock_timeout, is_stale
+from ticketbook.database import (
+    drop_dead_connection,
+    is_busy,
+    is_lock_timeout,
+    is_stale,
+    waiting_at_most,
+)
 from ticketbook.errors import Refusal
 
 Result = TypeVar("Result")
@@ -47,8 +56,12 @@ class Steps(Protocol):
     async def settle(self, settlement: Settlement) -> bool:
         """Write it down; False if the booking was no longer PENDING, and then nothing is written."""
 
+    async def resolve(self, only: BookingQuerySet, *, limit: int, now: datetime) -> list[Booking]:
+        """Ask the gateway about some holds past their time; those settled. It may be that nobody has time
+        for it."""
+
     async def call(self, function: Callable[[], Result]) -> Result:
-        """Something rare that asks the database or the gateway by itself."""
+        """Something rare that asks the database by itself."""
 
 
 # --- Directly -----------------------------------------------------------------------------------
@@ -64,6 +77,9 @@ class Directly:
     async def settle(self, settlement: Settlement) -> bool:
         drop_dead_connection()  # it may have died while we waited for the gateway
         return settle_alone(settlement)
+
+    async def resolve(self, only: BookingQuerySet, *, limit: int, now: datetime) -> list[Booking]:
+        return resolve_expired(only=only, limit=limit, now=now)
 
     async def call(self, function: Callable[[], Result]) -> Result:
         return function()
@@ -111,6 +127,10 @@ def settle_alone(settlement: Settlement) -> bool:
 
 # --- Together -----------------------------------------------------------------------------------
 
+# Milliseconds. After a batch has failed its items are served one by one, and the rows of one that somebody
+# has locked must not keep all behind it waiting for LOCK_TIMEOUT_MS.
+ALONE_MS = 200
+
 
 class TierLane(Lane[Wish | Settlement, Answer | bool]):
     """Wishes for the tickets of one tier, and settlements that give some back."""
@@ -134,7 +154,8 @@ class TierLane(Lane[Wish | Settlement, Answer | bool]):
             if is_busy(exc) and not (batch.boarded and is_lock_timeout(exc)):
                 raise
             batch.board()
-            batch.answer_one_by_one(hold_or_settle_alone)
+            with waiting_at_most(ALONE_MS):
+                batch.answer_one_by_one(hold_or_settle_alone)
         else:
             held, settled = iter(answers), iter(written)
             batch.answer(next(held) if isinstance(i, Wish) else next(settled) for i in items)
@@ -157,7 +178,8 @@ class SettlementLane(Lane[Settlement, bool]):
         except Exception as exc:
             if is_busy(exc) and not is_lock_timeout(exc):
                 raise
-            batch.answer_one_by_one(settle_alone)
+            with waiting_at_most(ALONE_MS):
+                batch.answer_one_by_one(settle_alone)
 
 
 class TokenLane(Lane[str, KnownCustomer | None]):
@@ -189,8 +211,12 @@ TIERS = Crew("tier lane", settings.LANE_THREADS)
 DESK = Crew("lane", 3)
 SETTLEMENTS, TOKENS, KEYS = SettlementLane(DESK), TokenLane(DESK), KeyLane(DESK)
 
-# What is rare: it waits for the gateway, or for locks, by itself.
+# What is rare asks the database by itself. What also asks the gateway has threads of its own, and is not
+# begun when all of them are waiting: a gateway that is silent keeps each of them for seconds.
+RESOLVERS = 4
 _rare = ThreadPoolExecutor(4, thread_name_prefix="rare")
+_resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
+_resolving: set[asyncio.Future[Any]] = set()
 
 _tier_lanes: dict[UUID, TierLane] = {}
 
@@ -230,6 +256,15 @@ class Together:
         if not settlement.returns_tickets:
             return await SETTLEMENTS.ask(settlement)
         return bool(await lane_of(settlement.booking.ticket_tier_id).ask(settlement))
+
+    async def resolve(self, only: BookingQuerySet, *, limit: int, now: datetime) -> list[Booking]:
+        if len(_resolving) >= RESOLVERS:
+            return []
+        resolve = partial(resolve_expired, only=only, limit=limit, now=now)
+        job = asyncio.get_running_loop().run_in_executor(_resolvers, on_its_own, resolve)
+        _resolving.add(job)
+        job.add_done_callback(_resolving.discard)
+        return await asyncio.shield(job)
 
     async def call(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(_rare, on_its_own, function)

@@ -161,7 +161,7 @@ def young_copy(scope: Scope) -> Answer | None:
         if name == b"host":
             host = value.decode("latin-1")
         elif name == b"cookie":
-            cookie = value.decode("latin-1")
+            cookie += f"{value.decode('latin-1')}; "
         elif name.startswith(b"if-"):
             conditional = True
     key = key_of(

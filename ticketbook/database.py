@@ -107,6 +107,19 @@ def one_round_trip() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def waiting_at_most(milliseconds: int) -> Iterator[None]:
+    """A shorter lock_timeout for what this connection does outside of a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {milliseconds:d}")
+    try:
+        yield
+    finally:
+        if connection.connection is not None and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+
+
 # Waits that ended, and servers that are going down, coming up or full.
 BUSY_CAUSES = (
     pg.LockNotAvailable,

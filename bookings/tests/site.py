@@ -53,22 +53,22 @@ class Site:
                 time.sleep(0.05)
         raise AssertionError("the server never became ready")
 
-    def request(self, method, path, body=None, **headers):
+    def request(self, method, path, body=None, *, timeout=30, **headers):
         """Status, headers and the parsed body of one request on a connection of its own."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as http_:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as http_:
             http_.request(method, path, body and json.dumps(body), headers)
             response = http_.getresponse()
             raw = response.read()
             is_json = "json" in response.headers["Content-Type"]
             return response.status, response.headers, json.loads(raw) if is_json else raw
 
-    def book(self, token, tier, key=None, quantity=1):
+    def book(self, token, tier, key=None, quantity=1, *, timeout=30):
         key = str(key or uuid.uuid4())
         body = {"ticketTierId": str(tier.pk), "quantity": quantity, "idempotencyKey": key}
         headers = {"Authorization": f"Token {token}"}
         if self.by_thread:  # a quoted key is unusual, so Django answers
             headers["Idempotency-Key"] = f'"{key}"'
-        return self.request("POST", "/api/v1/bookings", body, **headers)
+        return self.request("POST", "/api/v1/bookings", body, timeout=timeout, **headers)
 
     def workers(self):
         return psutil.Process(self.process.pid).children()

@@ -4,8 +4,10 @@ import asyncio
 import json
 import random
 import re
+import time
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -16,13 +18,14 @@ from knox.models import AuthToken
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import door, holding, placing, steps
+from bookings import door, holding, steps
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.settling import settle
 from bookings.tests.jam import Jam, until
+from bookings.tests.wishing import hold, wish
 from concerts import stock
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
@@ -225,7 +228,7 @@ CHANGES = [
 def test_a_thousand_requests_get_the_same_answer_at_both_doors(lanes, settings, hot, monkeypatch):
     settings.BOOKING_LANES = lanes
     # Otherwise a refusal looks for expired holds in one world and not in the other.
-    monkeypatch.setattr(placing, "resolve_expired", lambda **only: [])
+    monkeypatch.setattr(steps, "resolve_expired", lambda **only: [])
     worlds = [World(application), World(behind)]
     statuses = Counter()
     for number, wanted in enumerate(requests(1000, seed=7 + lanes)):
@@ -331,6 +334,28 @@ def test_rubbish_takes_no_lock(hot, tier, batches):
         assert (answer.status_code, answer["Www-Authenticate"]) == (401, "Token")
     assert hot == {True: 2}
     assert batches == []
+
+
+def test_hosts_that_anybody_makes_up_take_no_room(hot):
+    for number in range(300):
+        ask(application, "POST", URL, b"{}", headers=[("Host", f"{number}.example")])
+    assert door.is_ours.cache_info().currsize <= 100
+    assert not door.is_ours("testserver" + "x" * 1000, ("*",))
+
+
+def test_a_silent_gateway_keeps_few_who_are_refused_waiting(settings, hot, monkeypatch):
+    """Every tier has an expired hold in the way; the gateway is asked about four of them at a time."""
+    settings.PAYMENT_LATENCY_MS, settings.PAYMENT_OUTAGE = 1000, True
+    tiers, bob = [TicketTierFactory(total_quantity=1) for _ in range(12)], UserFactory()
+    long_ago = timezone.now() - timedelta(minutes=2)
+    for tier in tiers:
+        hold(wish(UserFactory(), tier, now=long_ago))
+    token = token_of(bob)
+    start = time.monotonic()
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda tier: book_at(application, tier, token), tiers))
+    assert {answer.json()["code"] for answer in answers} == {"insufficient_tickets"}
+    assert time.monotonic() - start < 2.5  # one after the other, four at a time, would take three
 
 
 # --- Refused on sight ---------------------------------------------------------------------------------------

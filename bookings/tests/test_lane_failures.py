@@ -134,6 +134,25 @@ def test_a_wish_whose_row_somebody_locks_is_served_alone(tier, impatient):
     assert audit() == []
 
 
+def test_whoever_was_told_busy_has_no_hold_afterwards(tier, monkeypatch, impatient):
+    """The rows of many are locked for long: those who gave up meanwhile are not served behind their backs."""
+    impatient("200ms")
+    monkeypatch.setattr(lanes, "PATIENCE", 0.8)
+    victims = UserFactory.create_batch(6)
+    jam = Jam(tier)
+    with transaction.atomic():
+        list(User.objects.select_for_update().filter(pk__in=[victim.pk for victim in victims]))
+        jam.lead(holding(victims[0], tier))
+        for victim in victims[1:]:
+            jam.follow(holding(victim, tier))
+        results = jam.clear()
+    assert set(kinds(results)) <= {Busy, OperationalError}
+    steps.stop()
+    assert not Booking.objects.filter(user__in=victims).exists()
+    assert isinstance(hold(wish(victims[0], tier)), Held)
+    assert audit() == []
+
+
 def test_a_database_that_goes_away_is_busy_and_the_lane_lives_on(ann, tier):
     """Every connection is cut, as a restart does it, while four wait for the lock."""
     jam, buyers = Jam(tier), UserFactory.create_batch(3)

@@ -200,3 +200,50 @@ def test_a_hundred_charges_in_flight_hold_no_thread(ann, tier, settings):
     assert {p.booking.status for p in placed} == {"CONFIRMED"}
     assert time.monotonic() - start < 5
     assert threading.active_count() <= before + 20
+
+
+def odd_gateway(charge):
+    return type("Odd", (), {"charge": staticmethod(charge)})
+
+
+async def cancels(**asked):
+    raise asyncio.CancelledError
+
+
+async def exits(**asked):
+    raise SystemExit
+
+
+async def fails(**asked):
+    raise ZeroDivisionError
+
+
+async def says_it_in_words(**asked):
+    return "succeeded"
+
+
+async def knows_nothing(**asked):
+    return Outcome.NOT_FOUND
+
+
+def exits_on_a_thread(**asked):
+    raise SystemExit
+
+
+def forgets_to_await(**asked):
+    return {}
+
+
+ODD = [cancels, exits, fails, says_it_in_words, knows_nothing, exits_on_a_thread, forgets_to_await]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("both_modes")
+@pytest.mark.parametrize("charge", ODD, ids=lambda charge: charge.__name__)
+def test_whatever_a_gateway_does_wrong_is_no_answer(ann, tier, book, monkeypatch, charge):
+    """And it ends neither the loop nor the process."""
+    monkeypatch.setattr(payments, "gateway", odd_gateway(charge))
+    booking = book(ann, tier)
+    assert (booking.status, booking.outcome_unknown) == ("PENDING", True)
+    monkeypatch.undo()
+    assert book(ann, TicketTierFactory()).status in {"CONFIRMED", "FAILED"}

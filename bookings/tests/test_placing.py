@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from bookings import placing
+from bookings import steps
 from bookings.audit import audit
 from bookings.errors import (
     CustomerLimitReached,
@@ -307,7 +307,7 @@ def test_a_hold_that_was_paid_after_all_is_not_taken_from_its_owner(ledger, ann,
 def test_of_all_who_are_refused_one_in_a_second_looks_for_expired_holds(ann, book, monkeypatch):
     tier, now = TicketTierFactory(total_quantity=0), timezone.now()
     looks = []
-    monkeypatch.setattr(placing, "resolve_expired", lambda **asked: looks.append(asked["now"]))
+    monkeypatch.setattr(steps, "resolve_expired", lambda **asked: looks.append(asked["now"]))
     for later in (0, 0.4, 0.9, 1.1, 1.5):
         with pytest.raises(InsufficientTickets):
             book(ann, tier, now=now + timedelta(seconds=later))

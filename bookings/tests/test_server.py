@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 
 import psutil
@@ -199,6 +200,94 @@ def test_slow_senders_hold_no_thread(start, ledger, ann, tier):
         client.close()
     assert site.book(token, tier)[0] == 201
     assert Booking.objects.count() == 2
+
+
+def quickest_booking(site, token, tier):
+    before = time.monotonic()
+    assert site.book(token, tier)[0] == 201
+    return time.monotonic() - before
+
+
+def test_a_body_of_very_many_chunks_is_refused(start, ledger, ann, tier):
+    """Each chunk costs the event loop time, and everybody else waits."""
+    site = start(WEB_CONCURRENCY="1")
+    (token,) = tokens([ann])
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
+        client.sendall(
+            b"POST /api/v1/users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        with suppress(OSError):
+            for _ in range(200):
+                client.sendall(b"2\r\nxx\r\n" * 2000)
+        with suppress(OSError):
+            assert client.recv(100).startswith((b"HTTP/1.1 400", b""))
+    assert quickest_booking(site, token, tier) < 2
+
+
+def is_cut_off(client, data):
+    """Whether the server ends the connection while we send."""
+    try:
+        for _ in range(2000):
+            client.sendall(data)
+    except OSError:
+        return True
+    return False
+
+
+def test_a_client_that_pipelines_without_end_is_cut_off(start):
+    site = start(WEB_CONCURRENCY="1")
+    request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
+        client.sendall(request * 3)
+        time.sleep(0.5)
+        assert client.recv(10_000).count(b"200 OK") == 3
+        assert is_cut_off(client, request * 1000)
+    assert site.request("GET", "/livez")[0] == 200
+
+
+def test_a_client_that_never_reads_gives_its_place_back(start):
+    site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS="5")
+    request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    deaf = [socket.create_connection(("127.0.0.1", site.port), timeout=5) for _ in range(5)]
+    for client in deaf:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(request * 300)
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(OSError, http.client.HTTPException):
+            if site.request("GET", "/livez")[0] == 200:
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    for client in deaf:
+        client.close()
+
+
+def test_a_client_that_has_said_all_still_gets_its_answer(start):
+    """It closes its half of the connection, as `nc` and some libraries do."""
+    site = start()
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        client.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_booking_of_a_page_whose_client_is_gone_is_finished_at_the_end(start, ledger, ann, tier):
+    """It is Django's, on a thread, and its gateway takes its time."""
+    site = start(PAYMENT_GATEWAY="bookings.payments.SimulatedGateway", PAYMENT_LATENCY_MS="2000",
+                 PAYMENT_SUCCESS_RATE="1", WEB_CONCURRENCY="1")  # fmt: skip
+    site.by_thread = True
+    (token,) = tokens([ann])
+
+    def hang_up():
+        with suppress(OSError):
+            site.book(token, tier, timeout=0.7)
+
+    hang_up()
+    assert Booking.objects.pending().exists()
+    site.process.terminate()
+    assert site.process.wait(timeout=30) == 0
+    assert Booking.objects.get().status == "CONFIRMED"
 
 
 def test_a_client_that_hangs_up_after_sending_has_its_booking(start, ledger, ann, tier):

@@ -1,13 +1,18 @@
 """The body of a request: all of it or none, within bounds of size, of time, and of all bodies together."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from ticketbook.errors import Busy, TooLarge
 from ticketbook.front.answers import Receive
 
 MAX_BODY = 3 * 1024 * 1024  # bytes; Django refuses forms above 2.5 MiB by itself
 MAX_DISCARDED = 16 * 1024 * 1024  # bytes; a client that sends more loses the connection
-MAX_TOGETHER = 64 * 1024 * 1024  # bytes of bodies that are still coming in
+SMALL = (
+    16 * 1024
+)  # bytes; larger bodies are counted from their first byte until they are answered, …
+MAX_TOGETHER = 64 * 1024 * 1024  # … and together they may have so many bytes
 SECONDS = 20.0  # a slower client is cut off
 
 
@@ -18,48 +23,57 @@ class ClientGone(Exception):
 _together = 0
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Raises TooLarge when the client has sent all of a large body, and so can see our answer; Busy when
-    too many bodies are on their way; ClientGone."""
+@asynccontextmanager
+async def body_of(receive: Receive) -> AsyncIterator[bytes]:
+    """Counted among all bodies for as long as the block lasts. Raises TooLarge when the client has sent all
+    of a large body, and so can see our answer; Busy when there are too many; ClientGone."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
-    if not message.get("more_body"):  # the usual case: it came in one piece
-        body: bytes = message.get("body", b"")
-        return body if len(body) <= MAX_BODY else _too_large()
+    first: bytes = message.get("body", b"")
+    if not message.get("more_body") and len(first) <= SMALL:  # the usual case
+        yield first
+        return
+    count = Count()
     try:
-        async with asyncio.timeout(SECONDS):
-            return await _read_rest(receive, message.get("body", b""))
-    except TimeoutError:
-        raise ClientGone from None
-
-
-async def _read_rest(receive: Receive, first: bytes) -> bytes:
-    global _together
-    chunks, size, more = [first], len(first), True
-    _together += size
-    counted = size
-    try:
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk, more = message.get("body", b""), message.get("more_body", False)
-            size += len(chunk)
-            if size > MAX_DISCARDED:
-                raise ClientGone
-            if size > MAX_BODY:
-                chunks.clear()
-                continue
-            _together += len(chunk)
-            counted += len(chunk)
-            if _together > MAX_TOGETHER:
-                raise Busy
-            chunks.append(chunk)
+        try:
+            async with asyncio.timeout(SECONDS):
+                body = await _read_all(receive, first, bool(message.get("more_body")), count)
+        except TimeoutError:
+            raise ClientGone from None
+        yield body
     finally:
-        _together -= counted
-    return b"".join(chunks) if size <= MAX_BODY else _too_large()
+        count.add(-count.size)
 
 
-def _too_large() -> bytes:
-    raise TooLarge
+class Count:
+    """What one body adds to all of them."""
+
+    size = 0
+
+    def add(self, size: int) -> None:
+        """Raises Busy if all together are too many."""
+        global _together
+        self.size += size
+        _together += size
+        if size > 0 and _together > MAX_TOGETHER:
+            raise Busy
+
+
+async def _read_all(receive: Receive, first: bytes, more: bool, count: Count) -> bytes:
+    body, size = bytearray(first), len(first)
+    count.add(size)
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        if size > MAX_DISCARDED:
+            raise ClientGone
+        if size <= MAX_BODY:
+            body += chunk
+            count.add(len(chunk))
+    if size > MAX_BODY:
+        raise TooLarge
+    return bytes(body)

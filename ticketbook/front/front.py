@@ -8,19 +8,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.template.loader import render_to_string
 
 from ticketbook import event_loop
 from ticketbook.errors import Refusal
 from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
-from ticketbook.front.bodies import ClientGone, read_body
+from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.site import Site, WSGIApplication
 
 Door = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
 Copies = Callable[[Scope], Answer | None]
 
 LIVE = Answer(200, [(b"content-type", b"text/plain")], b"ok\n")
+TOO_SLOW = Answer(408, [(b"content-type", b"text/plain"), (b"connection", b"close")], b"too slow\n")
 DRAINING = Answer(503, [(b"content-type", b"text/plain")], b"not ready: this process is ending\n")
 
 
@@ -47,7 +49,7 @@ class Front:
         if scope["type"] == "lifespan":
             await self.lifespan(receive, send)
         elif scope["type"] == "http":
-            await self.answer(scope, receive, send)
+            await self.answer(in_origin_form(scope), receive, send)
         else:
             await send({"type": "websocket.close"})
 
@@ -57,19 +59,22 @@ class Front:
             if answer := self.at_once(scope):
                 await send_answer(send, answer, head=head)
                 return
-            body = await read_body(receive)
-            if door := self.doors.get((scope["method"], scope["path"])):
-                task = asyncio.create_task(self.through(door, scope, body))
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
-                if answer := await asyncio.shield(task):
-                    await send_answer(send, answer)
-                    return
-            await self.site(scope, body, send)
+            async with body_of(receive) as body:
+                await self.answer_with(scope, body, send)
         except ClientGone:
-            pass
+            await send_answer(send, TOO_SLOW)  # if it still listens
         except Refusal as refusal:
             await send_answer(send, worded(refusal, scope), head=head)
+
+    async def answer_with(self, scope: Scope, body: bytes, send: Send) -> None:
+        if door := self.doors.get((scope["method"], scope["path"])):
+            task = asyncio.create_task(self.through(door, scope, body))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            if answer := await asyncio.shield(task):
+                await send_answer(send, answer)
+                return
+        await self.site(scope, body, send)
 
     def at_once(self, scope: Scope) -> Answer | None:
         """What needs neither a body nor a thread."""
@@ -88,7 +93,7 @@ class Front:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self.start()
+                await self.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.end()
@@ -100,8 +105,9 @@ class Front:
         """Whether anything is begun and not ended, whether or not its client still listens."""
         return bool(self.tasks or self.site.at_work)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         event_loop.use(asyncio.get_running_loop())
+        await self.site.start()
 
     async def end(self) -> None:
         """Once nobody comes any more: finish what is begun, and let go of the database."""
@@ -109,6 +115,17 @@ class Front:
             await asyncio.wait(self.tasks)
         await self.end_doors()
         self.site.stop()
+
+
+def in_origin_form(scope: Scope) -> Scope:
+    """A request may name its whole address, as to a proxy (RFC 9112, 3.2.2)."""
+    if scope["path"].startswith("/") or scope["path"] == "*":
+        return scope
+    address = urlsplit(scope["raw_path"].decode("latin-1"))
+    path = address.path or "/"
+    headers = [header for header in scope["headers"] if header[0] != b"host"]
+    headers.append((b"host", address.netloc.encode("latin-1")))
+    return {**scope, "path": unquote(path), "raw_path": path.encode("latin-1"), "headers": headers}
 
 
 def worded(refusal: Refusal, scope: Scope) -> Answer:

@@ -49,7 +49,7 @@ class Site:
         try:
             await asyncio.wrap_future(self.submit(call))
         except asyncio.CancelledError:
-            call.abandoned.set()
+            call.abandon()
             raise
         if call.whole is not None:
             await self.send(call.whole, send, head=scope["method"] == "HEAD")
@@ -79,24 +79,45 @@ class Site:
         finally:
             self.large -= 1
 
-    async def common_headers(self, scope: Scope) -> Headers:
-        """What Django's middleware and the API add to every answer of the address of this request, as
-        they do it: asked once for each scheme, by a request of nobody."""
-        scheme = scheme_of(scope)
-        if scheme not in self.common:
-            asked = {**scope, "headers": [h for h in scope["headers"] if h[0] not in OF_THE_CALLER]}
-            call = Call(self.application, environ_of(asked, b""), None)
-            await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
-            assert call.whole is not None
-            self.common[scheme] = [h for h in call.whole.headers if h[0] not in OF_THE_ANSWER]
-        return self.common[scheme]
+    async def start(self) -> None:
+        """Before the first client: what each thread and each door would otherwise wait for."""
+        for scheme in ("http", "https"):
+            self.common[scheme] = await self.ask_for_common_headers(scheme)
+
+    def common_headers(self, scope: Scope) -> Headers:
+        """What Django's middleware adds to every answer of the API over the scheme of this request."""
+        return self.common[scheme_of(scope)]
+
+    async def ask_for_common_headers(self, scheme: str) -> Headers:
+        """By a request of nobody, so that no header is copied by hand."""
+        environ = environ_of({**NOBODYS, "scheme": scheme}, b"")
+        environ["HTTP_HOST"] = a_host_of_ours()
+        if settings.SECURE_PROXY_SSL_HEADER is not None:
+            environ[settings.SECURE_PROXY_SSL_HEADER[0]] = scheme
+        call = Call(self.application, environ, None)
+        await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
+        assert call.whole is not None
+        return [header for header in call.whole.headers if header[0] not in OF_THE_ANSWER]
 
     def stop(self) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-OF_THE_CALLER = {b"authorization", b"idempotency-key", b"content-length", b"transfer-encoding"}
-OF_THE_ANSWER = {b"content-type", b"www-authenticate", b"retry-after"}
+NOBODYS: Scope = {
+    "method": "POST",
+    "path": "/api/v1/bookings",
+    "raw_path": b"/api/v1/bookings",
+    "query_string": b"",
+    "http_version": "1.1",
+    "headers": [],
+}
+OF_THE_ANSWER = {b"content-type", b"www-authenticate", b"retry-after", b"location"}
+
+
+def a_host_of_ours() -> str:
+    """One that ALLOWED_HOSTS allows."""
+    host = settings.ALLOWED_HOSTS[0] if settings.ALLOWED_HOSTS else "localhost"
+    return "localhost" if host == "*" else host.removeprefix(".")
 
 
 class Call:
@@ -108,12 +129,21 @@ class Call:
     ) -> None:
         self.application, self.environ, self.send = application, environ, send
         self.loop = asyncio.get_running_loop()
-        self.abandoned = threading.Event()  # nobody waits for the answer any more
+        self.abandoned, self.begun = threading.Event(), False
         self.whole: Answer | None = None
         self.status = 500
         self.headers: Headers = []
 
+    def abandon(self) -> None:
+        """Nobody waits for it any more. If no thread has begun, its body need not be kept until then."""
+        self.abandoned.set()
+        if not self.begun:
+            self.environ = {}
+
     def run(self) -> None:
+        if self.abandoned.is_set():
+            return
+        self.begun = True
         chunks = self.application(self.environ, self.start_response)
         try:
             if self.is_whole(chunks):
@@ -195,7 +225,8 @@ def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
     for name, value in scope["headers"]:
         variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
         text = value.decode("latin-1")
-        environ[variable] = f"{environ[variable]},{text}" if variable in environ else text
+        between = "; " if variable == "HTTP_COOKIE" else ","
+        environ[variable] = f"{environ[variable]}{between}{text}" if variable in environ else text
     environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body is here, and so is its length
     environ.pop("HTTP_CONTENT_LENGTH", None)
     environ["CONTENT_LENGTH"] = str(len(body))

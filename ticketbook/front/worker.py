@@ -5,18 +5,33 @@ import gc
 import os
 from typing import Any
 
-from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.asgi import protocol
+from gunicorn.asgi.parser import ParseError
 from gunicorn.workers.gasgi import ASGIWorker
 
 HEAD_SECONDS = 10.0  # from the connection to the end of its first request's headers
 DRAIN_SECONDS = 15.0  # for requests in flight, once the end is asked for; below graceful_timeout
+FRESH_SECONDS = (
+    1.0  # of these, how long a client that has just come may still send its first request
+)
+READ_SECONDS = 20.0  # a client that reads nothing of its answer for so long is cut off
+CLOSE_SECONDS = 5.0  # for what is left to send to a client that is let go
+MAX_CHUNKS = 4096  # of a body; each costs the event loop time, however small it is
+MAX_PIPELINED = 64 * 1024  # bytes of requests that wait behind one
+
+protocol._REASON_PHRASES.setdefault(402, "Payment Required")
 
 
-class Connection(ASGIProtocol):  # type: ignore[misc]
-    """One client. gunicorn waits for ever for a first request, and takes any number of clients."""
+class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
+    """One client. gunicorn waits for ever for a first request and for a slow reader, takes any number of
+    clients, and any number of chunks and of requests ahead of their turn."""
 
     worker: "Worker"
-    _impatience: asyncio.TimerHandle | None = None
+
+    def __init__(self, worker: "Worker") -> None:
+        super().__init__(worker)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._chunks = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -24,26 +39,71 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         if len(self.worker.clients) > self.worker.cfg.worker_connections:
             self._send_error_response(503, "Too many connections", (("Retry-After", "1"),))
             self._close_transport()
-            return
-        self._impatience = self.worker.loop.call_later(HEAD_SECONDS, self._close_transport)
-
-    def _on_headers_complete(self) -> Any:
-        self._be_patient()
-        return super()._on_headers_complete()
+        else:
+            self._start_timer("head", HEAD_SECONDS, self._close_transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._be_patient()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         self.worker.clients.discard(self)
         super().connection_lost(exc)
 
-    def _be_patient(self) -> None:
-        if self._impatience is not None:
-            self._impatience.cancel()
-            self._impatience = None
+    def _start_timer(self, name: str, seconds: float, act: Any) -> None:
+        self._stop_timer(name)
+        self._timers[name] = self.worker.loop.call_later(seconds, act)
 
-    def close_if_idle(self) -> None:
+    def _stop_timer(self, name: str) -> None:
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+
+    # --- What comes in ---
+
+    def _on_headers_complete(self) -> Any:
+        self._stop_timer("head")
+        self._chunks = 0
+        return super()._on_headers_complete()
+
+    def _on_body(self, chunk: bytes) -> None:
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS:
+            raise ParseError("Too many chunks")
+        super()._on_body(chunk)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        parser = self._callback_parser
+        if parser is not None and parser.is_complete and len(parser._buffer) > MAX_PIPELINED:
+            self.cut_off()
+
+    def eof_received(self) -> bool:
+        """A client that has said all may still wait for its answer."""
+        return self._current_request is not None and not self._closed
+
+    # --- What goes out ---
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._start_timer("read", READ_SECONDS, self.cut_off)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_timer("read")
+
+    def _close_transport(self) -> None:
+        super()._close_transport()
+        if not self._conn_lost_handled:  # a client that reads nothing would keep it for ever
+            self._start_timer("close", CLOSE_SECONDS, self.cut_off)
+
+    def cut_off(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def close_if_idle(self, *, fresh_too: bool) -> None:
         """No request is on its way here, and none is answered."""
-        if self._current_request is None and not self._finishing_calls:
+        served = self.req_count > 1
+        idle = self._current_request is None and not self._finishing_calls
+        if idle and (served or fresh_too):
             self._close_transport()
 
 
@@ -60,7 +120,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         """Until the end is asked for; then in order: no new clients, what is in flight, the lanes."""
-        self.asgi.start()
+        await self.asgi.start()
         # What is loaded now stays: the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
@@ -82,11 +142,13 @@ class Worker(ASGIWorker):  # type: ignore[misc]
             await self.asgi.end()
 
     async def drain(self) -> None:
-        deadline = self.loop.time() + DRAIN_SECONDS
-        while not self._quick_shutdown and self.loop.time() < deadline:
+        began = self.loop.time()
+        while not self._quick_shutdown and self.loop.time() < began + DRAIN_SECONDS:
             for client in list(self.clients):
-                client.close_if_idle()
+                client.close_if_idle(fresh_too=self.loop.time() > began + FRESH_SECONDS)
             if not self.clients and not self.asgi.at_work:
                 return
             self.notify()
             await asyncio.sleep(0.05)
+        for client in list(self.clients):
+            client.cut_off()

@@ -74,6 +74,8 @@ class Exchange:
 
 def ask(front: Front, method, path, *chunks, headers=(), query=b"", **more):
     """The answer of the front, whose loop is the process's."""
+    if front.doors and not front.site.common:
+        event_loop.run(front.start())
     headers = [("Host", "testserver"), *headers]
     exchange = Exchange(scope_of(method, path, headers, query, **more), *chunks)
     return event_loop.run(exchange.run(front))
