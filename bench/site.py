@@ -173,18 +173,20 @@ def new_session(token: str) -> str:
 def some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
     from django.utils import timezone
 
+    from bookings.holding import Wish
     from bookings.placing import place
 
     for token in tokens:
         user = customer_of(token)
         for _ in range(BOOKINGS_OF_A_READER):
-            place(
+            wish = Wish(
                 user=user,
                 ticket_tier_id=tier_id,
                 quantity=1,
                 idempotency_key=uuid.uuid4(),
                 now=timezone.now(),
             )
+            place(wish)
 
 
 if __name__ == "__main__":

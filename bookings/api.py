@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 from accounts.auth import customer
 from bookings.answers import answer_of
 from bookings.cancelling import cancel
+from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.serializers import (
@@ -47,14 +48,14 @@ class Bookings(APIView):
         values, user = PLACE_BOOKING.run_validation(body), customer(request)
         if values.get("userId", user.public_id) != user.public_id:
             raise PermissionDenied("userId is not yours. Leave it out, or send your own.")
-        placed = place(
+        wish = Wish(
             user=user,
             ticket_tier_id=values["ticketTierId"],
             quantity=values["quantity"],
             idempotency_key=values["idempotencyKey"],
             now=timezone.now(),
         )
-        return answer_of(placed, user).response
+        return answer_of(place(wish), user).response
 
     @extend_schema(
         summary="My bookings, newest first",

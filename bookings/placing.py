@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestInProgress
-from bookings.holding import Customer, Wish
+from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.payments import GatewayUnavailable, Outcome
 from bookings.settling import Settlement, settle
@@ -39,22 +39,13 @@ class Placed:
     replayed: bool  # an earlier request with this key had made it
 
 
-def place(
-    *, user: Customer, ticket_tier_id: UUID, quantity: int, idempotency_key: UUID, now: datetime
-) -> Placed:
+def place(wish: Wish) -> Placed:
     """Book tickets: the answer is a CONFIRMED, a FAILED (declined) or a PENDING (no answer) booking.
 
     For a thread, which waits. Raises NotFound, SalesClosed, InsufficientTickets and
     CustomerLimitReached, and then nothing is stored; RequestInProgress and IdempotencyKeyReused; Busy
     or OperationalError if the database is.
     """
-    wish = Wish(
-        user=user,
-        ticket_tier_id=ticket_tier_id,
-        quantity=quantity,
-        idempotency_key=idempotency_key,
-        now=now,
-    )
     if settings.BOOKING_LANES:
         return event_loop.run(placing(wish, Together()))
     return finish(placing(wish, Directly()))

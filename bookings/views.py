@@ -1,6 +1,7 @@
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
@@ -17,11 +18,14 @@ from accounts.auth import customer
 from bookings.cancelling import cancel
 from bookings.errors import BookingError, IdempotencyKeyReused, RequestInProgress
 from bookings.forms import KEY_REUSED, BookingForm
+from bookings.holding import Wish
 from bookings.models import Booking
-from bookings.placing import place
+from bookings.placing import Placed, place, placing
+from bookings.steps import Together
 from concerts.models import Concert
 from concerts.sales import Sale
 from ticketbook.errors import NotFound
+from ticketbook.front.later import later, may_wait, outcome_of
 from ticketbook.pagination import Page
 
 BOOKINGS_PER_PAGE = 20
@@ -55,14 +59,18 @@ class Bookings(View):
 
 
 def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    wish = Wish(
+        user=customer(request),
+        ticket_tier_id=form.cleaned_data["tier"],
+        quantity=form.cleaned_data["quantity"],
+        idempotency_key=form.cleaned_data["idempotency_key"],
+        now=timezone.now(),
+    )
+    outcome = outcome_of(request)
+    if outcome is None and may_wait(request) and settings.BOOKING_LANES:
+        return later(SeeOther("/"), placing(wish, Together()), page_of_new)
     try:
-        placed = place(
-            user=customer(request),
-            ticket_tier_id=form.cleaned_data["tier"],
-            quantity=form.cleaned_data["quantity"],
-            idempotency_key=form.cleaned_data["idempotency_key"],
-            now=timezone.now(),
-        )
+        placed = outcome.result() if outcome else place(wish)
     except NotFound:
         raise Http404 from None
     except RequestInProgress as exc:
@@ -75,6 +83,11 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     if placed.replayed:
         messages.info(request, "You sent this twice. It was booked once; this is how it stands.")
     return SeeOther(resolve_url("bookings:detail", placed.booking.pk))
+
+
+def page_of_new(placed: Placed) -> str | None:
+    """Where a new booking is shown; None for one that was made before, which has more to be said."""
+    return None if placed.replayed else resolve_url("bookings:detail", placed.booking.pk)
 
 
 def log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:

@@ -63,7 +63,7 @@ DATA_DIR = DATA_DIR if DATA_DIR.is_absolute() else BASE_DIR / DATA_DIR
 BIND_ADDRESS = env.str("BIND_ADDRESS", "127.0.0.1")
 PORT = whole("PORT", 8000, 1, 65535)
 WEB_CONCURRENCY = whole("WEB_CONCURRENCY", 2, 1, 64)
-WEB_THREADS = whole("WEB_THREADS", 24, 1, 1000)
+WEB_THREADS = whole("WEB_THREADS", 8, 1, 1000)
 WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
 # Threads of each process that serve hot tiers, in turn if there are more tiers.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)

@@ -1,8 +1,5 @@
-import uuid
-
 import pytest
 from django.db import connection, connections
-from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
 from bookings import payments, steps
@@ -75,13 +72,7 @@ def book():
     """place(), with a fresh key and the present unless told otherwise; returns the booking."""
 
     def book(user, tier, quantity=1, *, key=None, now=None):
-        return place(
-            user=user,
-            ticket_tier_id=tier.pk,
-            quantity=quantity,
-            idempotency_key=key or uuid.uuid4(),
-            now=now or timezone.now(),
-        ).booking
+        return place(wish(user, tier, quantity, key, now=now)).booking
 
     return book
 

@@ -1,16 +1,14 @@
 """What a hot tier asks of PostgreSQL: updates that stay in their page, and locks that stay simple."""
 
-import uuid
-
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
 from bookings import steps
 from bookings.placing import place
 from bookings.tests.racing import race
+from bookings.tests.wishing import wish
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
 
@@ -37,13 +35,7 @@ def multixacts():
 def buy(tier, buyers, *, times):
     def act(i):
         for _ in range(times):
-            place(
-                user=buyers[i],
-                ticket_tier_id=tier.pk,
-                quantity=1,
-                idempotency_key=uuid.uuid4(),
-                now=timezone.now(),
-            )
+            place(wish(buyers[i], tier))
 
     counts = race(act, len(buyers))
     steps.stop()  # a session that ends has reported its updates

@@ -226,7 +226,7 @@ def test_going_back_to_book_something_else_takes_one_more_press(as_ann, tier):
 
 
 def test_a_busy_database_asks_to_try_again(as_ann, tier, monkeypatch):
-    def busy(**request):
+    def busy(wish):
         raise OperationalError from LockNotAvailable()
 
     monkeypatch.setattr("bookings.views.place", busy)

@@ -17,6 +17,7 @@ from bookings.errors import (
     RequestInProgress,
     SalesClosed,
 )
+from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.tests.wishing import hold, wish
@@ -173,7 +174,7 @@ def again(user, booking, **changes):
         "idempotency_key": booking.idempotency_key,
         "now": timezone.now(),
     }
-    return place(**(request | changes))
+    return place(Wish(**(request | changes)))
 
 
 def test_a_key_finds_its_first_booking(ledger, ann, tier, book, left):

@@ -29,6 +29,7 @@ from bookings.errors import BookingError, CustomerLimitReached, InsufficientTick
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.resolving import CLAIM, resolve_expired
+from bookings.tests.wishing import wish
 from concerts import stock
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.errors import Refusal
@@ -118,13 +119,8 @@ class TicketOffice(RuleBasedStateMachine):
         return booking
 
     def place(self, customer, quantity, key):
-        return place(
-            user=self.customers[customer],
-            ticket_tier_id=self.tier.pk,
-            quantity=quantity,
-            idempotency_key=key,
-            now=self.now,
-        ).booking
+        user = self.customers[customer]
+        return place(wish(user, self.tier, quantity, key, now=self.now)).booking
 
     @rule(booking=bookings)
     def send_the_same_request_again(self, booking):

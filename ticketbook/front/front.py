@@ -5,9 +5,9 @@ then Django answers, and words every refusal.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from django.template.loader import render_to_string
@@ -18,6 +18,7 @@ from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answe
 from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.site import Site, WSGIApplication
 
+Result = TypeVar("Result")
 Door = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
 Copies = Callable[[Scope], Answer | None]
 
@@ -67,14 +68,21 @@ class Front:
             await send_answer(send, worded(refusal, scope), head=head)
 
     async def answer_with(self, scope: Scope, body: bytes, send: Send) -> None:
-        if door := self.doors.get((scope["method"], scope["path"])):
-            task = asyncio.create_task(self.through(door, scope, body))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
-            if answer := await asyncio.shield(task):
-                await send_answer(send, answer)
-                return
-        await self.site(scope, body, send)
+        door = self.doors.get((scope["method"], scope["path"]))
+        answer = None
+        if door is not None:
+            answer = await self.to_its_end(self.through(door, scope, body))
+        if answer is not None:
+            await send_answer(send, answer)
+        else:
+            await self.site(scope, body, send, self.to_its_end)
+
+    async def to_its_end(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """As a task of its own: a client that hangs up does not cancel it."""
+        task = asyncio.create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return await asyncio.shield(task)
 
     def at_once(self, scope: Scope) -> Answer | None:
         """What needs neither a body nor a thread."""

@@ -4,7 +4,7 @@ import asyncio
 import io
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -21,6 +21,7 @@ from ticketbook.front.answers import (
     raw,
     send_answer,
 )
+from ticketbook.front.later import FRONT, OUTCOME, Later, Outcome
 
 MAX_WAITING = 512  # requests that wait for a thread; more are told at once that we are busy
 WHOLE = 2 * 1024 * 1024  # bytes; a larger file is streamed, and holds its thread meanwhile
@@ -28,6 +29,7 @@ LARGE = 256 * 1024  # bytes; slow readers of larger answers make us keep them, s
 MAX_LARGE = 64  # … so many at a time
 SLOWEST = 20.0  # seconds for a piece of an answer until its reader is given up
 
+Awaiting = Callable[[Coroutine[Any, Any, Outcome[Any]]], Awaitable[Outcome[Any]]]
 WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -41,18 +43,29 @@ class Site:
         self.large = 0  # large answers on their way
         self.common: dict[str, Headers] = {}
 
-    async def __call__(self, scope: Scope, body: bytes, send: Send) -> None:
-        """Answer one request. Raises Busy if too many wait already."""
+    async def __call__(self, scope: Scope, body: bytes, send: Send, await_: Awaiting) -> None:
+        """Answer one request. Raises Busy if too many wait already. What a view leaves to the event loop
+        is awaited by `await_`."""
+        call = await self.call(environ_of(scope, body) | {FRONT: True}, send)
+        if call.later is not None:
+            outcome = await await_(call.later.outcome())
+            if address := call.later.address(outcome):
+                call.redirect(address)
+            else:
+                call = await self.call(environ_of(scope, body) | {OUTCOME: outcome}, send)
+        if call.whole is not None:
+            await self.send(call.whole, send, head=scope["method"] == "HEAD")
+
+    async def call(self, environ: dict[str, Any], send: Send) -> "Call":
         if self.at_work >= self.threads + MAX_WAITING:
             raise Busy
-        call = Call(self.application, environ_of(scope, body), send)
+        call = Call(self.application, environ, send)
         try:
             await asyncio.wrap_future(self.submit(call))
         except asyncio.CancelledError:
             call.abandon()
             raise
-        if call.whole is not None:
-            await self.send(call.whole, send, head=scope["method"] == "HEAD")
+        return call
 
     def submit(self, call: "Call") -> Future[None]:
         """Count it until it has ended, which may be after its client has gone."""
@@ -131,6 +144,7 @@ class Call:
         self.loop = asyncio.get_running_loop()
         self.abandoned, self.begun = threading.Event(), False
         self.whole: Answer | None = None
+        self.later: Later | None = None
         self.status = 500
         self.headers: Headers = []
 
@@ -145,6 +159,7 @@ class Call:
             return
         self.begun = True
         chunks = self.application(self.environ, self.start_response)
+        self.later = getattr(chunks, "later", None)
         try:
             if self.is_whole(chunks):
                 headers = [header for header in self.headers if header[0] != b"content-length"]
@@ -154,6 +169,12 @@ class Call:
         finally:
             if close := getattr(chunks, "close", None):
                 close()
+
+    def redirect(self, address: str) -> None:
+        assert self.whole is not None
+        headers = [header for header in self.whole.headers if header[0] != b"location"]
+        headers.append((b"location", address.encode("latin-1")))
+        self.whole = self.whole._replace(headers=headers)
 
     def is_whole(self, chunks: Iterable[bytes]) -> bool:
         """Whether it is here already, or is a file that is not large."""

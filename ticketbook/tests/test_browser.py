@@ -3,7 +3,6 @@
 import os
 import shutil
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -11,6 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from bookings.models import Booking
 from bookings.placing import place
+from bookings.tests.wishing import wish
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
 
@@ -188,13 +188,7 @@ def paths(ann, tier):
         concert__date=timezone.now() + timedelta(days=1),
         concert__venue="x" * 200,
     )
-    booking = place(
-        user=ann,
-        ticket_tier_id=tier.pk,
-        quantity=3,
-        idempotency_key=uuid4(),
-        now=timezone.now(),
-    ).booking
+    booking = place(wish(ann, tier, 3)).booking
     concert = f"/concerts/{tier.concert_id}/"
     return [
         "/",
