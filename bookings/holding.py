@@ -113,6 +113,8 @@ class LockedTier:
     ) -> tuple[list[Answer], list[bool]]:
         """An answer for each wish, first come first served, and for each settlement whether its booking
         was still PENDING, and so was settled. They are true once the transaction is committed."""
+        if not wishes and not settlements:  # all have left while the lock was waited for
+            return [], []
         if self.tier is None:
             return self.serve_without_tier(wishes), [False for _ in settlements]
         with one_round_trip():

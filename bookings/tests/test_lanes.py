@@ -22,7 +22,7 @@ from bookings.holding import Held
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.settling import Settlement, settle
-from bookings.tests.jam import Jam, holding, kinds, settling_together
+from bookings.tests.jam import Jam, holding, kinds, settling_together, until
 from bookings.tests.racing import race
 from bookings.tests.wishing import hold, wish
 from concerts.tests.factories import TicketTierFactory
@@ -170,6 +170,17 @@ def test_nobody_waits_for_ever(tier, monkeypatch):
     assert len(jam.queue) == 1  # the first one, who came before
     assert kinds(jam.clear()) == [Held]
     assert Booking.objects.of(buyers[1]).count() == 0
+
+
+def test_a_lane_whose_waiters_have_all_left_goes_on(tier, monkeypatch, caplog):
+    monkeypatch.setattr(lanes, "PATIENCE", 0.05)
+    jam, buyers = Jam(tier), UserFactory.create_batch(2)
+    jam.lead(holding(buyers[0], tier))
+    until(lambda: not jam.queue)
+    monkeypatch.undo()
+    assert kinds(jam.clear()) == [Busy]
+    assert isinstance(hold(wish(buyers[1], tier)), Held)
+    assert "failed" not in caplog.text
 
 
 def test_two_hundred_threads_that_stop_at_once_leave_nothing_behind(tier):

@@ -202,6 +202,48 @@ def test_slow_senders_hold_no_thread(start, ledger, ann, tier):
     assert Booking.objects.count() == 2
 
 
+@pytest.mark.parametrize("ending", ["\r\n", "\n"])
+def test_a_request_that_comes_drop_by_drop_is_read_as_it_is(start, ledger, ann, tier, ending):
+    """Every byte by itself, head and body; a bare newline is refused as it is when it comes in one piece."""
+    site = start(WEB_CONCURRENCY="1")
+    (token,) = tokens([ann])
+    body = json.dumps(
+        {"ticketTierId": str(tier.pk), "quantity": 3, "idempotencyKey": str(uuid.uuid4())}
+    )
+    lines = [
+        "POST /api/v1/bookings HTTP/1.1", "Host: localhost", f"Authorization: Token {token}",
+        f"Content-Length: {len(body)}", "", "",
+    ]  # fmt: skip
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # refused before it has said all
+            for byte in (ending.join(lines) + body).encode():
+                client.sendall(bytes([byte]))
+                time.sleep(0.002)
+        answer = client.recv(2000)
+    if ending == "\n":
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert Booking.objects.count() == 0
+    else:
+        assert answer.startswith(b"HTTP/1.1 201")
+        assert Booking.objects.get().quantity == 3
+
+
+def test_pipelined_requests_that_come_in_pieces_are_all_answered(start):
+    site = start(WEB_CONCURRENCY="1")
+    requests = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(requests), 7):
+            client.sendall(requests[at : at + 7])
+            time.sleep(0.005)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := client.recv(10_000):
+            answer += piece
+    assert answer.count(b"HTTP/1.1 200") == 5
+
+
 def quickest_booking(site, token, tier):
     before = time.monotonic()
     assert site.book(token, tier)[0] == 201

@@ -16,7 +16,11 @@ FRESH_SECONDS = (
 )
 READ_SECONDS = 20.0  # a client that reads nothing of its answer for so long is cut off
 CLOSE_SECONDS = 5.0  # for what is left to send to a client that is let go
-MAX_CHUNKS = 4096  # of a body; each costs the event loop time, however small it is
+# Each chunk of a body costs the event loop time, however small it is: so many with a smaller mean than so
+# many bytes are refused.
+MANY_CHUNKS, SMALL_CHUNK = 1000, 64
+PASS_ON = 16 * 1024  # bytes of a body that are passed on together
+MAX_LINE = 4 * 1024  # bytes of a line until the parser looks at it again, and may refuse it
 MAX_PIPELINED = 64 * 1024  # bytes of requests that wait behind one
 
 protocol._REASON_PHRASES.setdefault(402, "Payment Required")
@@ -31,7 +35,8 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
     def __init__(self, worker: "Worker") -> None:
         super().__init__(worker)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._chunks = 0
+        self._chunks = self._size = 0
+        self._body = bytearray()  # what has come of it and was not passed on
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -61,20 +66,47 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 
     def _on_headers_complete(self) -> Any:
         self._stop_timer("head")
-        self._chunks = 0
+        self._chunks = self._size = 0
+        self._body.clear()
         return super()._on_headers_complete()
 
     def _on_body(self, chunk: bytes) -> None:
         self._chunks += 1
-        if self._chunks > MAX_CHUNKS:
+        self._size += len(chunk)
+        if self._chunks > MANY_CHUNKS and self._size < SMALL_CHUNK * self._chunks:
             raise ParseError("Too many chunks")
-        super()._on_body(chunk)
+        self._body += chunk
+        if len(self._body) >= PASS_ON:
+            self._pass_body_on()
+
+    def _on_message_complete(self) -> None:
+        self._pass_body_on()
+        super()._on_message_complete()
+
+    def _pass_body_on(self) -> None:
+        """A body that comes drop by drop does not wake its request for each drop."""
+        if self._body:
+            super()._on_body(bytes(self._body))
+            self._body.clear()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
         parser = self._callback_parser
+        if parser is not None and self._is_part_of_a_line(data):
+            parser._buffer += data  # the parser could do nothing with it yet
+            return
+        super().data_received(data)
         if parser is not None and parser.is_complete and len(parser._buffer) > MAX_PIPELINED:
             self.cut_off()
+
+    def _is_part_of_a_line(self, data: bytes) -> bool:
+        """Of a head that comes drop by drop, in the middle of a line."""
+        held = self._callback_parser._buffer
+        return (
+            self._current_request is None
+            and 0 < len(held) < MAX_LINE
+            and b"\n" not in data
+            and not self._callback_parser.is_complete
+        )
 
     def eof_received(self) -> bool:
         """A client that has said all may still wait for its answer."""
