@@ -41,7 +41,7 @@ VARIANTS = [
     gunicorn("1 thread for lanes", LANE_THREADS="1"),
     gunicorn("4 threads for lanes", LANE_THREADS="4"),
     gunicorn("16 threads for lanes", LANE_THREADS="16"),
-    gunicorn("8 threads for the rest of the site", WEB_THREADS="8"),
+    gunicorn("4 threads for the rest of the site", WEB_THREADS="4"),
     gunicorn("32 threads for the rest of the site", WEB_THREADS="32"),
 ]
 
@@ -82,7 +82,7 @@ def page(machine: str) -> str:
         "# Why gunicorn.conf.py says what it says",
         "",
         "Bookings a second of one hot tier against the settings as they are (2 processes with uvloop, 8",
-        "threads for lanes and 16 for the rest of the site each, a listening socket each), in turn.",
+        "threads for lanes and 8 for the rest of the site each, a listening socket each), in turn.",
         f"Medians of {REPEATS} pairs of runs of {SECONDS} seconds, lowest and highest in brackets. Repeat it",
         "with `make bench-tuning`.",
         "",
