@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import socket
+import struct
 import threading
 import time
 import uuid
@@ -314,19 +315,25 @@ def test_a_client_that_has_said_all_still_gets_its_answer(start):
         assert client.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_a_booking_of_a_page_whose_client_is_gone_is_finished_at_the_end(start, ledger, ann, tier):
-    """It is Django's, on a thread, and its gateway takes its time."""
+def test_a_booking_on_a_thread_whose_client_is_gone_is_finished_at_the_end(
+    start, ledger, ann, tier
+):
+    """Its key is quoted, so it is Django's; its gateway takes its time; its client resets the connection."""
     site = start(PAYMENT_GATEWAY="bookings.payments.SimulatedGateway", PAYMENT_LATENCY_MS="2000",
                  PAYMENT_SUCCESS_RATE="1", WEB_CONCURRENCY="1")  # fmt: skip
-    site.by_thread = True
     (token,) = tokens([ann])
-
-    def hang_up():
-        with suppress(OSError):
-            site.book(token, tier, timeout=0.7)
-
-    hang_up()
-    assert Booking.objects.pending().exists()
+    body = json.dumps({"ticketTierId": str(tier.pk), "quantity": 1})
+    client = socket.create_connection(("127.0.0.1", site.port))
+    client.sendall(
+        f"POST /api/v1/bookings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {token}\r\n"
+        f'Idempotency-Key: "{uuid.uuid4()}"\r\nContent-Length: {len(body)}\r\n\r\n{body}'.encode()
+    )
+    deadline = time.monotonic() + 10
+    while not Booking.objects.pending().exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
     site.process.terminate()
     assert site.process.wait(timeout=30) == 0
     assert Booking.objects.get().status == "CONFIRMED"
