@@ -26,7 +26,7 @@ INACTIVE = "User inactive or deleted."
 
 
 class KnownCustomer(NamedTuple):
-    """What a look-up of many tokens says of one."""
+    """A customer as `customers_of` finds one."""
 
     id: UUID
     public_id: str
@@ -41,7 +41,7 @@ WHERE token.digest = ANY(%s) AND (token.expiry IS NULL OR token.expiry >= now())
 
 
 def customers_of(digests: Sequence[str]) -> dict[str, KnownCustomer]:
-    """Whose these tokens are, in one query; a dead or unknown one is left out."""
+    """The customers of these tokens, by digest, in one query. Dead and unknown tokens are left out."""
     rows = plan_and_send(FIND_CUSTOMERS, [list(digests)]).fetchall()
     return {digest: KnownCustomer(*customer) for digest, *customer in rows}
 

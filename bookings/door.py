@@ -35,7 +35,7 @@ MAX_HOST = 300  # characters, with the port
 
 
 class Head(NamedTuple):
-    """What of a request's headers this door looks at."""
+    """The headers that this door needs."""
 
     authorization: str
     idempotency_key: str | None

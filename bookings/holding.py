@@ -64,7 +64,7 @@ class Wish:
             raise ValueError(f"quantity must be 1 to {MAX_QUANTITY}, not {self.quantity}")
 
     def time(self) -> datetime:
-        """What time it is for this wish: it may have waited for the lock or the gateway."""
+        """The present time. The wish came at `now` and may have waited since."""
         return self.now + timedelta(seconds=time.monotonic() - self.came)
 
     @property
@@ -136,7 +136,7 @@ class LockedTier:
         return [replay_of(known.get(wish.identity), wish) or NotFound() for wish in wishes]
 
     def remember(self, concert: Concert, returned: int, *, now: datetime) -> None:
-        """That there is nothing to sell: those who come next need not wait for the lock to hear it."""
+        """If there is nothing to sell, those who come next are refused without waiting for the lock."""
         assert self.tier is not None
         if not returned and (not self.tier.available_quantity or not concert.sells_at(now)):
             stock.remember_sight(self.tier, concert)
@@ -235,7 +235,7 @@ def new_booking(wish: Wish, tier: TicketTier) -> Booking:
     )
 
 
-# What the bookings of a batch have in common, and what each has of its own.
+# Columns that are the same for all bookings of a batch, and columns that differ.
 SHARED = [
     "ticket_tier_id",
     "unit_price",

@@ -69,8 +69,8 @@ class Waiter(Generic[Item, Answer]):
 
 
 class Batch(Generic[Item, Answer]):
-    """The waiters of one transaction. They board when it has what it needs, for example a lock: the
-    longer it waits for that, the more it serves."""
+    """The waiters of one transaction. They board when the transaction has its lock, so a long wait for the
+    lock makes a large batch."""
 
     def __init__(self, lane: "Lane[Item, Answer]") -> None:
         self.lane = lane
@@ -122,7 +122,7 @@ class Lane(ABC, Generic[Item, Answer]):
 
     @abstractmethod
     def serve(self, batch: Batch[Item, Answer]) -> None:
-        """Let the batch board, and answer it. What this raises is told to all of the batch, as Busy."""
+        """Let the batch board, and answer it. If this raises, all of the batch get Busy."""
 
     async def ask(self, item: Item) -> Answer:
         """The answer to one item. Raises Busy beyond the bounds, and what serving it alone raised."""
@@ -238,7 +238,7 @@ class Crew:
             connection.close()
 
     def _next(self) -> Lane[Any, Any] | None:
-        """The next lane with a queue; None when this thread is to end."""
+        """The next lane with a queue, or None if this thread shall end."""
         with self.mutex:
             self.idle += 1
             try:

@@ -126,7 +126,7 @@ def _gateway(path: str) -> Any:
 
 
 def gateway() -> Any:
-    """The one that PAYMENT_GATEWAY names; one object, which may keep its connections."""
+    """The gateway that PAYMENT_GATEWAY names. It is one object, so it may keep its connections."""
     return _gateway(settings.PAYMENT_GATEWAY)
 
 

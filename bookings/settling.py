@@ -45,7 +45,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A hold and the gateway's word on it; None if it gave none."""
+    """A hold, and what the gateway said about its charge; None if it said nothing."""
 
     booking: Booking
     outcome: Outcome | None

@@ -26,6 +26,13 @@ class Busy(Refusal):
     retry_after = 1
 
 
+class TooSlow(Refusal):
+    """The request took too long to arrive, and nothing was done. Check your connection and send it again."""
+
+    code = "too_slow"
+    status = 408
+
+
 class TooLarge(Refusal):
     """The body is too large. Send only what the form or the contract asks for."""
 

@@ -30,21 +30,16 @@ from concerts import stock
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
-from ticketbook.asgi import application, django
+from ticketbook.asgi import application
 from ticketbook.front.front import Front
-from ticketbook.tests.asgi import Exchange, ask, scope_of
+from ticketbook.tests.asgi import Exchange, ask, nothing, scope_of, without_doors
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 URL = "/api/v1/bookings"
 
 
-async def nothing():
-    pass
-
-
-# The same front without its hot doors: every request goes to Django on a thread.
-behind = Front(django, threads=4, doors={}, copies=lambda scope: None, end=nothing)
+behind = without_doors()
 
 
 @pytest.fixture(autouse=True)

@@ -14,22 +14,16 @@ from bookings.audit import audit
 from bookings.models import Booking
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
-from ticketbook.asgi import django
-from ticketbook.front.front import Front
-from ticketbook.tests.asgi import Exchange, ask, scope_of
+from ticketbook.tests.asgi import Exchange, ask, scope_of, without_doors
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
-
-
-async def nothing():
-    pass
 
 
 @pytest.fixture
 def one_thread(settings):
     """A front with one thread for all of the site."""
     settings.ALLOWED_HOSTS, settings.PAYMENT_SUCCESS_RATE = ["testserver"], 1
-    return Front(django, threads=1, doors={}, copies=lambda scope: None, end=nothing)
+    return without_doors(threads=1)
 
 
 def session_of(user):

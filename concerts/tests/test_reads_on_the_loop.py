@@ -9,18 +9,13 @@ from concerts import reads
 from concerts.tests.factories import TicketTierFactory
 from concerts.tests.test_reads import KINDS, address
 from ticketbook import fresh
-from ticketbook.asgi import application, django
-from ticketbook.front.front import Front
-from ticketbook.tests.asgi import ask
+from ticketbook.asgi import application
+from ticketbook.tests.asgi import ask, without_doors
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def nothing():
-    pass
-
-
-behind = Front(django, threads=2, doors={}, copies=lambda scope: None, end=nothing)
+behind = without_doors()
 
 
 @pytest.fixture(autouse=True)

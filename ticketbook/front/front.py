@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from django.template.loader import render_to_string
 
 from ticketbook import event_loop
-from ticketbook.errors import Refusal
+from ticketbook.errors import Busy, Refusal, TooSlow
 from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
 from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.site import Site, WSGIApplication
@@ -23,7 +23,7 @@ Door = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
 Copies = Callable[[Scope], Answer | None]
 
 LIVE = Answer(200, [(b"content-type", b"text/plain")], b"ok\n")
-TOO_SLOW = Answer(408, [(b"content-type", b"text/plain"), (b"connection", b"close")], b"too slow\n")
+CLOSE = (b"connection", b"close")
 DRAINING = Answer(503, [(b"content-type", b"text/plain")], b"not ready: this process is ending\n")
 
 
@@ -63,7 +63,8 @@ class Front:
             async with body_of(receive) as body:
                 await self.answer_with(scope, body, send)
         except ClientGone:
-            await send_answer(send, TOO_SLOW)  # if it still listens
+            answer = worded(TooSlow(), scope)  # for a client that still listens
+            await send_answer(send, answer._replace(headers=[*answer.headers, CLOSE]))
         except Refusal as refusal:
             await send_answer(send, worded(refusal, scope), head=head)
 
@@ -78,7 +79,7 @@ class Front:
             await self.site(scope, body, send, self.to_its_end)
 
     async def to_its_end(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """As a task of its own: a client that hangs up does not cancel it."""
+        """Run it as a task of its own, so that a client that hangs up does not cancel it."""
         task = asyncio.create_task(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -110,7 +111,7 @@ class Front:
 
     @property
     def at_work(self) -> bool:
-        """Whether anything is begun and not ended, whether or not its client still listens."""
+        """Whether a request is still being worked on. Its client may have gone."""
         return bool(self.tasks or self.site.at_work)
 
     async def start(self) -> None:
@@ -151,4 +152,5 @@ def worded(refusal: Refusal, scope: Scope) -> Answer:
 
 @cache
 def refusal_page(status: int, detail: str) -> bytes:
-    return render_to_string(f"{status}.html", {"detail": detail}).encode()
+    template = "503.html" if status == Busy.status else "refused.html"
+    return render_to_string(template, {"detail": detail}).encode()

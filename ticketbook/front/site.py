@@ -210,7 +210,7 @@ class Call:
 
 
 def scheme_of(scope: Scope) -> str:
-    """As Django sees it: behind a proxy that says so, https."""
+    """http or https, as Django decides it: by the proxy's header where one is set up."""
     if settings.SECURE_PROXY_SSL_HEADER is not None:
         variable, secure = settings.SECURE_PROXY_SSL_HEADER
         wanted = variable.removeprefix("HTTP_").replace("_", "-").lower().encode()

@@ -4,7 +4,17 @@ import asyncio
 import json
 
 from ticketbook import event_loop
+from ticketbook.asgi import django
 from ticketbook.front.front import Front
+
+
+async def nothing():
+    pass
+
+
+def without_doors(*, threads=4):
+    """The same front without its hot doors and copies: every request goes to Django on a thread."""
+    return Front(django, threads=threads, doors={}, copies=lambda scope: None, end=nothing)
 
 
 def scope_of(method, path, headers=(), query=b"", **more):

@@ -10,11 +10,7 @@ from ticketbook import event_loop
 from ticketbook.asgi import application
 from ticketbook.front import bodies, front, site
 from ticketbook.front.front import Front
-from ticketbook.tests.asgi import Exchange, ask, scope_of
-
-
-async def nothing():
-    pass
+from ticketbook.tests.asgi import Exchange, ask, nothing, scope_of
 
 
 def echo(environ, start_response):
@@ -183,6 +179,7 @@ def test_a_slow_sender_is_cut_off(front_echo, monkeypatch):
     exchange = Slow(scope_of("POST", "/"))
     event_loop.run(exchange.run(front_echo))
     assert exchange.status_code == 408
+    assert b"send it again" in exchange.content
     assert time.monotonic() - start < 2
     assert bodies._together == 0
 
