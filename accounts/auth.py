@@ -11,7 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from accounts.models import User
-from ticketbook.database import columns, plan_and_send, rows_of, send
+from ticketbook.postgres.statements import columns, execute, execute_prepared, rows_of
 
 
 def customer(request: Request | HttpRequest) -> User:
@@ -42,7 +42,7 @@ WHERE token.digest = ANY(%s) AND (token.expiry IS NULL OR token.expiry >= now())
 
 def customers_of(digests: Sequence[str]) -> dict[str, KnownCustomer]:
     """The customers of these tokens, by digest, in one query. Dead and unknown tokens are left out."""
-    rows = plan_and_send(FIND_CUSTOMERS, [list(digests)]).fetchall()
+    rows = execute(FIND_CUSTOMERS, [list(digests)]).fetchall()
     return {digest: KnownCustomer(*customer) for digest, *customer in rows}
 
 
@@ -70,7 +70,7 @@ class OneQueryTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
             digest = hash_token(token.strip())
         except (ValueError, TypeError):  # not hexadecimal
             raise AuthenticationFailed(INVALID) from None
-        for user in rows_of(User, send(FIND_USER, [digest])):
+        for user in rows_of(User, execute_prepared(FIND_USER, [digest])):
             if not user.is_active:
                 raise AuthenticationFailed(INACTIVE)
             return user, AuthToken(digest=digest, user=user)

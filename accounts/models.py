@@ -7,7 +7,7 @@ from django.db.models import F
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from ticketbook.database import primary_key
+from ticketbook.postgres.keys import primary_key
 
 
 def new_public_id() -> str:

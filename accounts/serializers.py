@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
 from accounts.models import User
-from ticketbook.wire import StrictCharField, StrictEmailField, StrictSerializer
+from ticketbook.api.strict import StrictCharField, StrictEmailField, StrictSerializer
 
 
 class LowercaseEmailField(StrictEmailField):

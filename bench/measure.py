@@ -135,7 +135,7 @@ def by_pgbench(tier_id: UUID, *, clients: int, seconds: int) -> Run:
 
     from accounts.models import User
     from concerts.models import TicketTier
-    from ticketbook.embedded import binary
+    from ticketbook.embedded.binaries import binary
 
     params = connection.get_connection_params()
     values = {

@@ -4,8 +4,8 @@ from bookings.errors import PaymentDeclined, PaymentNotInTime
 from bookings.holding import Customer
 from bookings.models import Booking
 from bookings.placing import Placed
-from ticketbook.problems import describe_refusal
-from ticketbook.wire import ApiAnswer
+from ticketbook.api.problems import describe_refusal
+from ticketbook.api.strict import ApiAnswer
 
 # First and replayed: by how the booking stands.
 STATUS = {

@@ -3,12 +3,17 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from ticketbook.copies.responses import differs_between_visitors
+
 
 class BookingsConfig(AppConfig):
     name = "bookings"
 
     def ready(self) -> None:
-        """A gateway that is not there must stop the start, not the first customer."""
+        from bookings.forms import new_key
+
+        differs_between_visitors("idempotency_key", new_key)
+        # A gateway that is missing must stop the start, not fail the first customer.
         try:
             import_string(settings.PAYMENT_GATEWAY)
         except ImportError as exc:

@@ -22,10 +22,10 @@ from bookings.holding import Wish
 from bookings.models import MAX_QUANTITY
 from bookings.placing import placing
 from bookings.steps import TOKENS, Together
+from ticketbook.api.problems import SERVER_ERROR, describe, problem
+from ticketbook.api.strict import MAX_BODY, UUID_TEXT, ApiAnswer
 from ticketbook.front.answers import Answer, Scope, rendered
 from ticketbook.front.site import Site, scheme_of
-from ticketbook.problems import SERVER_ERROR, describe, problem
-from ticketbook.wire import MAX_BODY, UUID_TEXT, ApiAnswer
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django import forms
+from django.http import HttpRequest
 
 from bookings.models import MAX_QUANTITY
 
@@ -9,6 +10,11 @@ KEY_REUSED = (
     "You have made another booking from this page already; it is among your bookings. "
     "If you want these tickets as well, press the button once more."
 )
+
+
+def new_key(request: HttpRequest) -> UUID:
+    """An idempotency key for one drawing of a form."""
+    return uuid4()
 
 
 class BookingForm(forms.Form):

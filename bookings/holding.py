@@ -35,8 +35,14 @@ from bookings.models import MAX_QUANTITY, Booking
 from bookings.settling import Settlement
 from concerts import stock
 from concerts.models import Concert, TicketTier
-from ticketbook.database import columns, one_round_trip, plan_and_send, rows_of, send
 from ticketbook.errors import NotFound, Refusal
+from ticketbook.postgres.statements import (
+    columns,
+    execute,
+    execute_prepared,
+    one_round_trip,
+    rows_of,
+)
 
 
 class Customer(Protocol):
@@ -74,7 +80,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A fresh hold, or the booking that the wish's key had made before."""
+    """A new hold, or the booking that the wish's key had made before."""
 
     booking: Booking
     replayed: bool
@@ -121,7 +127,7 @@ class LockedTier:
             settled = settling.send(settlements)
             known = send_keys(wishes)
             has = send_tickets_of_customers(self.tier, wishes)
-            concert = send(FIND_CONCERT, [self.tier.concert_id])
+            concert = execute_prepared(FIND_CONCERT, [self.tier.concert_id])
         written, returned = settling.read(settlements, settled)
         (its_concert,) = rows_of(Concert, concert)
         round_ = Round(self.tier, its_concert, bookings_of_keys(known), has, returned)
@@ -145,7 +151,7 @@ class LockedTier:
         """Insert the new bookings and move the stock, in one statement."""
         assert self.tier is not None
         if round_.new:
-            made = send(TAKE, take_parameters(self.tier, round_, now=now))
+            made = execute_prepared(TAKE, take_parameters(self.tier, round_, now=now))
             ids = {(user, key): pk for pk, user, key in made.fetchall()}
             for booking in round_.new:
                 booking.pk = ids.get((booking.user_id, booking.idempotency_key))
@@ -298,7 +304,7 @@ def send_keys(wishes: Sequence[Wish]) -> CursorWrapper | None:
     if not wishes:
         return None
     users, keys = zip(*(wish.identity for wish in wishes), strict=True)
-    return plan_and_send(FIND_KEYS, [list(users), list(keys)])
+    return execute(FIND_KEYS, [list(users), list(keys)])
 
 
 def bookings_of_keys(found: CursorWrapper | None) -> dict[tuple[UUID, UUID], Booking]:
@@ -313,7 +319,7 @@ def send_tickets_of_customers(tier: TicketTier, wishes: Sequence[Wish]) -> Curso
     users = {wish.user.id for wish in wishes}
     bookings = Booking.objects.filter(ticket_tier=tier, user__in=users).holding_tickets()
     counted = bookings.values_list("user").annotate(Sum("quantity")).order_by()
-    return plan_and_send(*counted.query.sql_with_params())
+    return execute(*counted.query.sql_with_params())
 
 
 def is_of(booking: Booking, wish: Wish) -> bool:

@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 from django.conf import settings
 from django.db import connection
 
-from ticketbook.database import drop_dead_connection, is_busy
 from ticketbook.errors import Busy
+from ticketbook.postgres.failures import drop_dead_connection, is_busy
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from concerts.models import Concert, TicketTier
-from ticketbook.database import primary_key
+from ticketbook.postgres.keys import primary_key
 
 MAX_QUANTITY = 10  # tickets of one booking; the CHECK booking_quantity_range says the same
 

@@ -100,7 +100,7 @@ async def replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
 
 
 async def charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
-    """Charge a fresh hold and settle it; without an answer it stays PENDING for the resolver."""
+    """Charge a new hold and settle it; without an answer it stays PENDING for the resolver."""
     try:
         outcome = await steps.charge(booking)
     except GatewayUnavailable:

@@ -5,7 +5,12 @@ from rest_framework.exceptions import ValidationError
 
 from bookings.models import MAX_QUANTITY, Booking
 from concerts.serializers import ConcertSerializer, TicketTierSerializer
-from ticketbook.wire import StrictCharField, StrictIntegerField, StrictSerializer, StrictUUIDField
+from ticketbook.api.strict import (
+    StrictCharField,
+    StrictIntegerField,
+    StrictSerializer,
+    StrictUUIDField,
+)
 
 KEY_HEADER = "Idempotency-Key"
 KEY_META = "HTTP_IDEMPOTENCY_KEY"  # request.headers would read all headers to find this one

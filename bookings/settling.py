@@ -23,7 +23,7 @@ from bookings.jobs import defer
 from bookings.models import Booking
 from bookings.payments import Outcome
 from concerts import stock
-from ticketbook.database import plan_and_send
+from ticketbook.postgres.statements import execute
 
 Status, PaymentStatus, FailureReason = Booking.Status, Booking.PaymentStatus, Booking.FailureReason
 
@@ -88,7 +88,7 @@ def send(settlements: Sequence[Settlement]) -> CursorWrapper | None:
     if not settlements:
         return None
     words = [(s.booking.pk, *s.state, s.due, s.now) for s in settlements]
-    return plan_and_send(SETTLE, [list(column) for column in zip(*words, strict=True)])
+    return execute(SETTLE, [list(column) for column in zip(*words, strict=True)])
 
 
 def read(settlements: Sequence[Settlement], sent: CursorWrapper | None) -> tuple[list[bool], int]:

@@ -33,14 +33,9 @@ from bookings.models import Booking, BookingQuerySet
 from bookings.resolving import resolve_expired
 from bookings.settling import Settlement
 from concerts import stock
-from ticketbook.database import (
-    drop_dead_connection,
-    is_busy,
-    is_lock_timeout,
-    is_stale,
-    waiting_at_most,
-)
 from ticketbook.errors import Refusal
+from ticketbook.postgres.failures import drop_dead_connection, is_busy, is_lock_timeout, is_stale
+from ticketbook.postgres.statements import waiting_at_most
 
 Result = TypeVar("Result")
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from concerts import stock
 from concerts.models import Concert, TicketTier
-from ticketbook.fresh import forget
+from ticketbook.copies.store import forget
 
 # Stock and money are set once, when a tier is made; after that only the verbs move them.
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]

@@ -9,13 +9,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from concerts.models import Concert
-from concerts.reads import for_all
 from concerts.search import BadFilter, search
 from concerts.serializers import (
     AvailabilitySerializer,
     ConcertWithAvailabilitySerializer,
     ConcertWithTiersSerializer,
 )
+from ticketbook.copies.responses import for_all
 from ticketbook.pagination import Page
 
 FILTERS = [

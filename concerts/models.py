@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from ticketbook.database import primary_key
+from ticketbook.postgres.keys import primary_key
 
 # Ten tickets of it still fit into a booking's numeric(10,2).
 MAX_PRICE = Decimal("9999999.99")

@@ -17,9 +17,9 @@ from django.db import transaction
 from django.db.models import F
 
 from concerts.models import Concert, TicketTier
-from ticketbook.database import rows_of, send
+from ticketbook.copies.store import forget
 from ticketbook.errors import NotFound, Refusal
-from ticketbook.fresh import forget
+from ticketbook.postgres.statements import execute_prepared, rows_of
 
 
 class CapacityBelowSold(Refusal):
@@ -42,7 +42,7 @@ def lock_tier(tier_id: UUID) -> TicketTier:
     it as it was before. Raises NotFound, and OperationalError (LockNotAvailable) after
     LOCK_TIMEOUT_MS.
     """
-    for tier in rows_of(TicketTier, send(lock_sql(), [tier_id])):
+    for tier in rows_of(TicketTier, execute_prepared(lock_sql(), [tier_id])):
         return tier
     raise NotFound
 
@@ -72,12 +72,12 @@ MOVE = moving("%(tickets)s")
 
 def take(tier: TicketTier, tickets: int, *, now: datetime) -> None:
     """Move tickets out of stock."""
-    send(MOVE, {"tickets": -tickets, "now": now, "tier": tier.pk})
+    execute_prepared(MOVE, {"tickets": -tickets, "now": now, "tier": tier.pk})
 
 
 def give_back(tier: TicketTier, tickets: int, *, now: datetime) -> None:
     """Move tickets back to stock. The caller has made sure that they come back once."""
-    send(MOVE, {"tickets": tickets, "now": now, "tier": tier.pk})
+    execute_prepared(MOVE, {"tickets": tickets, "now": now, "tier": tier.pk})
     transaction.on_commit(lambda: forget_sight(tier.pk))
 
 

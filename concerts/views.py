@@ -3,14 +3,13 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import ValidationError
 
 from concerts.models import Concert
-from concerts.reads import for_all, is_stranger, new_holes
 from concerts.sales import Sale
 from concerts.search import BadFilter, search
+from ticketbook.copies.responses import for_all, is_stranger, render_for_strangers
 from ticketbook.pagination import Page
 
 CONCERTS_PER_PAGE = 24
@@ -41,7 +40,4 @@ def detail(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     context = {"sale": Sale(concert, timezone.now())}
     if not is_stranger(request) or request.GET:
         return render(request, "concerts/detail.html", context)
-    holes = new_holes()
-    response = render(request, "concerts/detail.html", context | holes)
-    patch_vary_headers(response, ["Cookie"])  # as if the session had been looked into
-    return for_all(response, holes)
+    return render_for_strangers(request, "concerts/detail.html", context)

@@ -10,13 +10,13 @@ from ticketbook.wsgi import application as django  # isort: skip
 from django.conf import settings
 
 from bookings import door, steps
-from concerts import reads
+from ticketbook.front.copies import copied_answer
 from ticketbook.front.front import Front
 
 application = Front(
     django,
     threads=settings.WEB_THREADS,
     doors={("POST", "/api/v1/bookings"): door.book},
-    copies=reads.young_copy,
+    copies=copied_answer,
     end=steps.end,
 )

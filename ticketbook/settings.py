@@ -4,74 +4,40 @@ README.md lists the variables; `.env.example` is a commented copy of them. A wro
 start with a sentence that names the variable and says what it takes.
 """
 
-import os
-import re
-import secrets
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-
-env = environ.Env()
-env.read_env(BASE_DIR / ".env")
-
-
-def number(name: str, default: float, low: float, high: float) -> float:
-    """A number of the environment within [low, high]."""
-    try:
-        value = float(env.float(name, default))
-    except ValueError:
-        raise ImproperlyConfigured(
-            f"{name}={os.environ[name]!r} is not a number. Set it to {low:g} … {high:g}."
-        ) from None
-    if not low <= value <= high:
-        raise ImproperlyConfigured(
-            f"{name}={value:g} is out of range. Set it to {low:g} … {high:g}."
-        )
-    return value
-
-
-def whole(name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the environment within [low, high]."""
-    value = number(name, default, low, high)
-    if value != int(value):
-        raise ImproperlyConfigured(f"{name}={value:g} must be a whole number.")
-    return int(value)
-
-
-def switch(name: str, *, default: bool) -> bool:
-    """on or off (also true/false, yes/no, 1/0)."""
-    text = env.str(name, "on" if default else "off").strip().lower()
-    if text in {"on", "true", "yes", "1"}:
-        return True
-    if text in {"off", "false", "no", "0", ""}:
-        return False
-    raise ImproperlyConfigured(f"{name}={text!r} is neither on nor off.")
-
+from ticketbook.api.paths import API
+from ticketbook.environment import (
+    BASE_DIR,
+    cache_server,
+    folder,
+    number,
+    postgres_server,
+    secret_key,
+    switch,
+    text,
+    whole,
+    words,
+)
 
 # --- Where things are -------------------------------------------------------------------------
 
 DEBUG = switch("DEBUG", default=False)
-DATA_DIR = Path(env.str("DATA_DIR", "") or ".data").expanduser()
-DATA_DIR = DATA_DIR if DATA_DIR.is_absolute() else BASE_DIR / DATA_DIR
-# The loopback, until somebody decides otherwise: a container sets 0.0.0.0.
-BIND_ADDRESS = env.str("BIND_ADDRESS", "127.0.0.1")
+DATA_DIR = folder("DATA_DIR", ".data")
+# Only this machine can connect, unless somebody decides otherwise: a container sets 0.0.0.0.
+BIND_ADDRESS = text("BIND_ADDRESS", "127.0.0.1")
 PORT = whole("PORT", 8000, 1, 65535)
 WEB_CONCURRENCY = whole("WEB_CONCURRENCY", 2, 1, 64)
 WEB_THREADS = whole("WEB_THREADS", 8, 1, 1000)
 WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
 # Threads of each process that serve hot tiers, in turn if there are more tiers.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
-CURRENCY = env.str("CURRENCY", "USD")
+CURRENCY = text("CURRENCY", "USD")
 
 # --- Database ---------------------------------------------------------------------------------
 
-DATABASE_URL = env.str("DATABASE_URL", "")
+DATABASE_URL = text("DATABASE_URL")
 EMBEDDED = not DATABASE_URL
 DEMO = switch("DEMO", default=False)  # set by `manage.py demo`, for itself and its children
 
@@ -82,121 +48,43 @@ LOCK_TIMEOUT_MS = whole(
     "LOCK_TIMEOUT_MS", 2000 if EMBEDDED else 900, 1, 2900 if EMBEDDED else 60_000
 )
 
-
-def database() -> dict[str, Any]:
-    if EMBEDDED:
-        return {"NAME": "ticketbook", "EMBEDDED_DATA_DIR": DATA_DIR}
-    try:
-        if not DATABASE_URL.startswith(("postgres://", "postgresql://")):
-            raise ValueError(DATABASE_URL)
-        url: dict[str, Any] = env.db_url("DATABASE_URL")
-        if not url["NAME"]:
-            raise ValueError(DATABASE_URL)
-    except ValueError:  # not quoted: it holds a password
-        raise ImproperlyConfigured(
-            "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host:5432/name "
-            "(special characters percent-encoded). Leave it out to use the embedded one."
-        ) from None
-    return url
-
-
-DATABASES = {"default": database()}
-DATABASES["default"] |= {
+server: dict[str, Any] = (
+    {"NAME": "ticketbook", "EMBEDDED_DATA_DIR": DATA_DIR}
+    if EMBEDDED
+    else postgres_server("DATABASE_URL")
+)
+server |= {
     "ENGINE": "ticketbook.postgres",
     # A thread of the web server (gunicorn.conf.py) keeps its connection: to connect
     # anew for every request costs more than a booking.
     "CONN_MAX_AGE": None if switch("KEEP_CONNECTIONS", default=False) else 0,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
-        **DATABASES["default"].get("OPTIONS", {}),
+        **server.get("OPTIONS", {}),
         "application_name": "ticketbook",
         "connect_timeout": 5,
-        # For the statements of the hot path only (ticketbook/database.py, `send`).
+        # For the statements of the hot path only (ticketbook/postgres/statements.py).
         "prepare_threshold": 0,
         "options": f"-c lock_timeout={LOCK_TIMEOUT_MS}",
     },
 }
+DATABASES = {"default": server}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Cache ------------------------------------------------------------------------------------
 
-CACHE_URL = env.str("CACHE_URL", "")
-
-
-def cache(url: str) -> dict[str, Any]:
-    if not url:
-        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-    # Imported only where there is a server: it takes a while.
-    import redis
-
-    # The client knows the old name only.
-    address = re.sub("^valkey(s?)://", r"redis\1://", url)
-    try:
-        if not (address.startswith(("redis://", "rediss://")) and urlsplit(address).hostname):
-            raise ValueError(address)
-        redis.ConnectionPool.from_url(address)  # connects to nothing yet
-        server: dict[str, Any] = env.cache_url_config(
-            address, backend="django.core.cache.backends.redis.RedisCache"
-        )
-    except (ValueError, TypeError):  # not quoted: it may hold a password
-        raise ImproperlyConfigured(
-            "CACHE_URL must name a Valkey or Redis server: valkey://user:password@host:6379/0 "
-            "(valkeys:// with TLS; special characters percent-encoded). Leave it out to cache in "
-            "each process."
-        ) from None
-    return server | {
-        "OPTIONS": {
-            "serializer": "ticketbook.cache_server.PlainValues",
-            # Seconds. A cache that takes longer than the database is of no use.
-            "socket_timeout": 0.25,
-            "socket_connect_timeout": 0.25,
-            "protocol": 2,  # of the third one we need nothing, and it greets with two more questions
-            **server.get("OPTIONS", {}),
-        },
-    }
-
-
-CACHES = {"default": cache(CACHE_URL)}
-
+CACHE_URL = text("CACHE_URL")
+CACHES = {"default": cache_server(CACHE_URL)}
+# Reads that are answered from copies when many ask for them (ticketbook/copies/responses.py): the same
+# for everybody, and the same for visitors without a session. "/" belongs to the second.
+COPIED_FOR_EVERYBODY = f"{API}/concerts"
+COPIED_FOR_STRANGERS = "/concerts/"
 
 # --- Security ---------------------------------------------------------------------------------
 
-
-def secret_key() -> str:
-    """SECRET_KEY, or for a trial on one machine a key made once and kept in DATA_DIR."""
-    key: str = env.str("SECRET_KEY", "")
-    if key:
-        return key
-    if not (EMBEDDED or DEMO):
-        raise ImproperlyConfigured(
-            "SECRET_KEY is not set. It is required together with DATABASE_URL: set it to a long "
-            "random text and keep it secret, for example the output of: openssl rand -base64 48"
-        )
-    file = DATA_DIR / "secret_key"
-    try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
-        # Written aside, then linked: of two commands that start at once, both read one whole key.
-        fresh = DATA_DIR / f".secret_key.{os.getpid()}"
-        if not file.exists():
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_urlsafe(48))
-            try:
-                os.link(fresh, file)
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
-        return file.read_text()
-    except OSError as exc:
-        raise ImproperlyConfigured(
-            f"DATA_DIR={str(DATA_DIR)!r} cannot be used: {exc.strerror}. "
-            "Set DATA_DIR to a folder that this user may write to."
-        ) from None
-
-
-SECRET_KEY = secret_key()
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SECRET_KEY = secret_key(DATA_DIR, required=not (EMBEDDED or DEMO))
+ALLOWED_HOSTS = words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS", [])
 
 # Behind a proxy that ends TLS and sets X-Forwarded-Proto.
 HTTPS = switch("HTTPS", default=False)
@@ -214,10 +102,10 @@ HOLD_SECONDS = number("HOLD_SECONDS", 60, 0.1, 24 * 3600)
 # How long a hold may stay unresolved while the gateway is silent; then the tickets go back.
 HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SECONDS, 10**7)
 
-PAYMENT_GATEWAY = env.str("PAYMENT_GATEWAY", "bookings.payments.SimulatedGateway")
-# No call to the gateway waits longer than this.
+PAYMENT_GATEWAY = text("PAYMENT_GATEWAY", "bookings.payments.SimulatedGateway")
 # Threads of each process for a gateway whose methods are plain functions.
 PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
+# No call to the gateway waits longer than this.
 PAYMENT_TIME_LIMIT_MS = whole("PAYMENT_TIME_LIMIT_MS", 5000, 1, 60_000)
 
 # The simulated gateway: shares of 1, decided by the booking's id and so for ever the same.
@@ -248,21 +136,22 @@ INSTALLED_APPS = [
     "accounts",
     "concerts",
     "bookings",
+    "demo",
 ]
 
 MIDDLEWARE = [
-    "concerts.reads.ReadsMiddleware",
+    "ticketbook.copies.responses.CopiesMiddleware",
     "ticketbook.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
-    "ticketbook.pages.SessionMiddleware",
+    "ticketbook.page_middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "ticketbook.pages.AuthenticationMiddleware",
-    "ticketbook.pages.MessageMiddleware",
+    "ticketbook.page_middleware.AuthenticationMiddleware",
+    "ticketbook.page_middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "ticketbook.problems.BusyMiddleware",
+    "ticketbook.error_handlers.BusyMiddleware",
 ]
 
 ROOT_URLCONF = "ticketbook.urls"
@@ -319,11 +208,11 @@ LOGGING = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.auth.OneQueryTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ticketbook.wire.AlwaysJSON",
-    "DEFAULT_PARSER_CLASSES": ["ticketbook.wire.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ticketbook.api.strict.AlwaysJSON",
+    "DEFAULT_PARSER_CLASSES": ["ticketbook.api.strict.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "ticketbook.problems.exception_handler",
+    "EXCEPTION_HANDLER": "ticketbook.api.problems.exception_handler",
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": None,
 }
@@ -340,7 +229,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX": API,
 }
 
 # --- Jobs -------------------------------------------------------------------------------------

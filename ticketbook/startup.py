@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
 from django.db import NotSupportedError, connection
 
-from ticketbook.embedded import EmbeddedPostgresError
+from ticketbook.embedded.binaries import EmbeddedPostgresError
 
 # The SQLSTATE classes with which a server refuses a connection: connection exception, invalid
 # authorization, unknown database, insufficient resources, operator intervention.

@@ -6,6 +6,7 @@ import accounts.urls
 import bookings.urls
 import concerts.urls
 from ticketbook import health
+from ticketbook.api.paths import API
 
 # What is asked for most comes first.
 api = [
@@ -21,13 +22,13 @@ admin.site.site_header = admin.site.site_title = "TicketBook back office"
 admin.site.index_title = "Concerts, bookings and people"
 
 urlpatterns = [
-    path("api/v1/", include(api)),
+    path(f"{API[1:]}/", include(api)),
     path("", include("concerts.urls")),
     path("bookings/", include("bookings.urls")),
     path("accounts/", include("accounts.urls")),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "ticketbook.problems.bad_request"
-handler404 = "ticketbook.problems.page_not_found"
-handler500 = "ticketbook.problems.server_error"
+handler400 = "ticketbook.error_handlers.bad_request"
+handler404 = "ticketbook.error_handlers.page_not_found"
+handler500 = "ticketbook.error_handlers.server_error"

@@ -3,7 +3,7 @@
 import accounts.models
 import django.db.models.functions.text
 import django.utils.timezone
-import ticketbook.database
+import ticketbook.postgres.keys
 from django.db import migrations, models
 
 
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.postgres.keys.DatabaseKeyField(blank=True, db_default=ticketbook.postgres.keys.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('public_id', models.CharField(default=accounts.models.new_public_id, editable=False, max_length=37)),
                 ('email', models.EmailField(max_length=254, verbose_name='e-mail address')),
                 ('name', models.CharField(max_length=150)),

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.functions.datetime
-import ticketbook.database
+import ticketbook.postgres.keys
 from django.conf import settings
 from django.db import migrations, models
 
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Booking',
             fields=[
-                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.postgres.keys.DatabaseKeyField(blank=True, db_default=ticketbook.postgres.keys.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('quantity', models.SmallIntegerField()),
                 ('unit_price', models.DecimalField(decimal_places=2, max_digits=10)),
                 ('total_price', models.DecimalField(decimal_places=2, max_digits=10)),

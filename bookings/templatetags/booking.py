@@ -17,12 +17,12 @@ def booking_form(context: RequestContext, sale: Sale) -> dict[str, Any]:
     key = context.get("idempotency_key") or uuid4()
     return {
         "sale": sale,
-        "form": context.get("form") or fresh_form(sale, context["request"].GET, key=key),
+        "form": context.get("form") or new_form(sale, context["request"].GET, key=key),
         "user": context.get("user"),
     }
 
 
-def fresh_form(sale: Sale, chosen: dict[str, str], *, key: object) -> BookingForm:
+def new_form(sale: Sale, chosen: dict[str, str], *, key: object) -> BookingForm:
     """`chosen` may hold tier and quantity: a choice made before logging in, or that was declined."""
     left = [tier.pk for tier in sale.tiers if tier.available_quantity]
     only = left[0] if len(left) == 1 else ""

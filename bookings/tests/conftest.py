@@ -69,7 +69,7 @@ def tier():
 
 @pytest.fixture
 def book():
-    """place(), with a fresh key and the present unless told otherwise; returns the booking."""
+    """place(), with a new key and the present unless told otherwise; returns the booking."""
 
     def book(user, tier, quantity=1, *, key=None, now=None):
         return place(wish(user, tier, quantity, key, now=now)).booking

@@ -14,7 +14,7 @@ from bookings.holding import Held
 from bookings.payments import Outcome
 from bookings.tests.jam import kinds
 from bookings.tests.wishing import hold, wish
-from ticketbook.database import send
+from ticketbook.postgres.statements import execute_prepared
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
 
@@ -87,10 +87,10 @@ def test_a_customer_who_paid_while_the_server_hung_up_is_confirmed(ann, tier, bo
 
 
 def test_a_connection_that_died_between_two_requests_is_replaced(ann):
-    send("SELECT 1", [])
+    execute_prepared("SELECT 1", [])
     hang_up()
     connection.health_check_done = False  # as at the start of a request
-    assert send("SELECT 1", []).fetchone() == (1,)
+    assert execute_prepared("SELECT 1", []).fetchone() == (1,)
 
 
 def test_what_grows_while_it_is_sold_is_planned_each_time(ann, tier, book, settings):

@@ -48,20 +48,20 @@ def held(ledger, ann, tier, take_hold):
     return take_hold(ann, tier, 2, now=NOW)
 
 
-def fresh(booking):
+def reread(booking):
     return Booking.objects.get(pk=booking.pk)
 
 
 def state(booking):
-    booking = fresh(booking)
+    booking = reread(booking)
     return booking.status, booking.payment_status
 
 
 def test_cancel_against_cancel(ledger, ann, tier, book, left):
     booking = book(ann, tier, 2)
-    first = Stepped(lambda: cancel(fresh(booking), now=NOW), after=BOOKING_WRITTEN)
+    first = Stepped(lambda: cancel(reread(booking), now=NOW), after=BOOKING_WRITTEN)
     first.wait_until_reached()
-    second = Stepped(lambda: cancel(fresh(booking), now=NOW)).wait_until_blocked_by(first)
+    second = Stepped(lambda: cancel(reread(booking), now=NOW)).wait_until_blocked_by(first)
     assert first.finish().status == second.finish().status == "CANCELLED"
     assert left(tier) == 100
     assert len(ledger.refunded()) == 1
@@ -70,18 +70,18 @@ def test_cancel_against_cancel(ledger, ann, tier, book, left):
 
 def test_settle_against_resolve_both_saying_paid(ledger, held, tier, left):
     ledger_charge(held)
-    first = Stepped(lambda: settle(fresh(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN)
+    first = Stepped(lambda: settle(reread(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN)
     first.wait_until_reached()
-    second = Stepped(lambda: resolve(fresh(held), now=AFTER_HOLD)).wait_until_blocked_by(first)
+    second = Stepped(lambda: resolve(reread(held), now=AFTER_HOLD)).wait_until_blocked_by(first)
     assert first.finish().status == second.finish().status == "CONFIRMED"
     assert left(tier) == 98
     assert audit() == []
 
 
 def test_a_decline_settled_twice_gives_back_once(ledger, held, tier, left):
-    first = Stepped(lambda: settle(fresh(held), Outcome.DECLINED, now=NOW), after=BOOKING_WRITTEN)
+    first = Stepped(lambda: settle(reread(held), Outcome.DECLINED, now=NOW), after=BOOKING_WRITTEN)
     first.wait_until_reached()
-    second = Stepped(lambda: settle(fresh(held), Outcome.DECLINED, now=NOW))
+    second = Stepped(lambda: settle(reread(held), Outcome.DECLINED, now=NOW))
     second.wait_until_blocked_by(first)
     assert first.finish().status == second.finish().status == "FAILED"
     assert left(tier) == 100
@@ -92,10 +92,10 @@ def test_expiry_first_then_a_late_success(ledger, held, tier, left):
     """The resolver fails the hold; the first request's charge succeeds at that very moment."""
     ledger_charge(held)
     expiry = Stepped(
-        lambda: settle(fresh(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP),
+        lambda: settle(reread(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP),
         after=BOOKING_WRITTEN,
     ).wait_until_reached()
-    success = Stepped(lambda: settle(fresh(held), Outcome.SUCCEEDED, now=AFTER_GIVING_UP))
+    success = Stepped(lambda: settle(reread(held), Outcome.SUCCEEDED, now=AFTER_GIVING_UP))
     success.wait_until_blocked_by(expiry)
     expiry.finish()
     assert success.finish().payment_status == "SUCCESS"
@@ -114,10 +114,10 @@ def test_expiry_first_then_a_late_success(ledger, held, tier, left):
 def test_success_first_then_expiry(ledger, held, tier, left):
     ledger_charge(held)
     success = Stepped(
-        lambda: settle(fresh(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
+        lambda: settle(reread(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
     )
     success.wait_until_reached()
-    expiry = Stepped(lambda: settle(fresh(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP))
+    expiry = Stepped(lambda: settle(reread(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP))
     expiry.wait_until_blocked_by(success)
     success.finish()
     assert expiry.finish().status == "CONFIRMED"
@@ -130,12 +130,12 @@ def test_cancel_meets_a_hold_that_is_being_confirmed(ledger, held, tier, left):
     """Cancel saw PENDING, so it must not cancel what is confirmed behind its back: it asks to retry."""
     ledger_charge(held)
     confirming = Stepped(
-        lambda: settle(fresh(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
+        lambda: settle(reread(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
     )
     confirming.wait_until_reached()
-    assert isinstance(Stepped(lambda: cancel(fresh(held), now=NOW)).finish(), RequestInProgress)
+    assert isinstance(Stepped(lambda: cancel(reread(held), now=NOW)).finish(), RequestInProgress)
     confirming.finish()
-    assert cancel(fresh(held), now=NOW).status == "CANCELLED"
+    assert cancel(reread(held), now=NOW).status == "CANCELLED"
     assert left(tier) == 100
     assert ledger.kept() == {}
 
@@ -146,10 +146,10 @@ def test_cancel_against_resolve_of_the_same_booking(ledger, held, tier, left):
     The resolver need not even wait: for it the hold is no longer PENDING, whatever the cancel does.
     """
     ledger_charge(held)
-    settle(fresh(held), Outcome.SUCCEEDED, now=NOW)
-    cancelling = Stepped(lambda: cancel(fresh(held), now=NOW), after=BOOKING_WRITTEN)
+    settle(reread(held), Outcome.SUCCEEDED, now=NOW)
+    cancelling = Stepped(lambda: cancel(reread(held), now=NOW), after=BOOKING_WRITTEN)
     cancelling.wait_until_reached()
-    settle(fresh(held), Outcome.SUCCEEDED, now=AFTER_HOLD)
+    settle(reread(held), Outcome.SUCCEEDED, now=AFTER_HOLD)
     cancelling.finish()
     assert state(held) == ("CANCELLED", "REFUNDED")
     assert left(tier) == 100
@@ -160,7 +160,7 @@ def test_cancel_against_resolve_of_the_same_booking(ledger, held, tier, left):
 def test_a_buyer_waits_for_a_give_back_and_gets_its_ticket(ledger, ann, bob, book, left):
     tier = TicketTierFactory(total_quantity=1)
     booking = book(ann, tier)
-    cancelling = Stepped(lambda: cancel(fresh(booking), now=NOW), after=BOOKING_WRITTEN)
+    cancelling = Stepped(lambda: cancel(reread(booking), now=NOW), after=BOOKING_WRITTEN)
     cancelling.wait_until_reached()
     buying = Stepped(lambda: book(bob, tier)).wait_until_blocked_by(cancelling)
     cancelling.finish()
@@ -179,7 +179,7 @@ def test_a_resolver_passes_by_what_another_one_claims(ledger, held):
 
 def test_a_concert_called_off_while_a_buyer_waits_is_not_sold(ledger, ann, bob, tier, book, left):
     booking = book(ann, tier)
-    cancelling = Stepped(lambda: cancel(fresh(booking), now=NOW), after=BOOKING_WRITTEN)
+    cancelling = Stepped(lambda: cancel(reread(booking), now=NOW), after=BOOKING_WRITTEN)
     cancelling.wait_until_reached()
     buying = Stepped(lambda: book(bob, tier)).wait_until_blocked_by(cancelling)
     Concert.objects.filter(pk=tier.concert_id).update(status="CANCELLED")
@@ -200,7 +200,7 @@ def test_a_decline_that_cannot_be_written_now_is_soon(
 
     def lock():
         nonlocal slow
-        slow = Stepped(lambda: cancel(fresh(other), now=NOW), after=TIER_LOCKED)
+        slow = Stepped(lambda: cancel(reread(other), now=NOW), after=TIER_LOCKED)
         slow.wait_until_reached()
 
     async def charge_then_lock(booking):
@@ -221,7 +221,7 @@ def test_a_tier_lock_that_cannot_be_had_is_busy_and_books_nothing(
     ledger, ann, bob, tier, book, left, impatient
 ):
     booking = book(ann, tier)
-    slow = Stepped(lambda: cancel(fresh(booking), now=NOW), after=TIER_LOCKED).wait_until_reached()
+    slow = Stepped(lambda: cancel(reread(booking), now=NOW), after=TIER_LOCKED).wait_until_reached()
     impatient("50ms")
     with pytest.raises((Busy, OperationalError)) as busy:
         book(bob, tier)

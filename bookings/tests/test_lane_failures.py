@@ -27,8 +27,8 @@ from concerts import stock
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
-from ticketbook.database import is_busy
 from ticketbook.errors import Busy, NotFound
+from ticketbook.postgres.failures import is_busy
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -3,7 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import ticketbook.database
+import ticketbook.postgres.keys
 from decimal import Decimal
 from django.db import migrations, models
 
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Concert',
             fields=[
-                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.postgres.keys.DatabaseKeyField(blank=True, db_default=ticketbook.postgres.keys.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200)),
                 ('artist', models.CharField(max_length=200)),
                 ('venue', models.CharField(max_length=200)),
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='TicketTier',
             fields=[
-                ('id', ticketbook.database.DatabaseKeyField(blank=True, db_default=ticketbook.database.UUIDv7(), editable=False, primary_key=True, serialize=False)),
+                ('id', ticketbook.postgres.keys.DatabaseKeyField(blank=True, db_default=ticketbook.postgres.keys.UUIDv7(), editable=False, primary_key=True, serialize=False)),
                 ('tier_type', models.CharField(choices=[('VIP', 'VIP'), ('FRONT_ROW', 'Front row'), ('GA', 'General admission')], max_length=9)),
                 ('price', models.DecimalField(decimal_places=2, max_digits=10, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(Decimal('9999999.99'))])),
                 ('total_quantity', models.IntegerField(validators=[django.core.validators.MinValueValidator(0)], verbose_name='capacity')),

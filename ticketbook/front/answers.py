@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ticketbook.api.problems import describe_refusal
+from ticketbook.api.strict import ApiAnswer
 from ticketbook.errors import Refusal
-from ticketbook.problems import describe_refusal
-from ticketbook.wire import ApiAnswer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -10,7 +10,8 @@ from django.db.backends.postgresql.client import DatabaseClient as PostgresClien
 from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
 from django.db.backends.utils import CursorWrapper
 
-from ticketbook import embedded
+from ticketbook.embedded import membership
+from ticketbook.embedded.binaries import binary
 
 
 class PreparingCursor(ServerBindingCursor):
@@ -38,9 +39,9 @@ class DatabaseClient(PostgresClient):
         data_dir = settings_dict.get("EMBEDDED_DATA_DIR")
         if not data_dir:
             return super().settings_to_cmd_args_env(settings_dict, parameters)
-        server = {name.upper(): value for name, value in embedded.join(data_dir).items()}
+        server = {name.upper(): value for name, value in membership.join(data_dir).items()}
         args, env = super().settings_to_cmd_args_env(settings_dict | server, parameters)
-        return [str(embedded.binary("psql")), *args[1:]], env
+        return [str(binary("psql")), *args[1:]], env
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -51,7 +52,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Without DATABASE_URL join the embedded server: Django asks at every connect."""
         params = super().get_connection_params()
         if data_dir := self.settings_dict.get("EMBEDDED_DATA_DIR"):
-            params |= embedded.join(data_dir)
+            params |= membership.join(data_dir)
         return params
 
     def server_cursor(self, *, prepare: bool) -> CursorWrapper:

@@ -17,9 +17,9 @@ from django.conf import settings
 USER = """
 import json, sys
 from pathlib import Path
-from ticketbook import embedded
+from ticketbook.embedded import membership
 for line in sys.stdin:
-    print(json.dumps(embedded.join(Path(sys.argv[1]))), flush=True)
+    print(json.dumps(membership.join(Path(sys.argv[1]))), flush=True)
 """
 
 

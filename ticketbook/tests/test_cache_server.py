@@ -10,8 +10,8 @@ from threading import Thread
 import pytest
 from django.core.cache import cache
 
-from ticketbook import cache_server, fresh
-from ticketbook.fresh import Copy
+from ticketbook.copies import cache_server, store
+from ticketbook.copies.store import Copy
 from ticketbook.tests.running import environment, free_port, python
 
 pytestmark = pytest.mark.usefixtures("busy")
@@ -21,19 +21,19 @@ ASKS = """
 import sys, time
 import django
 django.setup()
-from ticketbook import fresh
-fresh.QUIET = 0
+from ticketbook.copies import store
+store.QUIET = 0
 def read():
     with open(sys.argv[1], "a") as file:
         file.write("read\\n")
     time.sleep(0.05)
-    return fresh.Copy({}, b"copy")
-fresh.cache_server.read("x")  # imports the client
+    return store.Copy({}, b"copy")
+store.cache_server.read("x")  # imports the client
 print("ready", flush=True)
 sys.stdin.readline()
 end = time.monotonic() + 1.5
 while time.monotonic() < end:
-    assert fresh.fresh("key", read).body == b"copy"
+    assert store.copy_of("key", read).body == b"copy"
     time.sleep(0.001)
 """
 
@@ -43,12 +43,12 @@ def read():
 
 
 def ask(key="key", make=read):
-    return fresh.fresh(key, make).body
+    return store.copy_of(key, make).body
 
 
 def raw_key(key="key"):
     """What the cache server calls it."""
-    return cache.make_key(fresh._name(key))
+    return cache.make_key(store._name(key))
 
 
 def readings_of_three_processes(tmp_path, **changes):
@@ -87,14 +87,14 @@ def test_a_process_that_fails_to_read_does_not_keep_others_from_it(valkey):
 
 
 def test_a_process_that_dies_while_it_reads_holds_others_up_for_a_moment_only(valkey):
-    cache_server.claim(f"{fresh._name('key')}:claim", seconds=60)
+    cache_server.claim(f"{store._name('key')}:claim", seconds=60)
     start = time.monotonic()
     assert ask() == b"from the database"
     assert time.monotonic() - start < 0.5
 
 
 def kept_at_the_server(key):
-    return cache_server.read(fresh._name(key)) != {}
+    return cache_server.read(store._name(key)) != {}
 
 
 def test_a_server_that_is_killed_is_missed_by_nobody_and_used_again(valkey, caplog):
@@ -176,7 +176,7 @@ def test_a_server_of_another_kind_changes_no_answer(impostor, says):
     impostor(says)
     for n in range(5):
         assert ask(n) == b"from the database"
-    fresh.forget()
+    store.forget()
 
 
 class Bomb:
@@ -199,7 +199,7 @@ def test_garbage_in_the_cache_is_read_over_and_replaced(valkey, caplog, garbage)
     with valkey.client() as client:
         client.set(raw_key(), garbage)
     assert ask() == b"from the database"
-    fresh._places.clear()
+    store._entries.clear()
     assert ask(make=lambda: pytest.fail("it was replaced")) == b"from the database"
     assert not caplog.records
 
@@ -207,13 +207,13 @@ def test_garbage_in_the_cache_is_read_over_and_replaced(valkey, caplog, garbage)
 @pytest.mark.parametrize("garbage", [b"garbage", b"=x", b'"soon"', b"[]", b"NaN", b"1e300"])
 def test_garbage_for_what_was_forgotten_means_that_nothing_is_shared(valkey, garbage):
     with valkey.client() as client:
-        client.set(cache.make_key(fresh.FORGOTTEN), garbage)
+        client.set(cache.make_key(store.FORGOTTEN), garbage)
     ask()
-    fresh._places.clear()
+    store._entries.clear()
     assert ask(make=lambda: Copy({}, b"anew")) == b"anew"
-    fresh.forget()
+    store.forget()
     ask()
-    fresh._places.clear()
+    store._entries.clear()
     assert ask(make=lambda: pytest.fail("it was forgotten anew")) == b"from the database"
 
 

@@ -12,8 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from ticketbook import embedded
-from ticketbook.postgres.binaries import server_user
+from ticketbook.embedded.binaries import binary, server_user
 from ticketbook.tests.running import User, lives, manage, postmaster
 
 AS_NOBODY: dict[str, Any] = {"user": "nobody", "group": server_user().pw_gid, "extra_groups": []}
@@ -22,11 +21,11 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what is differe
 FORKS = """
 import os, sys
 from pathlib import Path
-from ticketbook import embedded
+from ticketbook.embedded import membership
 data_dir = Path(sys.argv[1])
-embedded.join(data_dir)
+membership.join(data_dir)
 if os.fork() == 0:
-    embedded.join(data_dir)
+    membership.join(data_dir)
     print("{}", flush=True)
     sys.stdin.read()
 else:
@@ -291,4 +290,4 @@ def test_an_ordinary_user_starts_one_too(open_folder):
 
 def test_programs_of_postgresql_are_found_by_name():
     for name in ("psql", "isolationtester"):
-        assert os.access(embedded.binary(name), os.X_OK)
+        assert os.access(binary(name), os.X_OK)

@@ -4,7 +4,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from concerts.tests.factories import ConcertFactory
 from ticketbook import health
-from ticketbook.database import is_busy
+from ticketbook.postgres.failures import is_busy
 
 pytestmark = pytest.mark.django_db
 

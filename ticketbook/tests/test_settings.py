@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from ticketbook.settings import cache
+from ticketbook.environment import cache_server
 from ticketbook.tests.running import environment, manage
 
 URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
@@ -55,7 +55,7 @@ def test_a_wrong_value_stops_the_start_with_one_sentence(wrong, sentence, tmp_pa
     ],
 )
 def test_a_cache_server_is_known_by_its_new_and_its_old_name(url, location):
-    assert cache(url)["LOCATION"] == location
+    assert cache_server(url)["LOCATION"] == location
 
 
 def test_a_payment_gateway_that_is_not_there_stops_the_start(tmp_path):

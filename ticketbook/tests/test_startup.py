@@ -11,7 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError, OperationalError
 
-from ticketbook.postgres.binaries import server_user
+from ticketbook.embedded.binaries import server_user
 from ticketbook.startup import explain
 from ticketbook.tests.running import User, environment, free_port, manage, python
 

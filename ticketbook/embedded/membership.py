@@ -17,11 +17,9 @@ from typing import Any
 
 import psycopg
 
-from ticketbook.postgres.binaries import EmbeddedPostgresError, binary
-from ticketbook.postgres.cluster import Cluster
-from ticketbook.postgres.postmaster import Postmaster
-
-__all__ = ["EmbeddedPostgresError", "binary", "join", "leave"]
+from ticketbook.embedded.binaries import EmbeddedPostgresError
+from ticketbook.embedded.cluster import Cluster
+from ticketbook.embedded.postmaster import Postmaster
 
 DATABASE = "ticketbook"
 

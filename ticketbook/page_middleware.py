@@ -9,12 +9,12 @@ from django.contrib.sessions.middleware import SessionMiddleware as Session
 from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
-from ticketbook.problems import is_api
+from ticketbook.api.paths import is_api
 
 
 class OnlyPages(MiddlewareMixin):
     def __call__(self, request: HttpRequest) -> Any:
-        if is_api(request):
+        if is_api(request.path):
             return self.get_response(request)
         return super().__call__(request)
 

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from accounts.models import User
 from bookings.models import Booking
 from concerts.models import Concert
-from ticketbook.fresh import forget
+from ticketbook.copies.store import forget
 
 # What tells the rows of the large catalogue from all others.
 CONCERT_NAME = "Catalogue Night "

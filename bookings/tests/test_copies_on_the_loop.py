@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from concerts import reads
+from bookings.tests.test_copied_responses import KINDS, address
 from concerts.tests.factories import TicketTierFactory
-from concerts.tests.test_reads import KINDS, address
-from ticketbook import fresh
 from ticketbook.asgi import application
+from ticketbook.copies import store
+from ticketbook.copies.responses import CopiesMiddleware
 from ticketbook.tests.asgi import ask, without_doors
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,13 +108,13 @@ def test_a_copy_of_another_host_or_scheme_answers_nobody_else(on_the_loop, setti
 
 def test_on_a_quiet_site_each_request_is_counted_once_and_answered_anew(monkeypatch):
     url, read = address("availability", TicketTierFactory().concert), []
-    real = reads.ReadsMiddleware.make
+    real = CopiesMiddleware.make_copy
     monkeypatch.setattr(
-        reads.ReadsMiddleware, "make", lambda self, request: read.append(1) or real(self, request)
+        CopiesMiddleware, "make_copy", lambda self, request: read.append(1) or real(self, request)
     )
-    for _ in range(fresh.QUIET):
+    for _ in range(store.QUIET):
         assert ask(application, "GET", url).status_code == 200
-    assert len(read) == fresh.QUIET
+    assert len(read) == store.QUIET
     for _ in range(5):  # now there is a rush
         ask(application, "GET", url)
-    assert len(read) == fresh.QUIET + 1
+    assert len(read) == store.QUIET + 1

@@ -1,20 +1,18 @@
 """Errors on their way out: RFC 9457 problem details for the API, a page for people."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from ticketbook.database import is_busy
+from ticketbook.api.strict import ApiAnswer
 from ticketbook.errors import Busy, NotFound, Refusal
-from ticketbook.wire import ApiAnswer
+from ticketbook.postgres.failures import is_busy
 
 SERVER_ERROR = "Something went wrong on our side. If you were booking, look at your bookings first."
 PROBLEM_JSON = "application/problem+json"
@@ -104,63 +102,3 @@ def flat_errors(details: Any, field: str = "") -> Iterator[dict[str, str]]:
         for name, inner in details.items():
             name = "" if name == "non_field_errors" else name
             yield from flat_errors(inner, f"{field}.{name}" if field else name)
-
-
-def is_api(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/")
-
-
-def json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
-    """A problem for places outside DRF's views."""
-    body = problem_body(status=status, code=code, detail=detail)
-    return JsonResponse(body, status=status, content_type=PROBLEM_JSON)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    detail = "The server cannot make sense of this request. Check its address and headers."
-    if is_api(request):
-        return json_problem(status=400, code="invalid", detail=detail)
-    return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
-
-
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if is_api(request):
-        return json_problem(status=404, code="not_found", detail=str(NotFound()))
-    try:
-        return render(request, "404.html", status=404)
-    except (OperationalError, InterfaceError):  # whose page it is, is not to be had now
-        return render(None, "404.html", status=404)
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    if is_api(request):
-        return json_problem(status=500, code="server_error", detail=SERVER_ERROR)
-    # No context processors: they may be what failed.
-    return HttpResponse(
-        f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{SERVER_ERROR}</p>",
-        status=500,
-    )
-
-
-class BusyMiddleware:
-    """A page that the database could not serve now answers 503 and asks to try again."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not is_busy(exc):
-            return None
-        busy = Busy()
-        if is_api(request):
-            response: HttpResponse = json_problem(
-                status=busy.status, code=busy.code, detail=str(busy)
-            )
-        else:
-            # Rendered without the request: its session and user may need the database.
-            response = render(None, "503.html", {"detail": str(busy)}, status=busy.status)
-        response["Retry-After"] = str(busy.retry_after)
-        return response

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 
-from ticketbook import embedded
+from ticketbook.embedded import membership
 from ticketbook.ports import port_problem
 
 READY_LIMIT = 60  # seconds
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         for child in children:
             child.stop()
         connections.close_all()
-        embedded.leave()
+        membership.leave()
         self.say("Stopped.")
 
     def say(self, text: str) -> None:

@@ -8,11 +8,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bookings import demo
 from bookings.errors import InsufficientTickets
 from bookings.models import Booking
 from bookings.tests.test_http import Site, at_once
 from concerts.tests.factories import TicketTierFactory
+from demo import staging
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -77,7 +77,7 @@ def test_the_form_of_a_copy_books_like_any_other(busy, ann, tier):
 @pytest.mark.django_db(transaction=True)
 def test_the_demos_concerts_are_listed_at_once(client, busy):
     assert client.get("/api/v1/concerts").json() == []
-    demo.load_demo(now=timezone.now())
+    staging.load_demo(now=timezone.now())
     assert client.get("/api/v1/concerts").json() != []
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
-from ticketbook.postgres import binaries
-from ticketbook.postgres.binaries import EmbeddedPostgresError
-from ticketbook.postgres.postmaster import Postmaster
+from ticketbook.embedded import binaries
+from ticketbook.embedded.binaries import EmbeddedPostgresError
+from ticketbook.embedded.postmaster import Postmaster
 
 START_LIMIT = 120  # seconds; crash recovery after a long load takes a while
 KEEP_LOG = 10_000_000  # bytes; a longer log is put aside at the next start
@@ -87,16 +87,16 @@ class Cluster:
             shutil.rmtree(leftover, ignore_errors=True)
         self.folder.unlink(missing_ok=True)  # a link to a cluster that was deleted
         self._write_password()
-        fresh = self._fresh_folder()
+        new_folder = self._new_folder()
         try:
-            self._initdb(fresh)
-            if fresh.parent == self.data_dir:
-                (fresh / "cluster").rename(self.folder)
-                fresh.rmdir()
+            self._initdb(new_folder)
+            if new_folder.parent == self.data_dir:
+                (new_folder / "cluster").rename(self.folder)
+                new_folder.rmdir()
             else:
-                self.folder.symlink_to(fresh / "cluster")
+                self.folder.symlink_to(new_folder / "cluster")
         except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(new_folder, ignore_errors=True)
             raise
         _sync_folder(self.data_dir)
 
@@ -104,27 +104,27 @@ class Cluster:
         with open(self.password_file, "w", opener=_open_private) as file:
             file.write(secrets.token_urlsafe(24))
 
-    def _fresh_folder(self) -> Path:
+    def _new_folder(self) -> Path:
         """In DATA_DIR; for root with a DATA_DIR that `nobody` cannot reach, in root's own place."""
         place, prefix = self.data_dir, "postgres.new-"
         if os.geteuid() == 0 and not binaries.can_reach(self.data_dir):
             place, prefix = binaries.root_home(), "cluster-"
-        fresh = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
+        new_folder = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
         if os.geteuid() == 0:
             user = binaries.server_user()
-            os.chown(fresh, user.pw_uid, user.pw_gid)
-        return fresh
+            os.chown(new_folder, user.pw_uid, user.pw_gid)
+        return new_folder
 
-    def _initdb(self, fresh: Path) -> None:
+    def _initdb(self, new_folder: Path) -> None:
         # The server's user cannot read ours, and a pipe belongs to whoever made it.
-        password = fresh / "password"
+        password = new_folder / "password"
         with open(password, "w", opener=_open_private) as file:
             file.write(self.password())
         if os.geteuid() == 0:
             os.chown(password, binaries.server_user().pw_uid, -1)
         done = binaries.run(
             "initdb",
-            f"--pgdata={fresh / 'cluster'}",
+            f"--pgdata={new_folder / 'cluster'}",
             "--username=ticketbook",
             f"--pwfile={password}",
             "--auth-host=scram-sha-256",

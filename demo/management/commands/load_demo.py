@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from tqdm import tqdm
 
-from bookings import demo, demo_bulk
+from demo import bulk, staging
 
 
 class Command(BaseCommand):
@@ -33,21 +33,21 @@ class Command(BaseCommand):
                 "DATABASE_URL names a server, and the demo has a staff log-in that everybody "
                 "knows. Add --yes if this server is not for real customers."
             )
-        added = demo.load_demo(now=timezone.now())
+        added = staging.load_demo(now=timezone.now())
         self.stdout.write(
             f"{added} demo concerts are new." if added else "The demo concerts are there."
         )
         if concerts:
             self.load_bulk(concerts, bookings)
-        self.stdout.write(f"Log in with:\n\n{demo.describe_log_ins()}")
+        self.stdout.write(f"Log in with:\n\n{staging.describe_log_ins()}")
 
     def load_bulk(self, concerts: int, bookings: int) -> None:
         start = time.monotonic()
         # disable=None: no bar when stderr is not a terminal.
         with tqdm(total=bookings, unit=" bookings", disable=None) as bar:
-            demo_bulk.load_bulk(concerts=concerts, bookings=bookings, progress=bar.update)
-        demo_bulk.vacuum()
+            bulk.load_bulk(concerts=concerts, bookings=bookings, progress=bar.update)
+        bulk.vacuum()
         self.stdout.write(
-            f"The large catalogue has {demo_bulk.have_concerts():,} concerts and "
-            f"{demo_bulk.have_bookings():,} bookings ({time.monotonic() - start:.0f} s)."
+            f"The large catalogue has {bulk.have_concerts():,} concerts and "
+            f"{bulk.have_bookings():,} bookings ({time.monotonic() - start:.0f} s)."
         )

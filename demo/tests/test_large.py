@@ -14,13 +14,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from bookings import audit, demo_bulk
+from bookings import audit
 from bookings.holding import bookings_of_keys, send_keys
 from bookings.models import Booking
 from bookings.resolving import claim
 from bookings.tests.wishing import wish
 from concerts.models import Concert, TicketTier
 from concerts.search import search
+from demo import bulk
 
 pytestmark = [pytest.mark.django_db, pytest.mark.large, pytest.mark.timeout(300)]
 
@@ -29,8 +30,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.large, pytest.mark.timeout(300)
 def catalogue(django_db_setup, django_db_blocker):
     """Loaded once and committed; no test here may be transactional, for that would flush it."""
     with django_db_blocker.unblock():
-        demo_bulk.load_bulk(concerts=3334, bookings=1_000_000)
-        demo_bulk.vacuum()
+        bulk.load_bulk(concerts=3334, bookings=1_000_000)
+        bulk.vacuum()
         yield
         with connection.cursor() as cursor:
             cursor.execute("TRUNCATE bookings_booking, concerts_concert, accounts_user CASCADE")
@@ -38,7 +39,7 @@ def catalogue(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def customer():
-    return User.objects.get(email=f"visitor5000{demo_bulk.CUSTOMER_DOMAIN}")
+    return User.objects.get(email=f"visitor5000{bulk.CUSTOMER_DOMAIN}")
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from threading import Barrier, Event
 
 import pytest
 
-from ticketbook import fresh as copies
-from ticketbook.fresh import AHEAD, MAX_AGE, MOST_KEYS, QUIET, Copy, forget, fresh
+from ticketbook.copies import store
+from ticketbook.copies.store import MAX_AGE, MOST_KEYS, QUIET, RENEW_AHEAD, Copy, copy_of, forget
 
 TOLERANCE = 0.05  # seconds
 
@@ -44,12 +44,12 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(copies, "monotonic", clock)
+    monkeypatch.setattr(store, "monotonic", clock)
     return clock
 
 
 def ask(make, key="key"):
-    copy = fresh(key, make)
+    copy = copy_of(key, make)
     assert copy.body == copy.head["value"].encode()
     return copy.body.decode()
 
@@ -71,7 +71,7 @@ def at_once(act, times):
 
 def in_another_process():
     """Nothing is kept here; only the cache server has what there was."""
-    copies._places.clear()
+    store._entries.clear()
 
 
 # --- How old ----------------------------------------------------------------------------------
@@ -102,13 +102,13 @@ def test_a_copy_is_at_most_one_second_old(busy, source):
     while ask(source) == "old":
         last_old = time.monotonic()
         time.sleep(0.005)
-    assert MAX_AGE - AHEAD - 0.1 < last_old - read_at <= MAX_AGE + TOLERANCE
+    assert MAX_AGE - RENEW_AHEAD - 0.1 < last_old - read_at <= MAX_AGE + TOLERANCE
     assert source.readings == 2
 
 
 def test_before_a_copy_ends_one_makes_the_next_and_nobody_waits(busy, clock, source):
     assert ask(source) == "old"
-    clock.now += MAX_AGE - AHEAD / 2
+    clock.now += MAX_AGE - RENEW_AHEAD / 2
     meanwhile = []
 
     def renew():
@@ -125,16 +125,16 @@ def test_age_counts_from_before_the_reading(busy, clock):
         clock.now += 0.6
         return Copy({}, f"read until {clock.now}".encode())
 
-    first = fresh("key", slow)
-    clock.now += MAX_AGE - AHEAD - 0.65
-    assert fresh("key", slow) is first
+    first = copy_of("key", slow)
+    clock.now += MAX_AGE - RENEW_AHEAD - 0.65
+    assert copy_of("key", slow) is first
     clock.now += 0.1
-    assert fresh("key", slow) is not first
+    assert copy_of("key", slow) is not first
 
 
 def test_a_copy_of_another_process_has_its_age_already(busy, valkey, source):
-    copies.cache_server.write(
-        copies._name("key"), copies._to_wire(time.time() - 0.7, Source()()), seconds=2
+    store.cache_server.write(
+        store._name("key"), store._encoded(time.time() - 0.7, Source()()), seconds=2
     )
     source.value = "new"
     assert ask(source) == "old"
@@ -144,8 +144,8 @@ def test_a_copy_of_another_process_has_its_age_already(busy, valkey, source):
 
 @pytest.mark.parametrize("age", [1.1, -5, float("nan")])
 def test_a_copy_that_is_too_old_or_not_yet_read_is_none(busy, valkey, source, age):
-    copies.cache_server.write(
-        copies._name("key"), copies._to_wire(time.time() - age, Source("wrong")()), seconds=2
+    store.cache_server.write(
+        store._name("key"), store._encoded(time.time() - age, Source("wrong")()), seconds=2
     )
     assert ask(source) == "old"
 
@@ -182,7 +182,7 @@ def test_fifty_who_meet_at_an_expired_copy_read_once(both_stores, clock):
 
 
 def test_control_without_waiting_for_each_other_fifty_read_fifty_times(clock, monkeypatch):
-    monkeypatch.setattr(copies, "_read_together", lambda place, key, make, **_: make())
+    monkeypatch.setattr(store, "_read_together", lambda place, key, make, **_: make())
     expired(clock)
     source = Source("new", takes=0.1)
     assert at_once(lambda: ask(source), 50) == ["new"] * 50
@@ -191,7 +191,7 @@ def test_control_without_waiting_for_each_other_fifty_read_fifty_times(clock, mo
 
 def forget_at_the_server():
     """The clock of a test turns no other process's; what they see has to run out as well."""
-    copies.cache_server.write(copies.FORGOTTEN, time.time(), seconds=60)
+    store.cache_server.write(store.FORGOTTEN, time.time(), seconds=60)
 
 
 def test_even_on_a_quiet_site_those_who_meet_share(source):
@@ -230,7 +230,7 @@ def test_nobody_waits_longer_than_a_second_for_another(busy, source):
         return Source("late")()
 
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(fresh, "key", hang)
+        slow = pool.submit(copy_of, "key", hang)
         begun.wait(5)
         start = time.monotonic()
         assert ask(source) == "old"
@@ -250,7 +250,7 @@ def test_those_who_come_after_that_second_share_a_reading_of_their_own(clock, so
         return Copy({}, b"late")
 
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(fresh, "key", hang)
+        slow = pool.submit(copy_of, "key", hang)
         begun.wait(5)
         clock.now += MAX_AGE
         source.takes = 0.1
@@ -262,8 +262,8 @@ def test_those_who_come_after_that_second_share_a_reading_of_their_own(clock, so
 
 def test_who_comes_as_a_reading_ends_takes_what_was_read(busy, clock, source):
     ask(source)
-    place = copies._places["key"]
-    copy = copies._read_together(place, "key", pytest.fail, busy=True, now=clock.now)
+    place = store._entries["key"]
+    copy = store._read_together(place, "key", pytest.fail, busy=True, now=clock.now)
     assert copy is place.kept.copy
 
 
@@ -331,14 +331,14 @@ def test_made_up_keys_take_little_room_and_push_out_nothing_in_demand(source):
         ask(source, "in demand")
     for n in range(3 * MOST_KEYS):
         ask(Source(), n)
-    assert len(copies._places) <= MOST_KEYS
-    assert copies._bytes(copies._places) == len("old")
+    assert len(store._entries) <= MOST_KEYS
+    assert store._bytes(store._entries) == len("old")
     source.value = "new"
     assert ask(source, "in demand") == "old"
 
 
 def test_copies_take_no_more_room_than_they_may(busy, monkeypatch):
-    monkeypatch.setattr(copies, "MOST_BYTES", 1000)
+    monkeypatch.setattr(store, "MOST_BYTES", 1000)
     for n in range(100):
         assert ask(Source("x" * 300), n) == "x" * 300
-        assert copies._bytes(copies._places) <= 1000
+        assert store._bytes(store._entries) <= 1000

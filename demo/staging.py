@@ -11,11 +11,11 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.db import connection, transaction
 
 from accounts.models import User
-from bookings.demo_catalogue import SHOWS, Show
 from bookings.models import Booking
 from concerts import stock
 from concerts.models import Concert, TicketTier
-from ticketbook.fresh import forget
+from demo.catalogue import SHOWS, Show
+from ticketbook.copies.store import forget
 
 PRICES = {
     TicketTier.Type.VIP: Decimal(100),

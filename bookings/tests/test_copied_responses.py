@@ -12,7 +12,7 @@ from accounts.models import User
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import ConcertFactory, TicketTierFactory
-from ticketbook import fresh
+from ticketbook.copies import store
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +49,7 @@ def sell(tier, quantity):
     TicketTier.objects.filter(pk=tier.pk).update(available_quantity=100 - quantity)
 
 
-def without_holes(response):
+def without_own_fields(response):
     """The page without what no two drawings share."""
     return re.sub(
         rb'name="(csrfmiddlewaretoken|idempotency_key)" value="[\w-]+"', b"", response.content
@@ -73,14 +73,14 @@ def test_two_queries_whatever_the_number_of_tiers_and_none_for_a_copy(
     with django_assert_num_queries(0):
         again = client.get(url)
     assert first.status_code == again.status_code == 200
-    assert without_holes(first) == without_holes(again)
+    assert without_own_fields(first) == without_own_fields(again)
 
 
 @same_for_all
 @pytest.mark.usefixtures("both_stores")
 def test_a_copy_says_what_the_view_said_to_the_letter(client, busy, tier, url):
     made, copied = client.get(url), client.get(url)
-    fresh._places.clear()  # another process, which may find it at the cache server
+    store._entries.clear()  # another process, which may find it at the cache server
     elsewhere = client.get(url)
     assert made.status_code == 200
     for answer in (copied, elsewhere):
@@ -96,17 +96,17 @@ def test_on_a_quiet_site_a_sale_shows_at_once(client, tier, url):
     for sold in (85, 90, 99):
         before = client.get(url)
         sell(tier, sold)
-        assert without_holes(client.get(url)) != without_holes(before)
+        assert without_own_fields(client.get(url)) != without_own_fields(before)
 
 
 @every_address
 def test_in_a_rush_a_sale_shows_within_a_second(client, busy, monkeypatch, tier, url):
     before = client.get(url)
     sell(tier, 99)
-    assert without_holes(client.get(url)) == without_holes(before)
-    now = fresh.monotonic()
-    monkeypatch.setattr(fresh, "monotonic", lambda: now + fresh.MAX_AGE)
-    assert without_holes(client.get(url)) != without_holes(before)
+    assert without_own_fields(client.get(url)) == without_own_fields(before)
+    now = store.monotonic()
+    monkeypatch.setattr(store, "monotonic", lambda: now + store.MAX_AGE)
+    assert without_own_fields(client.get(url)) != without_own_fields(before)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_concert_that_staff_add_call_off_and_delete_shows_at_once(client, busy
     assert listed() == []
 
     concert = ConcertFactory(name="Midnight Sun")
-    fresh.forget()
+    store.forget()
     assert listed() == ["Midnight Sun"]
     chosen = {"action": "delete_selected", "_selected_action": str(concert.pk), "post": "yes"}
     staff.post(reverse("admin:concerts_concert_changelist"), chosen)
@@ -215,7 +215,7 @@ def test_an_etag_saves_the_body_from_the_first_request_on(
     client, busy, tier, url, django_assert_num_queries
 ):
     etag = client.get(url)["ETag"]
-    fresh.forget()
+    store.forget()
     assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
     with django_assert_num_queries(0):
         assert client.get(url).status_code == 200
@@ -228,7 +228,7 @@ def test_an_etag_saves_the_body_from_the_first_request_on(
     assert client.get(url, headers={"If-Match": '"other"'}).status_code == 412
     assert client.get(url, headers={"If-Match": etag}).status_code == 200
     sell(tier, 99)
-    fresh.forget()
+    store.forget()
     assert client.get(url, headers={"If-None-Match": etag}).status_code == 200
 
 
@@ -293,14 +293,14 @@ def test_a_foreign_host_gets_no_copy_and_leaves_none(client, busy, tier):
     for _ in range(2):
         assert client.get("/", headers={"host": "evil.example"}).status_code == 400
     assert not any("evil.example" in key and place.kept.until
-                   for key, place in fresh._places.items())  # fmt: skip
+                   for key, place in store._entries.items())  # fmt: skip
 
 
 def test_tls_is_still_asked_for(client, busy, settings, tier):
     client.get(API)
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    fresh.forget()
+    store.forget()
     for _ in range(2):
         assert client.get(API, headers={"x_forwarded_proto": "https"}).status_code == 200
     strict = Client()
@@ -327,7 +327,7 @@ def test_a_refusal_is_not_kept(client, busy, tier, kind):
 def test_neither_is_a_mistake(client, busy, path, status):
     for _ in range(2):
         assert client.get(path).status_code == status
-    assert not fresh._bytes(fresh._places)
+    assert not store._bytes(store._entries)
 
 
 def test_an_error_is_not_kept(client, busy, tier, monkeypatch):

@@ -1,0 +1,7 @@
+"""Where the API is."""
+
+API = "/api/v1"
+
+
+def is_api(path: str) -> bool:
+    return path.startswith("/api/")

@@ -1,0 +1,150 @@
+"""Reads settings from the environment and from `.env`.
+
+Every function here returns a checked value, or raises ImproperlyConfigured with one sentence that
+names the variable and says what to set it to. The sentence never quotes a URL, which may hold a
+password.
+"""
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+_env = environ.Env()
+_env.read_env(BASE_DIR / ".env")
+
+
+def text(name: str, default: str = "") -> str:
+    return str(_env.str(name, default))
+
+
+def words(name: str, default: list[str]) -> list[str]:
+    return list(_env.list(name, default=default))
+
+
+def number(name: str, default: float, low: float, high: float) -> float:
+    try:
+        value = float(_env.float(name, default))
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name}={os.environ[name]!r} is not a number. Set it to {low:g} … {high:g}."
+        ) from None
+    if not low <= value <= high:
+        raise ImproperlyConfigured(
+            f"{name}={value:g} is out of range. Set it to {low:g} … {high:g}."
+        )
+    return value
+
+
+def whole(name: str, default: int, low: int, high: int) -> int:
+    value = number(name, default, low, high)
+    if value != int(value):
+        raise ImproperlyConfigured(f"{name}={value:g} must be a whole number.")
+    return int(value)
+
+
+def switch(name: str, *, default: bool) -> bool:
+    value = text(name, "on" if default else "off").strip().lower()
+    if value in {"on", "true", "yes", "1"}:
+        return True
+    if value in {"off", "false", "no", "0", ""}:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither on nor off.")
+
+
+def folder(name: str, default: str) -> Path:
+    path = Path(text(name) or default).expanduser()
+    return path if path.is_absolute() else BASE_DIR / path
+
+
+def postgres_server(name: str) -> dict[str, Any]:
+    """The server that a URL names, as an entry of Django's DATABASES."""
+    try:
+        if not text(name).startswith(("postgres://", "postgresql://")):
+            raise ValueError(name)
+        server: dict[str, Any] = _env.db_url(name)
+        if not server["NAME"]:
+            raise ValueError(name)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} must name a PostgreSQL server: postgres://user:password@host:5432/name "
+            "(special characters percent-encoded). Leave it out to use the embedded one."
+        ) from None
+    return server
+
+
+def cache_server(url: str) -> dict[str, Any]:
+    """The server that CACHE_URL names, as an entry of Django's CACHES; without a URL, a local cache."""
+    if not url:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    import redis  # only here, because the import takes a while and most sites have no such server
+
+    # The client library knows Valkey by its older name only.
+    address = re.sub("^valkey(s?)://", r"redis\1://", url)
+    try:
+        if not (address.startswith(("redis://", "rediss://")) and urlsplit(address).hostname):
+            raise ValueError(address)
+        redis.ConnectionPool.from_url(address)  # checks the URL without connecting
+        server: dict[str, Any] = _env.cache_url_config(
+            address, backend="django.core.cache.backends.redis.RedisCache"
+        )
+    except (ValueError, TypeError):
+        raise ImproperlyConfigured(
+            "CACHE_URL must name a Valkey or Redis server: valkey://user:password@host:6379/0 "
+            "(valkeys:// with TLS; special characters percent-encoded). Leave it out to cache in "
+            "each process."
+        ) from None
+    return server | {
+        "OPTIONS": {
+            "serializer": "ticketbook.copies.cache_server.PlainValues",
+            # Seconds. A cache that answers more slowly than the database is of no use.
+            "socket_timeout": 0.25,
+            "socket_connect_timeout": 0.25,
+            "protocol": 2,  # version 3 offers nothing we use and needs two more questions to connect
+            **server.get("OPTIONS", {}),
+        },
+    }
+
+
+def secret_key(data_dir: Path, *, required: bool) -> str:
+    """SECRET_KEY. If it is unset and not required, a key is made once and kept in data_dir."""
+    key = text("SECRET_KEY")
+    if key:
+        return key
+    if required:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. It is required together with DATABASE_URL: set it to a long "
+            "random text and keep it secret, for example the output of: openssl rand -base64 48"
+        )
+    try:
+        return _kept_key(data_dir)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"DATA_DIR={str(data_dir)!r} cannot be used: {exc.strerror}. "
+            "Set DATA_DIR to a folder that this user may write to."
+        ) from None
+
+
+def _kept_key(data_dir: Path) -> str:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    file = data_dir / "secret_key"
+    if not file.exists():
+        # Two commands may start at once. Each writes a draft and links it into place; the first link
+        # wins, and nobody reads half a key.
+        draft = data_dir / f".secret_key.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return file.read_text()

@@ -1,0 +1,69 @@
+"""What a request gets when no view answers it: a problem for the API, a page for people."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from ticketbook.api.paths import is_api
+from ticketbook.api.problems import PROBLEM_JSON, SERVER_ERROR, problem_body
+from ticketbook.errors import Busy, NotFound
+from ticketbook.postgres.failures import is_busy
+
+
+def json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
+    """A problem for places outside DRF's views."""
+    body = problem_body(status=status, code=code, detail=detail)
+    return JsonResponse(body, status=status, content_type=PROBLEM_JSON)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    detail = "The server cannot make sense of this request. Check its address and headers."
+    if is_api(request.path):
+        return json_problem(status=400, code="invalid", detail=detail)
+    return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request.path):
+        return json_problem(status=404, code="not_found", detail=str(NotFound()))
+    try:
+        return render(request, "404.html", status=404)
+    except (OperationalError, InterfaceError):  # whose page it is, is not to be had now
+        return render(None, "404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if is_api(request.path):
+        return json_problem(status=500, code="server_error", detail=SERVER_ERROR)
+    # No context processors: they may be what failed.
+    return HttpResponse(
+        f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{SERVER_ERROR}</p>",
+        status=500,
+    )
+
+
+class BusyMiddleware:
+    """A page that the database could not serve now answers 503 and asks to try again."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        if not is_busy(exc):
+            return None
+        busy = Busy()
+        if is_api(request.path):
+            response: HttpResponse = json_problem(
+                status=busy.status, code=busy.code, detail=str(busy)
+            )
+        else:
+            # Rendered without the request: its session and user may need the database.
+            response = render(None, "503.html", {"detail": str(busy)}, status=busy.status)
+        response["Retry-After"] = str(busy.retry_after)
+        return response

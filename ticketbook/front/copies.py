@@ -1,0 +1,51 @@
+"""Reads that the event loop answers by itself, because there is a young copy of the response."""
+
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
+
+from ticketbook.copies.responses import answer_from, key_of, may_be_copied
+from ticketbook.copies.store import young_copy
+from ticketbook.front.answers import Answer, Headers, Scope, raw
+from ticketbook.front.site import environ_of, scheme_of
+
+
+def copied_answer(scope: Scope) -> Answer | None:
+    """The answer to a request, or None if a thread has to make it."""
+    path = scope["path"]
+    if not may_be_copied(path):
+        return None
+    host, cookie, conditional = "", "", False
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host = value.decode("latin-1")
+        elif name == b"cookie":
+            cookie += f"{value.decode('latin-1')}; "
+        elif name.startswith(b"if-"):
+            conditional = True
+    key = key_of(
+        method=scope["method"],
+        scheme=scheme_of(scope),
+        host=host,
+        path=path,
+        query=scope["query_string"].decode("latin-1"),
+        cookie=cookie,
+    )
+    copy = young_copy(key) if key is not None and host else None
+    if copy is None:
+        return None
+    if conditional or copy.placeholders:
+        return as_sent(answer_from(copy, WSGIRequest(environ_of(scope, b""))), scope["method"])
+    return Answer(200, without_length(raw(copy.head.items())), copy.body)
+
+
+def as_sent(response: HttpResponse, method: str) -> Answer:
+    headers = without_length(raw(response.items()))
+    headers += [
+        (b"set-cookie", morsel.OutputString().encode()) for morsel in response.cookies.values()
+    ]
+    length = int(response.get("Content-Length") or 0) if method == "HEAD" else None
+    return Answer(response.status_code, headers, response.content, length)
+
+
+def without_length(headers: Headers) -> Headers:
+    return [header for header in headers if header[0] != b"content-length"]

@@ -1,0 +1,48 @@
+"""What a database that fails looks like: busy, gone, or changed under a prepared statement."""
+
+import psycopg
+from django.db import InterfaceError, InternalError, OperationalError, connection
+from psycopg import errors as pg
+
+# Waits that ended, and servers that are going down, coming up or full.
+BUSY_CAUSES = (
+    pg.LockNotAvailable,
+    pg.DeadlockDetected,
+    pg.TooManyConnections,
+    pg.CannotConnectNow,
+    pg.AdminShutdown,
+    pg.CrashShutdown,
+    pg.ReadOnlySqlTransaction,
+    pg.QueryCanceled,
+    pg.IdleInTransactionSessionTimeout,
+    pg.TransactionTimeout,
+)
+
+
+def is_busy(exc: BaseException) -> bool:
+    """Whether the database could not serve us now, so that trying again is the right advice."""
+    if not isinstance(exc, (OperationalError, InterfaceError, InternalError)):
+        return False
+    cause = exc.__cause__
+    # A lost or refused connection carries no SQLSTATE.
+    return isinstance(cause, BUSY_CAUSES) or (
+        isinstance(cause, psycopg.Error) and cause.sqlstate is None
+    )
+
+
+def is_lock_timeout(exc: BaseException) -> bool:
+    return isinstance(exc.__cause__, pg.LockNotAvailable)
+
+
+def is_stale(exc: BaseException) -> bool:
+    """A column's type has changed since this connection prepared its statement, or a pooler has lost it.
+
+    After a rollback, psycopg prepares anew.
+    """
+    return isinstance(exc.__cause__, (pg.FeatureNotSupported, pg.InvalidSqlStatementName))
+
+
+def drop_dead_connection() -> None:
+    """Django would keep it until the request ends; the next statement connects anew."""
+    if connection.connection is not None and not connection.is_usable():
+        connection.close()

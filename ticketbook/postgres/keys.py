@@ -1,0 +1,32 @@
+"""Primary keys that PostgreSQL makes."""
+
+from typing import Any
+
+from django.db import models
+
+
+class UUIDv7(models.Func):
+    """A key made by PostgreSQL 18: time-ordered, so that new rows land at the end of an index."""
+
+    function = "uuidv7"
+    arity = 0
+    output_field = models.UUIDField()
+
+
+class DatabaseKeyField(models.UUIDField):  # type: ignore[type-arg]
+    """A key that the database makes, and that is None until then, as Django's own keys are.
+
+    With a plain UUIDField, Django 5.2 puts a DatabaseDefault into an unsaved object and then takes
+    the key for set: the admin cannot add an object together with its inlines.
+    """
+
+    def get_default(self) -> None:
+        return None
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = super().pre_save(model_instance, add)
+        return self.db_default if add and value is None else value
+
+
+def primary_key() -> DatabaseKeyField:
+    return DatabaseKeyField(primary_key=True, db_default=UUIDv7(), editable=False, blank=True)

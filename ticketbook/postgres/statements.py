@@ -1,0 +1,77 @@
+"""Statements sent to PostgreSQL by hand, for the places where the ORM takes longer than the database."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from django.db import DatabaseError, connection, models
+from django.db.backends.utils import CursorWrapper
+
+from ticketbook.postgres.failures import is_stale
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def execute_prepared(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
+    """Execute a statement that each connection prepares: to plan it takes longer than to run it.
+
+    Only for tables that hardly grow during a sale: PostgreSQL keeps the plan of a small table while it
+    grows, until it has looked at its statistics again. A statement that a migration has made stale is
+    prepared anew, unless we are in a transaction, which fails then (`is_stale`).
+    """
+    try:
+        return _execute(sql, params, prepare=True)
+    except DatabaseError as exc:
+        if connection.in_atomic_block or not is_stale(exc):
+            raise
+        connection.close()  # it would keep the stale statement
+        return _execute(sql, params, prepare=True)
+
+
+def execute(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
+    """Execute a statement that is planned each time, by how large its tables are now."""
+    return _execute(sql, params, prepare=False)
+
+
+def _execute(
+    sql: str, params: Sequence[object] | Mapping[str, object], *, prepare: bool
+) -> CursorWrapper:
+    cursor = cast("Any", connection).server_cursor(prepare=prepare)
+    cursor.execute(sql, params)
+    return cast("CursorWrapper", cursor)
+
+
+def columns(model: type[models.Model], alias: str) -> str:
+    """What `rows_of` needs to find behind SELECT."""
+    return ", ".join(f"{alias}.{field.attname}" for field in model._meta.concrete_fields)
+
+
+def rows_of(model: type[Row], cursor: CursorWrapper) -> list[Row]:
+    """The objects that a query selected by the `columns` of their model."""
+    names = [field.attname for field in model._meta.concrete_fields]
+    return [model.from_db(connection.alias, names, row) for row in cursor.fetchall()]
+
+
+@contextmanager
+def one_round_trip() -> Iterator[None]:
+    """Send all that is executed inside together (libpq's pipeline mode): one wait instead of one each.
+
+    Results can be fetched inside, which ends the wait, or after it. What the database raises comes
+    from the first fetch or from the end of the block.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+@contextmanager
+def waiting_at_most(milliseconds: int) -> Iterator[None]:
+    """A shorter lock_timeout for what this connection does outside of a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {milliseconds:d}")
+    try:
+        yield
+    finally:
+        if connection.connection is not None and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
