@@ -9,8 +9,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 sys.path.insert(0, str(Path(__file__).parent))  # the `gunicorn` script does not look here by itself
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
-# A thread keeps its connection to the database. Said here, before the settings are read.
-os.environ.setdefault("KEEP_CONNECTIONS", "on")
 try:
     from ticketbook import settings
     from ticketbook.ports import port_problem

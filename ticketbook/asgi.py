@@ -3,7 +3,6 @@
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
-os.environ.setdefault("KEEP_CONNECTIONS", "on")  # a thread keeps its connection to the database
 
 from ticketbook.wsgi import application as django  # isort: skip
 

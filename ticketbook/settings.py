@@ -39,7 +39,8 @@ CURRENCY = text("CURRENCY", "USD")
 
 DATABASE_URL = text("DATABASE_URL")
 EMBEDDED = not DATABASE_URL
-DEMO = switch("DEMO", default=False)  # set by `manage.py demo`, for itself and its children
+# A trial that may make its own SECRET_KEY, also on the server of DATABASE_URL. `make demo` sets it.
+DEMO = switch("DEMO", default=False)
 
 # A request waits this long for the lock of a tier, then answers `busy`. It must stay below the
 # server's deadlock_timeout: a wait that ends first never pays for the deadlock search.
@@ -55,9 +56,8 @@ server: dict[str, Any] = (
 )
 server |= {
     "ENGINE": "ticketbook.postgres",
-    # A thread of the web server (gunicorn.conf.py) keeps its connection: to connect
-    # anew for every request costs more than a booking.
-    "CONN_MAX_AGE": None if switch("KEEP_CONNECTIONS", default=False) else 0,
+    # A thread keeps its connection: a new one for every request costs more than a booking.
+    "CONN_MAX_AGE": None,
     "CONN_HEALTH_CHECKS": True,
     "OPTIONS": {
         **server.get("OPTIONS", {}),

@@ -35,7 +35,7 @@ else:
 
 KEPT = """
 import os, sys
-os.environ |= {"DATA_DIR": sys.argv[1], "KEEP_CONNECTIONS": "on"}
+os.environ["DATA_DIR"] = sys.argv[1]
 os.environ["DJANGO_SETTINGS_MODULE"] = "ticketbook.settings"
 import django
 django.setup()

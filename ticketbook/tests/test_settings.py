@@ -1,3 +1,4 @@
+import re
 import runpy
 
 import pytest
@@ -82,3 +83,17 @@ def test_settings_of_a_production_site_pass_the_deployment_checks(tmp_path):
         DATA_DIR=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_is_documented():
+    """Those that settings.py reads are in the README's table and in .env.example, and no others."""
+    source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
+    read = re.findall(
+        r'\b(?:text|words|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"', source
+    )
+    expected = {*read, "SECRET_KEY"}
+    table = (settings.BASE_DIR / "README.md").read_text().partition("## Settings")[2]
+    rows = [row.split("|")[1] for row in table.partition("\n## ")[0].splitlines() if "|" in row]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == expected
+    example = (settings.BASE_DIR / ".env.example").read_text()
+    assert set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE)) == expected
