@@ -1,9 +1,11 @@
+from collections.abc import Mapping
 from uuid import UUID, uuid4
 
 from django import forms
 from django.http import HttpRequest
 
 from bookings.models import MAX_QUANTITY
+from concerts.sales import Sale
 
 OUT_OF_DATE = "This page had got out of date; it is fresh again. Press the button once more."
 KEY_REUSED = (
@@ -47,5 +49,15 @@ class BookingForm(forms.Form):
 
     @property
     def key(self) -> object:
-        """The key of the next press of the button: this one, unless it is of no use."""
-        return uuid4() if "idempotency_key" in self.errors else self["idempotency_key"].value()
+        """The key that the next press of the button sends: a new one, unless the last one can be used."""
+        usable = self.is_bound and "idempotency_key" not in self.errors
+        return self["idempotency_key"].value() if usable else uuid4()
+
+
+def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
+    """`chosen` may hold tier and quantity: a choice made before logging in, or one that was declined."""
+    left = [tier.pk for tier in sale.tiers if tier.available_quantity]
+    only = left[0] if len(left) == 1 else ""
+    return BookingForm(
+        initial={"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
+    )

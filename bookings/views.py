@@ -17,17 +17,19 @@ from rest_framework.exceptions import ValidationError
 from accounts.auth import customer
 from bookings.cancelling import cancel
 from bookings.errors import BookingError, IdempotencyKeyReused, RequestInProgress
-from bookings.forms import KEY_REUSED, BookingForm
+from bookings.forms import KEY_REUSED, BookingForm, new_form
 from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.placing import Placed, place, placing
 from bookings.steps import Together
 from concerts.models import Concert
 from concerts.sales import Sale
+from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import NotFound
 from ticketbook.front.later import later, may_wait, outcome_of
 from ticketbook.pagination import Page
 
+CONCERT_PAGE = "bookings/concert.html"
 BOOKINGS_PER_PAGE = 20
 
 
@@ -35,6 +37,20 @@ class SeeOther(HttpResponseRedirect):
     """The answer to a POST is a page of its own: reloading it sends nothing again."""
 
     status_code = 303
+
+
+@require_safe
+def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
+    """A concert with the form that books it.
+
+    The browser may cache this page: going back has to show the same idempotency key.
+    """
+    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+    sale = Sale(concert, timezone.now())
+    context = {"sale": sale, "form": new_form(sale, chosen=request.GET)}
+    if is_stranger(request) and not request.GET:
+        return render_for_strangers(request, CONCERT_PAGE, context)
+    return render(request, CONCERT_PAGE, context)
 
 
 class Bookings(View):
@@ -97,7 +113,7 @@ def log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
         {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
     )
     messages.info(request, "Log in or sign up to book. Your choice is kept.")
-    back = f"{resolve_url('concerts:detail', concert_of(form).pk)}?{choice}"
+    back = f"{resolve_url('concert', concert_of(form).pk)}?{choice}"
     return SeeOther(redirect_to_login(back).url)
 
 
@@ -106,7 +122,7 @@ def ask_again(
 ) -> HttpResponse:
     """The concert's page as it is now, with the choice that was made and what stood in its way."""
     context = {"sale": Sale(concert_of(form), timezone.now()), "form": form, "refusal": refusal}
-    return render(request, "concerts/detail.html", context, status=status)
+    return render(request, CONCERT_PAGE, context, status=status)
 
 
 def concert_of(form: BookingForm) -> Concert:

@@ -7,7 +7,6 @@ app_name = "concerts"
 urlpatterns = [
     path("", views.concert_list, name="home"),
     path("concerts/", views.concert_list, name="list"),
-    path("concerts/<uuid:concert_id>/", views.detail, name="detail"),
 ]
 
 api_urlpatterns = [

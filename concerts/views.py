@@ -1,15 +1,12 @@
-from uuid import UUID
-
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import ValidationError
 
-from concerts.models import Concert
 from concerts.sales import Sale
 from concerts.search import BadFilter, search
-from ticketbook.copies.responses import for_all, is_stranger, render_for_strangers
+from ticketbook.copies.responses import for_all
 from ticketbook.pagination import Page
 
 CONCERTS_PER_PAGE = 24
@@ -31,13 +28,3 @@ def concert_list(request: HttpRequest) -> HttpResponse:
         raise Http404 from None  # a cursor that no page of ours links to
     context = {"sales": [Sale(row, now) for row in page.rows], "next_query": page.next_query}
     return for_all(render(request, "concerts/list.html", context))
-
-
-@require_safe
-def detail(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    # It must stay cacheable by the browser: going back has to show the same idempotency key.
-    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
-    context = {"sale": Sale(concert, timezone.now())}
-    if not is_stranger(request) or request.GET:
-        return render(request, "concerts/detail.html", context)
-    return render_for_strangers(request, "concerts/detail.html", context)

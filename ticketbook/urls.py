@@ -4,6 +4,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 import accounts.urls
 import bookings.urls
+import bookings.views
 import concerts.urls
 from ticketbook import health
 from ticketbook.api.paths import API
@@ -23,6 +24,8 @@ admin.site.index_title = "Concerts, bookings and people"
 
 urlpatterns = [
     path(f"{API[1:]}/", include(api)),
+    # The page of a concert sells, so it belongs to bookings; the catalogue only links to it by this name.
+    path("concerts/<uuid:concert_id>/", bookings.views.concert_page, name="concert"),
     path("", include("concerts.urls")),
     path("bookings/", include("bookings.urls")),
     path("accounts/", include("accounts.urls")),

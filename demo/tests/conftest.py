@@ -1,3 +1,3 @@
-from bookings.tests.conftest import book, gateway_process, left, ledger
+from bookings.tests.conftest import book, gateway_process, ledger, left
 
 __all__ = ["book", "gateway_process", "ledger", "left"]
