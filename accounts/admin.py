@@ -10,10 +10,6 @@ class UserCreationForm(AdminUserCreationForm):
         model = User
         fields = ("email", "name")
 
-    def clean_email(self) -> str:
-        email: str = self.cleaned_data["email"]
-        return email.lower()
-
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):

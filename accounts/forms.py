@@ -5,6 +5,8 @@ from django.contrib.auth.password_validation import (
     validate_password,
 )
 
+from accounts.emails import EmailAddressFormField
+
 
 class LogInForm(AuthenticationForm):
     error_messages = {
@@ -12,18 +14,11 @@ class LogInForm(AuthenticationForm):
         "inactive": "This account has been closed.",
     }
 
-    username = forms.EmailField(
+    username = EmailAddressFormField(
         label="E-mail address",
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "username"}),
     )
-
-
-class LowercaseEmailField(forms.EmailField):
-    """Lowered before it is validated: in rare scripts that makes it longer."""
-
-    def to_python(self, value: object) -> str:
-        return (super().to_python(value) or "").lower()
 
 
 class SignUpForm(forms.Form):
@@ -32,7 +27,7 @@ class SignUpForm(forms.Form):
         max_length=150,
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
-    email = LowercaseEmailField(
+    email = EmailAddressFormField(
         label="E-mail address",
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "username"}),

@@ -7,6 +7,7 @@ from django.db.models import F
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from accounts.emails import EmailAddressField
 from ticketbook.postgres.keys import primary_key
 
 
@@ -16,8 +17,7 @@ def new_public_id() -> str:
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Sign somebody up. The address is kept in lower case, so that it is unique in any case."""
-        user = self.model(email=email.lower(), **fields)
+        user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -25,16 +25,13 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
-    def get_by_natural_key(self, username: str | None) -> "User":
-        return self.get(email=(username or "").lower())
-
 
 class User(AbstractBaseUser, PermissionsMixin):
     """A customer or a member of staff; logs in with an e-mail address."""
 
     id = primary_key()
     public_id = models.CharField(max_length=37, default=new_public_id, editable=False)
-    email = models.EmailField("e-mail address", max_length=254)
+    email = EmailAddressField("e-mail address", max_length=254)
     name = models.CharField(max_length=150)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("may use the back office", default=False)
@@ -60,10 +57,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         ]
 
     def __str__(self) -> str:
-        return self.email
-
-    def clean(self) -> None:
-        self.email = self.email.lower()
+        return str(self.email)
 
     def get_full_name(self) -> str:
         return self.name

@@ -8,15 +8,14 @@ from accounts.models import User
 from ticketbook.api.strict import StrictCharField, StrictEmailField, StrictSerializer
 
 
-class LowercaseEmailField(StrictEmailField):
-    """Lowered before it is validated: in rare scripts that makes it longer."""
-
+class EmailAddressField(StrictEmailField):
     def to_internal_value(self, data: Any) -> str:
+        # Before the length is checked: in a few scripts the lower case is longer.
         return super().to_internal_value(data).lower()
 
 
 class SignUpSerializer(StrictSerializer):
-    email = LowercaseEmailField(max_length=254)
+    email = EmailAddressField(max_length=254)
     password = StrictCharField(max_length=128, trim_whitespace=False, write_only=True)
     name = StrictCharField(max_length=150)
 
@@ -29,7 +28,7 @@ class SignUpSerializer(StrictSerializer):
 
 
 class LogInSerializer(StrictSerializer):
-    email = StrictEmailField()
+    email = EmailAddressField()
     password = StrictCharField(trim_whitespace=False, write_only=True)
 
 

@@ -3,12 +3,11 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.models import User
 from concerts import stock
-from concerts.models import TicketTier
 from ticketbook.errors import NotFound
 from ticketbook.postgres.failures import is_busy
 
@@ -26,8 +25,12 @@ class Command(BaseCommand):
 
     def handle(self, *, tier_id: str, total: str, by: str, reason: str, **options: Any) -> None:
         try:
-            old, tier = change(
-                tier_id=tier_key(tier_id), total=whole(total), by=staff(by), reason=given(reason)
+            old, tier = stock.change_capacity(
+                tier_id=tier_key(tier_id),
+                total=whole(total),
+                by=staff(by),
+                reason=given(reason),
+                now=timezone.now(),
             )
         except NotFound:
             raise CommandError(f"There is no tier {tier_id}.") from None
@@ -46,16 +49,6 @@ class Command(BaseCommand):
         )
 
 
-def change(*, tier_id: UUID, total: int, by: User, reason: str) -> tuple[int, TicketTier]:
-    """The old capacity, read under the lock that the change needs anyway, and the tier."""
-    with transaction.atomic():
-        old = stock.lock_tier(tier_id).total_quantity
-        tier = stock.change_capacity(
-            tier_id=tier_id, total=total, by=by, reason=reason, now=timezone.now()
-        )
-    return old, tier
-
-
 def tier_key(text: str) -> UUID:
     try:
         return UUID(text)
@@ -70,7 +63,7 @@ def whole(text: str) -> int:
 
 
 def staff(email: str) -> User:
-    user = User.objects.filter(email=email.lower(), is_active=True).first()
+    user = User.objects.filter(email=email, is_active=True).first()
     if user is None:
         raise CommandError(f"--by: nobody has the e-mail address {email}.")
     if not user.is_staff:
