@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import CheckConstraint, Count, Q, QuerySet, Sum
+from django.db.models import CheckConstraint, Count, QuerySet, Sum
 
 from accounts.models import User
-from bookings.models import MAX_QUANTITY, Booking
+from bookings.models import HOLDS_TICKETS, MAX_QUANTITY, Booking
 from concerts.models import TicketTier
 
 # Tiers of one step: a step reads one range of booking_tier_status, and moves the progress bar.
@@ -53,7 +53,7 @@ def differences(
 
 @contextmanager
 def _one_snapshot() -> Iterator[None]:
-    """Bookings made meanwhile stay out of sight, so that tiers and bookings are of one moment."""
+    """Bookings made meanwhile stay out of snapshot, so that tiers and bookings are of one moment."""
     outermost = not connection.in_atomic_block  # a test's transaction has its snapshot already
     with transaction.atomic():
         if outermost:
@@ -80,9 +80,8 @@ def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
         bookings = bookings.filter(ticket_tier_id__gt=after)
     if upto:
         bookings = bookings.filter(ticket_tier_id__lte=upto)
-    out_of_stock = Q(status__in=[Booking.Status.PENDING, Booking.Status.CONFIRMED])
     return bookings.values_list("ticket_tier_id").annotate(
-        bookings=Count("*"), tickets=Sum("quantity", filter=out_of_stock, default=0)
+        bookings=Count("*"), tickets=Sum("quantity", filter=HOLDS_TICKETS, default=0)
     )
 
 

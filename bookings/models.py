@@ -12,6 +12,10 @@ from ticketbook.postgres.keys import primary_key
 MAX_QUANTITY = 10  # tickets of one booking; the CHECK booking_quantity_range says the same
 
 
+# The bookings whose tickets are out of stock.
+HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
+
+
 class BookingQuerySet(models.QuerySet["Booking"]):
     def of(self, user: User) -> Self:
         return self.filter(user=user)
@@ -26,15 +30,14 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         return self.filter(status=Booking.Status.PENDING)
 
     def holding_tickets(self) -> Self:
-        """The bookings whose tickets are out of stock."""
-        return self.filter(status__in=[Booking.Status.PENDING, Booking.Status.CONFIRMED])
+        return self.filter(HOLDS_TICKETS)
 
     def expiry_due(self, now: datetime) -> Self:
-        """The holds that nobody is at work on: the resolver may take them."""
+        """Holds that no request is working on any more, so the resolver may take them."""
         return self.pending().filter(hold_expires_at__lte=now)
 
     def refund_owed(self) -> Self:
-        """The bookings that gave their tickets back, or lost them, while the money is still here."""
+        """Bookings whose tickets went back while we still have the money."""
         return self.filter(
             status__in=[Booking.Status.CANCELLED, Booking.Status.FAILED],
             payment_status=Booking.PaymentStatus.SUCCESS,
@@ -46,9 +49,9 @@ class BookingQuerySet(models.QuerySet["Booking"]):
 
 
 class Booking(models.Model):
-    """One customer, one tier, 1 to 10 tickets. It changes through the verbs of this app only.
+    """One customer, one tier, 1 to 10 tickets. Only the verbs of this app change it.
 
-    The row is also the record of its idempotency key: a request with the same key finds it.
+    The row is also the record of its idempotency key: a second request with the key finds it.
     """
 
     class Status(models.TextChoices):

@@ -2,14 +2,13 @@ from uuid import UUID
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from concerts.models import Concert
-from concerts.search import BadFilter, search
+from concerts.search import search
 from concerts.serializers import (
     AvailabilitySerializer,
     ConcertWithAvailabilitySerializer,
@@ -44,10 +43,7 @@ class Concerts(PublicView):
         responses=ConcertWithAvailabilitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        try:
-            concerts = search(request.query_params)
-        except BadFilter as exc:
-            raise ValidationError({exc.field: [str(exc)]}) from exc
+        concerts = search(request.query_params)
         page = Page(concerts.with_tiers(), request, keys=["date", "id"])
         data = ConcertWithAvailabilitySerializer(page.rows, many=True).data
         return for_all(Response(data, headers=page.headers))

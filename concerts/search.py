@@ -1,27 +1,21 @@
 """The catalogue's filters, shared by the API and the page."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from concerts.models import Concert, ConcertQuerySet, TicketTier
-
-
-class BadFilter(ValueError):
-    """A filter that cannot be understood; `field` names it."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+from ticketbook.errors import BadParameter
+from ticketbook.pagination import in_utc
 
 
 def search(query: Mapping[str, str]) -> ConcertQuerySet:
     """Published concerts, soonest first, that match q, artist, venue, dateFrom, dateTo and available.
 
-    A date without a time means the whole day, in UTC. Raises BadFilter.
+    A date without a time means the whole day, in UTC. Raises BadParameter.
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
@@ -45,14 +39,14 @@ def search(query: Mapping[str, str]) -> ConcertQuerySet:
 def text(query: Mapping[str, str], field: str) -> str:
     value = query.get(field, "").strip()
     if "\x00" in value:
-        raise BadFilter(field, "Null characters are not allowed.")
+        raise BadParameter(field, "Null characters are not allowed.")
     return value
 
 
 def flag(query: Mapping[str, str], field: str) -> bool:
     value = query.get(field, "")
     if value not in {"", "true", "false"}:
-        raise BadFilter(field, "Say true or false.")
+        raise BadParameter(field, "Say true or false.")
     return value == "true"
 
 
@@ -68,8 +62,8 @@ def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | 
             return start, start + timedelta(days=1)
         if (exact := parse_datetime(value.replace(" ", "+"))) is not None:
             exact = exact if timezone.is_aware(exact) else timezone.make_aware(exact)
-            exact = exact.astimezone(UTC)  # PostgreSQL does not take every offset that Python does
+            exact = in_utc(exact)
             return exact, exact + timedelta(microseconds=1)
     except (ValueError, OverflowError):
         pass
-    raise BadFilter(field, "Give a date like 2030-06-30 or a time like 2030-06-30T20:00:00Z.")
+    raise BadParameter(field, "Give a date like 2030-06-30 or a time like 2030-06-30T20:00:00Z.")

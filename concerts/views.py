@@ -2,11 +2,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from rest_framework.exceptions import ValidationError
 
 from concerts.sales import Sale
-from concerts.search import BadFilter, search
+from concerts.search import search
 from ticketbook.copies.responses import for_all
+from ticketbook.errors import BadParameter
 from ticketbook.pagination import Page
 
 CONCERTS_PER_PAGE = 24
@@ -17,14 +17,14 @@ def concert_list(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     try:
         concerts = search(request.GET)
-    except BadFilter as bad:
+    except BadParameter as bad:
         return render(request, "concerts/list.html", {"bad": bad}, status=400)
     if not request.GET.get("dateFrom"):
         # The API lists what it is asked for; a visitor who names no date looks for something to book.
         concerts = concerts.filter(date__gt=now)
     try:
         page = Page(concerts.with_tiers(), request, keys=["date", "id"], limit=CONCERTS_PER_PAGE)
-    except ValidationError:
+    except BadParameter:
         raise Http404 from None  # a cursor that no page of ours links to
     context = {"sales": [Sale(row, now) for row in page.rows], "next_query": page.next_query}
     return for_all(render(request, "concerts/list.html", context))

@@ -18,6 +18,15 @@ class NotFound(Refusal):
     status = 404
 
 
+class BadParameter(Refusal):
+    """A parameter of the address cannot be understood."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__()
+        self.args = (message,)  # says what this parameter takes
+        self.field = field
+
+
 class Busy(Refusal):
     """Too many people want this at once. Try again in a moment: nothing is booked twice."""
 

@@ -1,4 +1,4 @@
-"""Pages by key, not by number: a row that is added or sold meanwhile shifts nothing."""
+"""Pages that begin after a key, not at a number. So rows that are added meanwhile shift nothing."""
 
 import base64
 import json
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
+
+from ticketbook.errors import BadParameter
 
 Row = TypeVar("Row", bound=Model)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """PostgreSQL does not take every offset that Python does; ValueError without any."""
+    # PostgreSQL does not accept every offset that Python does.
     if moment.tzinfo is None:
         raise ValueError("a time without an offset")
     return moment.astimezone(UTC)
@@ -28,10 +29,10 @@ MAX_LIMIT = 200
 
 
 class Page(Generic[Row]):
-    """One page of `queryset`, which must be ordered by `keys` ("-" for descending), unique together.
+    """One page of `queryset`, which must be ordered by `keys` ("-" means descending).
 
-    Reads `limit` (1 to 200, unless the caller sets it) and `cursor` from the request's query; a wrong
-    one raises ValidationError.
+    The keys together are unique. `limit` (1 to 200, unless the caller sets it) and `cursor` come from
+    the request's query. Raises BadParameter.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Page(Generic[Row]):
     def _limit(self) -> int:
         text = self.request.GET.get("limit", str(DEFAULT_LIMIT))
         if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
-            raise ValidationError({"limit": [f"Ask for 1 to {MAX_LIMIT} at a time."]})
+            raise BadParameter("limit", f"Ask for 1 to {MAX_LIMIT} at a time.")
         return int(text)
 
     def _cursor(self, row: Row) -> str:
@@ -80,7 +81,7 @@ class Page(Generic[Row]):
         return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
     def _after(self, cursor: str) -> Q:
-        """The rows behind the cursor's: further in the first key, or equal there and further in the next."""
+        # Further in the first key, or equal there and further in the next, and so on.
         try:
             values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
             after, equal = Q(), Q()
@@ -94,8 +95,8 @@ class Page(Generic[Row]):
                     value = in_utc(value)
                 after |= equal & Q(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": value})
                 equal &= Q(**{name: value})
-        except (ValueError, TypeError, OverflowError, RecursionError, DjangoValidationError):
-            raise ValidationError(
-                {"cursor": ["This cursor is not one of ours. Follow the Link header."]}
+        except (ValueError, TypeError, OverflowError, RecursionError, ValidationError):
+            raise BadParameter(
+                "cursor", "This cursor is not one of ours. Follow the Link header."
             ) from None
         return after

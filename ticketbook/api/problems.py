@@ -10,8 +10,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from ticketbook.api.strict import ApiAnswer
-from ticketbook.errors import Busy, NotFound, Refusal
+from ticketbook.api.answers import ApiAnswer
+from ticketbook.errors import BadParameter, Busy, NotFound, Refusal
 from ticketbook.postgres.failures import is_busy
 
 SERVER_ERROR = "Something went wrong on our side. If you were booking, look at your bookings first."
@@ -71,6 +71,8 @@ def describe(exc: Exception) -> ApiAnswer | None:
         exc = exceptions.PermissionDenied()
     elif is_busy(exc):
         exc = Busy()
+    if isinstance(exc, BadParameter):
+        return invalid([{"field": exc.field, "code": exc.code, "detail": str(exc)}])
     if isinstance(exc, Refusal):
         return describe_refusal(exc)
     if isinstance(exc, exceptions.ValidationError):
