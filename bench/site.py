@@ -173,8 +173,8 @@ def new_session(token: str) -> str:
 def some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
     from django.utils import timezone
 
-    from bookings.holding import Wish
     from bookings.placing import place
+    from bookings.wishes import Wish
 
     for token in tokens:
         user = customer_of(token)

@@ -1,13 +1,16 @@
-"""How POST /bookings answers, whichever door the request came through."""
+"""How POST /bookings answers, on the event loop and on a thread."""
 
 from bookings.errors import PaymentDeclined, PaymentNotInTime
-from bookings.holding import Customer
 from bookings.models import Booking
 from bookings.placing import Placed
+from bookings.wishes import Customer
+from ticketbook.api.answers import ApiAnswer
+from ticketbook.api.paths import API
 from ticketbook.api.problems import describe_refusal
-from ticketbook.api.strict import ApiAnswer
 
-# First and replayed: by how the booking stands.
+BOOKINGS = f"{API}/bookings"
+
+# A replay answers by how the booking stands now, with the status of a first answer.
 STATUS = {
     Booking.Status.CONFIRMED: 201,
     Booking.Status.CANCELLED: 201,  # it had been confirmed
@@ -23,20 +26,20 @@ def answer_of(placed: Placed, customer: Customer) -> ApiAnswer:
         answer = describe_refusal((PaymentDeclined if declined else PaymentNotInTime)(booking=body))
     else:
         status = STATUS[Booking.Status(booking.status)]
-        answer = ApiAnswer(status, body, {"Location": f"/api/v1/bookings/{booking.pk}"})
+        answer = ApiAnswer(status, body, {"Location": f"{BOOKINGS}/{booking.pk}"})
     if placed.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
 
 
 def booking_body(booking: Booking, customer: Customer) -> dict[str, object]:
-    """What BookingSerializer makes of a booking of this customer, without the cost of its fields."""
+    """The same as BookingSerializer makes, without the cost of its fields."""
     return {
         "id": booking.pk,
         "userId": customer.public_id,
         "ticketTierId": booking.ticket_tier_id,
         "quantity": booking.quantity,
-        "totalPrice": str(booking.total_price),  # two decimals, as its column has
+        "totalPrice": str(booking.total_price),  # two decimals, as in its column
         "status": booking.status,
         "paymentStatus": booking.payment_status,
         "failureReason": booking.failure_reason,

@@ -11,7 +11,6 @@ from rest_framework.views import APIView
 from accounts.auth import customer
 from bookings.answers import answer_of
 from bookings.cancelling import cancel
-from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.serializers import (
@@ -24,6 +23,7 @@ from bookings.serializers import (
     PlaceBookingSerializer,
     with_key_of_header,
 )
+from bookings.wishes import Wish
 from ticketbook.errors import NotFound
 from ticketbook.pagination import Page
 

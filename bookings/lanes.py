@@ -1,11 +1,12 @@
-"""Lanes: what waits for the same thing in this process is served together, in one transaction.
+"""Lanes: requests that wait for the same thing are served together, in one transaction.
 
-Under one hot tier a lock per booking collapses: each waits for all before it, and every wait costs
-more than the work. So wishes for one tier queue in its lane. A thread locks the tier, takes along all
-that have come by then, serves them in the order in which they came, commits, and wakes each of them.
+With a lock for each booking, a hot tier collapses: every request waits for all before it, and the
+waiting costs more than the work. So the wishes for one tier queue in its lane. A thread opens a
+transaction, waits for the tier's lock, takes along all wishes that have come by then (they *board*),
+serves them in the order in which they came, commits, and wakes each of them.
 
-A lane is served by one thread at a time. Threads come from a crew of a fixed size, so a hundred hot
-tiers take turns.
+One thread at a time serves a lane. The threads come from a fixed number (`LaneThreads`), so when more
+tiers are hot than there are threads, the lanes take turns.
 """
 
 import asyncio
@@ -25,10 +26,10 @@ from ticketbook.postgres.failures import drop_dead_connection, is_busy
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 256  # items of one transaction
-MAX_QUEUE = 2048  # waiters that have not boarded; more are told at once that we are busy
-PATIENCE = 10.0  # seconds in the queue, and once more on board, until a waiter gives up
-IDLE = 10.0  # seconds until a thread with nothing to do ends, with its connection
+MAX_BATCH = 256  # items in one transaction
+MAX_QUEUE = 2048  # waiters that have not boarded; further ones get Busy at once
+PATIENCE = 10.0  # seconds that a waiter waits in the queue, and again after boarding
+IDLE = 10.0  # seconds without work after which a thread ends, and its connection closes
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -45,22 +46,23 @@ class Waiter(Generic[Item, Answer]):
         self.answer: Answer | None = None
         self.error: BaseException | None = None
         self.boarded = False
-        self.timer = self.future.get_loop().call_later(PATIENCE, self.lose_patience)
+        self.timer = self.future.get_loop().call_later(PATIENCE, self._lose_patience)
 
-    def lose_patience(self) -> None:
-        """In the queue: give up, and nothing is stored. On board: it is being served, so wait once more."""
+    def _lose_patience(self) -> None:
+        # A waiter that has boarded is being served right now, so it waits once more. One that is still
+        # in the queue gives up, and nothing is stored for it.
         if self.boarded:
-            self.timer = self.future.get_loop().call_later(PATIENCE, self.give_up)
+            self.timer = self.future.get_loop().call_later(PATIENCE, self._give_up)
         else:
-            self.give_up()
+            self._give_up()
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         if not self.future.done():
             self.future.set_exception(Busy())
 
     def wake(self) -> None:
-        """On the loop that it waits on. It may have gone: given up, or been cancelled."""
-        if self.future.done():
+        """Called on the waiter's own event loop."""
+        if self.future.done():  # it gave up, or its task was cancelled
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -69,8 +71,11 @@ class Waiter(Generic[Item, Answer]):
 
 
 class Batch(Generic[Item, Answer]):
-    """The waiters of one transaction. They board when the transaction has its lock, so a long wait for the
-    lock makes a large batch."""
+    """The waiters that one transaction serves.
+
+    They board when the transaction has its lock. So the longer the wait for the lock, the more of them
+    share the transaction.
+    """
 
     def __init__(self, lane: "Lane[Item, Answer]") -> None:
         self.lane = lane
@@ -78,24 +83,20 @@ class Batch(Generic[Item, Answer]):
         self.boarded = False
 
     def board(self) -> list[Item]:
-        """Take the head of the queue along, once."""
+        """Take the first waiters from the queue; a second call returns the same items."""
         if not self.boarded:
             self.boarded = True
             self.waiters = self.lane.take()
         return [waiter.item for waiter in self.waiters]
 
     def answer(self, answers: Iterable[Answer]) -> None:
-        """One for each item, in their order."""
         for waiter, answer in zip(self.waiters, answers, strict=True):
             waiter.answer = answer
 
     def answer_one_by_one(self, serve: Callable[[Item], Answer]) -> None:
-        """Serve each alone, after the transaction of all has failed: one of them is the reason.
-
-        One that has given up meanwhile was told that nothing is stored, and nothing is.
-        """
+        """Serve each item alone, because one of them has made the shared transaction fail."""
         for waiter in self.waiters:
-            if waiter.future.done():
+            if waiter.future.done():  # its client was told that nothing is stored, so store nothing
                 continue
             try:
                 waiter.answer = serve(waiter.item)
@@ -103,7 +104,7 @@ class Batch(Generic[Item, Answer]):
                 waiter.error = exc
 
     def fail(self, error: BaseException) -> None:
-        """Nothing is written. Everybody is told, and those too who have not boarded yet."""
+        """Nothing was written. Waiters that have not boarded yet are told too."""
         self.board()
         busy = Busy()
         busy.__cause__ = error
@@ -113,41 +114,41 @@ class Batch(Generic[Item, Answer]):
 
 
 class Lane(ABC, Generic[Item, Answer]):
-    """A queue, served in batches by one thread at a time."""
+    """A queue that one thread at a time serves, batch by batch."""
 
-    def __init__(self, crew: "Crew") -> None:
-        self.crew = crew
+    def __init__(self, threads: "LaneThreads") -> None:
+        self.threads = threads
         self.queue: deque[Waiter[Item, Answer]] = deque()
-        self.called = False  # a thread serves it, or will
+        self.called = False  # a thread serves this lane, or will
 
     @abstractmethod
     def serve(self, batch: Batch[Item, Answer]) -> None:
-        """Let the batch board, and answer it. If this raises, all of the batch get Busy."""
+        """Let the batch board and answer it. If this raises, every waiter of the batch gets Busy."""
 
     async def ask(self, item: Item) -> Answer:
-        """The answer to one item. Raises Busy beyond the bounds, and what serving it alone raised."""
+        """The answer to one item.
+
+        Raises Busy if the queue is full or the wait is too long, and what serving the item raised.
+        """
         waiter: Waiter[Item, Answer] = Waiter(item)
         try:
-            self.crew.enqueue(self, waiter)
+            self.threads.enqueue(self, waiter)
             return await waiter.future
-        except asyncio.CancelledError:
-            self.leave(waiter)
-            raise
-        except Busy:
-            self.leave(waiter)  # if it has given up
+        except (asyncio.CancelledError, Busy):
+            self._leave(waiter)
             raise
         finally:
             waiter.timer.cancel()
 
-    def leave(self, waiter: Waiter[Item, Answer]) -> None:
-        """Out of the queue. One that has boarded is served all the same, and its key finds the booking."""
-        with self.crew.mutex:
+    def _leave(self, waiter: Waiter[Item, Answer]) -> None:
+        # A waiter that has boarded is served all the same; its key finds the booking later.
+        with self.threads.mutex:
             if waiter in self.queue:
                 self.queue.remove(waiter)
 
     def take(self) -> list[Waiter[Item, Answer]]:
         most = MAX_BATCH if settings.BOOKING_LANES else 1
-        with self.crew.mutex:
+        with self.threads.mutex:
             waiters = [self.queue.popleft() for _ in range(min(len(self.queue), most))]
             for waiter in waiters:
                 waiter.boarded = True
@@ -155,7 +156,7 @@ class Lane(ABC, Generic[Item, Answer]):
 
     @contextmanager
     def batch(self) -> Iterator[Batch[Item, Answer]]:
-        """The next batch. However the block ends, each waiter of it gets an answer or an error."""
+        """The next batch. However the block ends, each of its waiters gets an answer or an error."""
         batch = Batch(self)
         try:
             yield batch
@@ -164,50 +165,52 @@ class Lane(ABC, Generic[Item, Answer]):
                 logger.exception("A batch of %s failed", self)
             batch.fail(exc)
         finally:
-            wake(batch.waiters)
+            _wake(batch.waiters)
 
 
-def wake(waiters: Sequence[Waiter[Any, Any]]) -> None:
-    """Each on the loop that it waits on; a loop that has ended has nobody left who waits."""
+def _wake(waiters: Sequence[Waiter[Any, Any]]) -> None:
     loops: dict[asyncio.AbstractEventLoop, list[Waiter[Any, Any]]] = {}
     for waiter in waiters:
         loops.setdefault(waiter.future.get_loop(), []).append(waiter)
     for loop, its_waiters in loops.items():
         try:
-            loop.call_soon_threadsafe(_wake_here, its_waiters)
-        except RuntimeError:
-            logger.warning("%d waiters went with their event loop", len(its_waiters))
+            loop.call_soon_threadsafe(_wake_on_loop, its_waiters)
+        except RuntimeError:  # the loop has ended, and all who waited on it with it
+            logger.warning("%d waiters ended with their event loop", len(its_waiters))
 
 
-def _wake_here(waiters: list[Waiter[Any, Any]]) -> None:
+def _wake_on_loop(waiters: list[Waiter[Any, Any]]) -> None:
     for waiter in waiters:
         try:
             waiter.wake()
-        except Exception:  # the others must not go without theirs
+        except Exception:  # one that cannot be woken must not keep the others asleep
             logger.exception("A waiter could not be woken")
 
 
-class Crew:
-    """Threads that serve lanes in turn. They start when there is work, and end when there is none."""
+class LaneThreads:
+    """A fixed number of threads that serve lanes in turn.
+
+    A thread starts when there is work for it and ends when there is none.
+    """
 
     def __init__(self, name: str, size: int) -> None:
         self.name, self.size = name, size
         self.mutex = threading.Condition()  # held for a few instructions at a time
-        self.ready: deque[Lane[Any, Any]] = deque()  # lanes with a queue that no thread serves
+        self.ready: deque[Lane[Any, Any]] = deque()  # lanes with waiters that no thread serves yet
         self.threads: set[threading.Thread] = set()
         self.idle = 0
         self.stopping = False
 
     def enqueue(self, lane: Lane[Any, Any], waiter: Waiter[Any, Any]) -> None:
-        """Put the waiter into the lane's queue. Raises Busy if that is full."""
+        """Put the waiter into the lane's queue; raises Busy if it is full."""
         with self.mutex:
             if len(lane.queue) >= MAX_QUEUE:
                 raise Busy
             if not lane.called:
-                self._call(lane)
+                self._call_thread_for(lane)
             lane.queue.append(waiter)
 
-    def _call(self, lane: Lane[Any, Any]) -> None:
+    def _call_thread_for(self, lane: Lane[Any, Any]) -> None:
         if self.idle <= len(self.ready) and len(self.threads) < self.size:
             self._start_thread()
         lane.called = True
@@ -230,7 +233,9 @@ class Crew:
                     with lane.batch() as batch:
                         drop_dead_connection()
                         lane.serve(batch)
-                except BaseException:  # a thread that ends must not take the lane along
+                except (
+                    BaseException
+                ):  # whatever happens, this thread lives on and serves the next lane
                     logger.exception("%s could not be served", lane)
                 finally:
                     self._done_with(lane)
@@ -238,7 +243,7 @@ class Crew:
             connection.close()
 
     def _next(self) -> Lane[Any, Any] | None:
-        """The next lane with a queue, or None if this thread shall end."""
+        """The next lane with waiters, or None if this thread should end."""
         with self.mutex:
             self.idle += 1
             try:
@@ -251,7 +256,7 @@ class Crew:
                 self.idle -= 1
 
     def _done_with(self, lane: Lane[Any, Any]) -> None:
-        """Behind the other lanes if it has a queue again."""
+        # A lane that has waiters again goes to the end of the line, behind the other lanes.
         with self.mutex:
             lane.called = bool(lane.queue)
             if lane.called:
@@ -259,7 +264,7 @@ class Crew:
                 self.mutex.notify()
 
     def stop(self) -> None:
-        """Serve what waits, then end the threads; a later call starts them anew."""
+        """Serve what waits, then end the threads. A later call starts them anew."""
         with self.mutex:
             self.stopping = True
             self.mutex.notify_all()

@@ -1,13 +1,12 @@
-"""To place a booking: hold the tickets, charge, settle.
+"""To place a booking: hold the tickets, charge for them, settle.
 
     POST ─▶ seen this key? ─▶ hold ─▶ charge ─▶ settle ─▶ answer
 
-Hold and settle are one short transaction each. The charge in between runs outside of both, so a slow
-gateway keeps nobody waiting, and a process that dies there leaves a hold that bookings/resolving.py
-finishes.
+Hold and settle are one short transaction each. The charge happens between them, outside of any
+transaction, so a slow gateway holds no lock. If the process dies during the charge it leaves a hold,
+which bookings/resolving.py finishes.
 
-`placing` says it once for all: it is told by its `Steps` (bookings/steps.py) how a step is made, on the
-event loop together with others, or directly on the thread that called.
+`aplace` tells the story once. Its `steps` say how each step is made (bookings/steps.py).
 """
 
 import logging
@@ -19,76 +18,80 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestInProgress
-from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.payments import GatewayUnavailable, Outcome
 from bookings.settling import Settlement, settle
-from bookings.steps import Directly, Steps, Together, finish
+from bookings.steps import InLanes, OnThisThread, Steps, finish
+from bookings.wishes import Wish
 from ticketbook import event_loop
 from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
 
-# A buyer who meets expired holds waits for the gateway's word on this many, not on all of them.
+# A buyer for whom expired holds are resolved waits for the gateway's answer about each of them, so only
+# a few are.
 RESOLVE_ON_DEMAND = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     booking: Booking
-    replayed: bool  # an earlier request with this key had made it
+    replayed: bool  # an earlier request with the same key had made it
 
 
 def place(wish: Wish) -> Placed:
-    """Book tickets: the answer is a CONFIRMED, a FAILED (declined) or a PENDING (no answer) booking.
+    """Book tickets, and wait for it. For code on a thread.
 
-    For a thread, which waits. Raises NotFound, SalesClosed, InsufficientTickets and
-    CustomerLimitReached, and then nothing is stored; RequestInProgress and IdempotencyKeyReused; Busy
-    or OperationalError if the database is.
+    Returns a booking that is CONFIRMED, FAILED (declined) or PENDING (the gateway gave no answer).
+    Raises NotFound, SalesClosed, InsufficientTickets and CustomerLimitReached, and stores nothing then;
+    RequestInProgress and IdempotencyKeyReused; Busy or OperationalError if the database is busy.
     """
     if settings.BOOKING_LANES:
-        return event_loop.run(placing(wish, Together()))
-    return finish(placing(wish, Directly()))
+        return event_loop.run(aplace(wish, InLanes()))
+    return finish(aplace(wish, OnThisThread()))
 
 
-async def placing(wish: Wish, steps: Steps) -> Placed:
-    """The same, step by step."""
+async def aplace(wish: Wish, steps: Steps) -> Placed:
+    """Book tickets, with the results and errors of `place`."""
     try:
         held = await steps.hold(wish)
     except (InsufficientTickets, CustomerLimitReached):
-        if not await clear_the_way(wish, steps):
+        if not await _resolve_holds_in_the_way(wish, steps):
             raise
         held = await steps.hold(wish)
     if held.replayed:
-        return Placed(await replay(held.booking, wish, steps), replayed=True)
-    return Placed(await charge_and_settle(held.booking, wish, steps), replayed=False)
+        return Placed(await _replay(held.booking, wish, steps), replayed=True)
+    return Placed(await _charge_and_settle(held.booking, wish, steps), replayed=False)
 
 
-_clear: dict[UUID, datetime] = {}  # tiers where nothing was found to resolve, and when
+_nothing_found: dict[UUID, datetime] = {}  # by tier: when it had no expired holds
 
 
-async def clear_the_way(wish: Wish, steps: Steps) -> bool:
-    """Nobody may have cleaned up: holds past their time must not stand in a buyer's way.
+async def _resolve_holds_in_the_way(wish: Wish, steps: Steps) -> bool:
+    """Resolve expired holds of the tier, in case no worker does; returns whether there were any.
 
-    When a tier has sold out thousands are refused. Where one of them found no such hold, nobody looks
-    again within a second.
+    When a tier has sold out thousands are refused. If one of them found no expired hold, the others do
+    not look again within a second.
     """
     tier_id, now = wish.ticket_tier_id, wish.now
-    last = _clear.get(tier_id)
+    last = _nothing_found.get(tier_id)
     if last is not None and abs(now - last) < timedelta(seconds=1):
         return False
-    if len(_clear) >= 1000:
-        _clear.clear()
-    _clear[tier_id] = now  # at once: those who come while this one looks need not look as well
+    if len(_nothing_found) >= 1000:
+        _nothing_found.clear()
+    _nothing_found[tier_id] = now  # before the look, so that nobody else looks meanwhile
     holds = Booking.objects.filter(ticket_tier_id=tier_id)
     found = await steps.resolve(holds, limit=RESOLVE_ON_DEMAND, now=now)
     if found:
-        _clear.pop(tier_id, None)
+        _nothing_found.pop(tier_id, None)
     return bool(found)
 
 
-async def replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
-    """An earlier request's booking as it stands now. Raises RequestInProgress while that one works."""
+async def _replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
+    """The booking of an earlier request, as it stands now.
+
+    Raises RequestInProgress while that request is still at work.
+    """
     if booking.status != Booking.Status.PENDING:
         return booking
     if booking.hold_expires_at <= wish.now:
@@ -99,35 +102,37 @@ async def replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
     return booking
 
 
-async def charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
-    """Charge a new hold and settle it; without an answer it stays PENDING for the resolver."""
+async def _charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
+    """Returns the settled booking. It stays PENDING if the gateway gave no answer."""
     try:
         outcome = await steps.charge(booking)
     except GatewayUnavailable:
-        return await nobody_at_work(booking, wish, steps, due=booking.hold_expires_at)
+        return await _leave_to_resolver(booking, wish, steps, due=booking.hold_expires_at)
     for _ in range(2):  # a busy moment is often over at the second try
         try:
-            return await write_down(booking, outcome, wish, steps)
+            return await _settle(booking, outcome, wish, steps)
         except (OperationalError, InterfaceError, Busy) as exc:
             logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
-    return await nobody_at_work(booking, wish, steps, due=wish.time())
+    return await _leave_to_resolver(booking, wish, steps, due=wish.time())
 
 
-async def write_down(booking: Booking, outcome: Outcome, wish: Wish, steps: Steps) -> Booking:
+async def _settle(booking: Booking, outcome: Outcome, wish: Wish, steps: Steps) -> Booking:
     settlement = Settlement(booking, outcome, wish.time())
     if await steps.settle(settlement):
-        return settlement.show()
-    # Somebody has settled it meanwhile, so this is late.
+        return settlement.applied()
+    # Somebody else has settled the booking meanwhile, so this money may have come too late.
     return await steps.call(lambda: settle(booking, outcome, now=wish.time()))
 
 
-async def nobody_at_work(booking: Booking, wish: Wish, steps: Steps, *, due: datetime) -> Booking:
-    """The same key answers 202 from now on, and the resolver takes the hold when it is due."""
+async def _leave_to_resolver(
+    booking: Booking, wish: Wish, steps: Steps, *, due: datetime
+) -> Booking:
+    """Mark the hold: from now on its key answers 202, and the resolver takes it when it is due."""
     settlement = Settlement(booking, None, wish.time(), due)
     try:
         if await steps.settle(settlement):
-            return settlement.show()
+            return settlement.applied()
         await steps.call(booking.refresh_state)
     except (OperationalError, InterfaceError, Busy):
-        logger.exception("Booking %s: could not note that nobody is at work on it", booking.pk)
+        logger.exception("Booking %s could not be marked for the resolver", booking.pk)
     return booking

@@ -1,14 +1,14 @@
-"""To settle: write down what the payment gateway answered. Each change happens once, whoever races.
+"""To settle a hold: write down what the payment gateway said about its charge.
 
 | the gateway says | a PENDING booking becomes |
 |---|---|
 | SUCCEEDED | CONFIRMED |
 | DECLINED | FAILED, DECLINED; its tickets return |
 | NOT_FOUND | FAILED, EXPIRED; its tickets return; a late charge is looked for |
-| nothing (None) | PENDING as before, and nobody is at work on it |
+| nothing (None) | PENDING as before, marked so that the resolver may take it |
 
-Several settlements share a statement (`send` and `read`); `settle` settles one, whatever became of its
-booking meanwhile.
+Only a PENDING booking changes, so each booking is settled once, however many try. `write` settles many
+in one statement; `settle` settles one and also deals with money that came too late.
 """
 
 from collections.abc import Sequence
@@ -58,11 +58,11 @@ class Settlement:
 
     @property
     def returns_tickets(self) -> bool:
-        """So it needs the tier's lock."""
+        """Whether it moves stock, and so needs the tier's lock."""
         return self.state.status == Status.FAILED
 
-    def show(self) -> Booking:
-        """After the commit: let the booking say what was written."""
+    def applied(self) -> Booking:
+        """The booking with what was written. Call it after the commit."""
         for name, value in self.state._asdict().items():
             setattr(self.booking, name, value)
         self.booking.hold_expires_at = self.due or self.booking.hold_expires_at
@@ -72,36 +72,36 @@ class Settlement:
 
 SETTLE = """
 UPDATE bookings_booking booking
-SET status = word.status, payment_status = word.payment_status,
-    failure_reason = word.failure_reason, outcome_unknown = word.outcome_unknown,
-    hold_expires_at = coalesce(word.due, booking.hold_expires_at), updated_at = word.at
+SET status = new.status, payment_status = new.payment_status,
+    failure_reason = new.failure_reason, outcome_unknown = new.outcome_unknown,
+    hold_expires_at = coalesce(new.due, booking.hold_expires_at), updated_at = new.at
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bool[],
             %s::timestamptz[], %s::timestamptz[])
-    AS word (id, status, payment_status, failure_reason, outcome_unknown, due, at)
-WHERE booking.id = word.id AND booking.status = 'PENDING'
+    AS new (id, status, payment_status, failure_reason, outcome_unknown, due, at)
+WHERE booking.id = new.id AND booking.status = 'PENDING'
 RETURNING booking.id, booking.status, booking.quantity
 """
 
 
 def send(settlements: Sequence[Settlement]) -> CursorWrapper | None:
-    """Write them down where the booking is still PENDING."""
+    """Send the UPDATE of bookings that are still PENDING; `read` reads its result."""
     if not settlements:
         return None
-    words = [(s.booking.pk, *s.state, s.due, s.now) for s in settlements]
-    return execute(SETTLE, [list(column) for column in zip(*words, strict=True)])
+    rows = [(s.booking.pk, *s.state, s.due, s.now) for s in settlements]
+    return execute(SETTLE, [list(column) for column in zip(*rows, strict=True)])
 
 
 def read(settlements: Sequence[Settlement], sent: CursorWrapper | None) -> tuple[list[bool], int]:
-    """Which of them were written, and how many tickets return."""
+    """Which of the settlements were written, and how many tickets return to stock."""
     rows = {pk: (status, quantity) for pk, status, quantity in sent.fetchall()} if sent else {}
     written = [rows.get(s.booking.pk, ("", 0))[0] == s.state.status for s in settlements]
     return written, sum(quantity for status, quantity in rows.values() if status == Status.FAILED)
 
 
 def write(settlements: Sequence[Settlement]) -> list[bool]:
-    """Settle those that return no tickets, and so need no lock; which of them were still PENDING.
+    """Settle bookings that keep their tickets, and so need no lock, in a statement of their own.
 
-    It is one statement, and so a transaction of its own.
+    Returns which of them were still PENDING, and so were written.
     """
     assert not any(settlement.returns_tickets for settlement in settlements)
     written, _ = read(settlements, send(settlements))
@@ -109,7 +109,7 @@ def write(settlements: Sequence[Settlement]) -> list[bool]:
 
 
 def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
-    """Settle one booking by itself, however it stands by now."""
+    """Settle one booking, which may have been settled already; returns it as it stands afterwards."""
     settlement = Settlement(booking, outcome, now)
     with transaction.atomic(durable=True):
         if settlement.returns_tickets:
@@ -118,16 +118,16 @@ def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
         if returned:
             stock.give_back(tier, returned, now=now)
         if written and outcome is Outcome.NOT_FOUND:
-            # A charge may still be on its way to the gateway: look again later.
+            # A charge may still be on its way to the gateway, so a job looks again later.
             defer("look_for_late_payment", booking)
         if not written and outcome is Outcome.SUCCEEDED:
-            note_late_money(booking, now=now)
+            _note_late_money(booking, now=now)
     booking.refresh_state()
     return booking
 
 
-def note_late_money(booking: Booking, *, now: datetime) -> None:
-    """Money that came after the tickets went back is owed, and sent back by a job."""
+def _note_late_money(booking: Booking, *, now: datetime) -> None:
+    """If the tickets of an expired booking went back before its money came, a job refunds the money."""
     too_late = Booking.objects.filter(
         pk=booking.pk,
         status=Status.FAILED,

@@ -12,20 +12,19 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.http import require_safe
-from rest_framework.exceptions import ValidationError
 
 from accounts.auth import customer
 from bookings.cancelling import cancel
 from bookings.errors import BookingError, IdempotencyKeyReused, RequestInProgress
 from bookings.forms import KEY_REUSED, BookingForm, new_form
-from bookings.holding import Wish
 from bookings.models import Booking
-from bookings.placing import Placed, place, placing
-from bookings.steps import Together
+from bookings.placing import Placed, aplace, place
+from bookings.steps import InLanes
+from bookings.wishes import Wish
 from concerts.models import Concert
 from concerts.sales import Sale
 from ticketbook.copies.responses import is_stranger, render_for_strangers
-from ticketbook.errors import NotFound
+from ticketbook.errors import BadParameter, NotFound
 from ticketbook.front.later import later, may_wait, outcome_of
 from ticketbook.pagination import Page
 
@@ -59,7 +58,7 @@ class Bookings(View):
         mine = Booking.objects.of(customer(request)).with_details().newest_first()
         try:
             page = Page(mine, request, keys=["-id"], limit=BOOKINGS_PER_PAGE)
-        except ValidationError:
+        except BadParameter:
             raise Http404 from None  # a cursor that no page of ours links to
         context = {"bookings": page.rows, "next_query": page.next_query}
         return render(request, "bookings/list.html", context)
@@ -84,7 +83,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     )
     outcome = outcome_of(request)
     if outcome is None and may_wait(request) and settings.BOOKING_LANES:
-        return later(SeeOther("/"), placing(wish, Together()), page_of_new)
+        return later(SeeOther("/"), aplace(wish, InLanes()), page_of_new)
     try:
         placed = outcome.result() if outcome else place(wish)
     except NotFound:

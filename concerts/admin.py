@@ -15,7 +15,7 @@ SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
 
 def forget_what_was_read() -> None:
     forget()
-    stock.forget_sights()
+    stock.forget_snapshots()
 
 
 class SeenAtOnce(admin.ModelAdmin):

@@ -1,23 +1,22 @@
-"""The one module that writes a tier's stock: `available_quantity`, and `total_quantity` with it.
+"""The one module that writes a tier's counters, `available_quantity` and `total_quantity`.
 
-Every function but `stock_up` needs an open transaction, and the counters move from what the database
-has, never from what we read: even if a caller forgot the lock, the CHECKs of the table would see the
-true numbers.
+Every change but `stock_up` is one statement that adds to what the database has, inside an open
+transaction. So if a caller ever forgets the lock, the table's CHECKs still see the true numbers.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from time import monotonic
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
-from django.db.models import F
 
 from concerts.models import Concert, TicketTier
-from ticketbook.copies.store import forget
+from ticketbook.copies import store
 from ticketbook.errors import NotFound, Refusal
 from ticketbook.postgres.statements import execute_prepared, rows_of
 
@@ -30,7 +29,7 @@ class CapacityBelowSold(Refusal):
 
 
 def stock_up(tier: TicketTier) -> None:
-    """Give a tier that is not saved yet its whole capacity to sell."""
+    """Make the whole capacity of a tier available. Only for a tier that is not saved yet."""
     assert tier._state.adding
     tier.available_quantity = tier.total_quantity
 
@@ -38,9 +37,8 @@ def stock_up(tier: TicketTier) -> None:
 def lock_tier(tier_id: UUID) -> TicketTier:
     """The tier, locked until the transaction ends.
 
-    Its concert is read when it is asked for, and so after the wait for the lock; a join would show
-    it as it was before. Raises NotFound, and OperationalError (LockNotAvailable) after
-    LOCK_TIMEOUT_MS.
+    Its concert is not joined, because a join would show it as it was before the wait for the lock.
+    Raises NotFound, and OperationalError (LockNotAvailable) after LOCK_TIMEOUT_MS.
     """
     for tier in rows_of(TicketTier, execute_prepared(lock_sql(), [tier_id])):
         return tier
@@ -49,45 +47,82 @@ def lock_tier(tier_id: UUID) -> TicketTier:
 
 @cache
 def lock_sql() -> str:
-    """select_for_update() in SQL, written by the ORM once: that takes longer than to lock."""
+    # select_for_update(), written by the ORM once: building the query takes longer than the lock does.
     sql, _ = TicketTier.objects.locked().filter(pk=UUID(int=0)).query.sql_with_params()
     return sql
 
 
-def moving(tickets: str) -> str:
-    """SQL that moves as many tickets into stock as the expression `tickets` says; less than none take
-    some out. Its parameters are `now` and `tier`.
+def moving(*, available: str, total: str = "0") -> str:
+    """SQL that adds to both counters of the tier `%(tier)s`, at the time `%(now)s`.
 
-    The database refuses what is not there (tier_available_not_negative).
+    The arguments are SQL expressions for numbers of tickets; negative ones take tickets out. A counter
+    that would leave its range raises IntegrityError (tier_available_not_negative,
+    tier_available_within_total).
     """
     return f"""
         UPDATE concerts_tickettier
-        SET available_quantity = available_quantity + ({tickets}), updated_at = %(now)s
+        SET available_quantity = available_quantity + ({available}),
+            total_quantity = total_quantity + ({total}), updated_at = %(now)s
         WHERE id = %(tier)s
     """
 
 
-MOVE = moving("%(tickets)s")
+_MOVE = moving(available="%(available)s", total="%(total)s")
+
+
+def _move(tier: TicketTier, *, available: int, total: int = 0, now: datetime) -> None:
+    moved = {"available": available, "total": total, "now": now, "tier": tier.pk}
+    execute_prepared(_MOVE, moved)
 
 
 def take(tier: TicketTier, tickets: int, *, now: datetime) -> None:
-    """Move tickets out of stock."""
-    execute_prepared(MOVE, {"tickets": -tickets, "now": now, "tier": tier.pk})
+    _move(tier, available=-tickets, now=now)
 
 
 def give_back(tier: TicketTier, tickets: int, *, now: datetime) -> None:
-    """Move tickets back to stock. The caller has made sure that they come back once."""
-    execute_prepared(MOVE, {"tickets": tickets, "now": now, "tier": tier.pk})
-    transaction.on_commit(lambda: forget_sight(tier.pk))
+    """The caller makes sure that the same tickets come back only once."""
+    _move(tier, available=tickets, now=now)
+    transaction.on_commit(lambda: forget_snapshot(tier.pk))
 
 
-# --- What was seen a moment ago -----------------------------------------------------------------
+class CapacityChange(NamedTuple):
+    old: int
+    tier: TicketTier
 
-SIGHT_LASTS = 0.1  # seconds
+
+def change_capacity(
+    *, tier_id: UUID, total: int, by: AbstractBaseUser, reason: str, now: datetime
+) -> CapacityChange:
+    """Set a tier's capacity. What is available changes by as many tickets.
+
+    The tier's history in the admin says who did it and why. Raises NotFound, and CapacityBelowSold
+    (`sold`: how many tickets are out of stock), which changes nothing.
+    """
+    with transaction.atomic():
+        tier = lock_tier(tier_id)
+        old, sold = tier.total_quantity, tier.total_quantity - tier.available_quantity
+        if total < sold:
+            raise CapacityBelowSold(sold=sold)
+        _move(tier, available=total - old, total=total - old, now=now)
+        LogEntry.objects.log_actions(
+            by.pk, [tier], CHANGE, f"Capacity {old} → {total}: {reason}", single_object=True
+        )
+        transaction.on_commit(store.forget)
+        transaction.on_commit(lambda: forget_snapshot(tier_id))
+    tier.refresh_from_db()
+    return CapacityChange(old, tier)
+
+
+# --- Snapshots of tiers that sell nothing -------------------------------------------------------
+#
+# When a tier has sold out, thousands are refused. For a moment they are refused by what the last lock
+# holder saw, and need not wait for the lock.
+
+SNAPSHOT_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Snapshot:
     """A tier and its concert as they stood when the tier was locked."""
 
     tier: TicketTier
@@ -95,55 +130,26 @@ class Sight:
     until: float  # monotonic
 
 
-_sights: dict[UUID, Sight] = {}
+_snapshots: dict[UUID, Snapshot] = {}
 
 
-def remember_sight(tier: TicketTier, concert: Concert) -> None:
-    """The caller has the tier locked. So a give-back of this process, which needs the lock too, comes
-    later and ends what is remembered here."""
-    if len(_sights) >= 1000:
-        _sights.clear()
-    _sights[tier.pk] = Sight(tier, concert, monotonic() + SIGHT_LASTS)
+def remember_snapshot(tier: TicketTier, concert: Concert) -> None:
+    # Called while the tier is locked. A give-back of this process needs the lock too, so it comes later
+    # and drops this snapshot.
+    if len(_snapshots) >= 1000:
+        _snapshots.clear()
+    _snapshots[tier.pk] = Snapshot(tier, concert, monotonic() + SNAPSHOT_SECONDS)
 
 
-def recent_sight(tier_id: UUID) -> Sight | None:
-    """For refusals only: another process may have given tickets back since."""
-    sight = _sights.get(tier_id)
-    return sight if sight is not None and monotonic() < sight.until else None
+def recent_snapshot(tier_id: UUID) -> Snapshot | None:
+    """Good for refusals only: another process may have given tickets back since."""
+    snapshot = _snapshots.get(tier_id)
+    return snapshot if snapshot is not None and monotonic() < snapshot.until else None
 
 
-def forget_sight(tier_id: UUID) -> None:
-    """Tickets have come back."""
-    _sights.pop(tier_id, None)
+def forget_snapshot(tier_id: UUID) -> None:
+    _snapshots.pop(tier_id, None)
 
 
-def forget_sights() -> None:
-    """Staff have changed a concert or a tier."""
-    _sights.clear()
-
-
-def change_capacity(
-    *, tier_id: UUID, total: int, by: AbstractBaseUser, reason: str, now: datetime
-) -> TicketTier:
-    """Set a tier's capacity, and move what is available by as much.
-
-    It is written to the tier's history in the admin, with who and why. Raises CapacityBelowSold
-    (`sold`: how many tickets are out of stock) and changes nothing then.
-    """
-    with transaction.atomic():
-        tier = lock_tier(tier_id)
-        old, sold = tier.total_quantity, tier.total_quantity - tier.available_quantity
-        if total < sold:
-            raise CapacityBelowSold(sold=sold)
-        TicketTier.objects.filter(pk=tier_id).update(
-            total_quantity=F("total_quantity") + (total - old),
-            available_quantity=F("available_quantity") + (total - old),
-            updated_at=now,
-        )
-        LogEntry.objects.log_actions(
-            by.pk, [tier], CHANGE, f"Capacity {old} → {total}: {reason}", single_object=True
-        )
-        transaction.on_commit(forget)
-        transaction.on_commit(lambda: forget_sight(tier_id))
-    tier.refresh_from_db()
-    return tier
+def forget_snapshots() -> None:
+    _snapshots.clear()

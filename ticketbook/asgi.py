@@ -1,4 +1,4 @@
-"""The ASGI application: the front, with the doors that are hot and Django behind it."""
+"""The ASGI application: the front with its hot endpoint, and Django behind it."""
 
 import os
 
@@ -8,14 +8,14 @@ from ticketbook.wsgi import application as django  # isort: skip
 
 from django.conf import settings
 
-from bookings import door, steps
+from bookings import hot_api, steps
 from ticketbook.front.copies import copied_answer
 from ticketbook.front.front import Front
 
 application = Front(
     django,
     threads=settings.WEB_THREADS,
-    doors={("POST", "/api/v1/bookings"): door.book},
+    endpoints={hot_api.ENDPOINT: hot_api.book},
     copies=copied_answer,
     end=steps.end,
 )

@@ -2,7 +2,7 @@ import pytest
 from django.db import connection, connections
 
 from accounts.tests.factories import UserFactory
-from bookings import payments, steps
+from bookings import booking_lanes, payments
 from bookings.holding import LockedTier
 from bookings.placing import place
 from bookings.tests.gateway import running_gateway
@@ -45,7 +45,7 @@ def impatient():
 
     def connect_anew(value):
         options["options"] = value
-        steps.stop()
+        booking_lanes.stop()
         connection.close()
 
     yield wait_at_most
@@ -117,5 +117,6 @@ def no_lane_left_behind(settings):
     settings.PAYMENT_SUCCESS_RATE = 1
     yield
     Stepped.release_all()
-    for lane in (*steps._tier_lanes.values(), steps.SETTLEMENTS, steps.TOKENS, steps.KEYS):
+    shared = [booking_lanes.SETTLEMENTS, booking_lanes.TOKENS, booking_lanes.KEYS]
+    for lane in (*booking_lanes._tier_lanes.values(), *shared):
         assert not lane.queue, f"{lane} was left with a queue"

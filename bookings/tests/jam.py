@@ -6,7 +6,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from bookings import steps
+from bookings import booking_lanes, steps
 from bookings.cancelling import cancel
 from bookings.models import Booking
 from bookings.tests.racing import Stepped
@@ -37,7 +37,7 @@ class Jam:
 
     @property
     def queue(self):
-        return steps.lane_of(self.tier.pk).queue
+        return booking_lanes.lane_of(self.tier.pk).queue
 
     def clear(self):
         """Let go of the lock; the riders' results in the order in which they came."""
@@ -66,7 +66,7 @@ def holding(*args, **kwargs):
 
 
 def settling_together(settlement):
-    return lambda: event_loop.run(steps.Together().settle(settlement))
+    return lambda: event_loop.run(steps.InLanes().settle(settlement))
 
 
 def kinds(results):

@@ -10,10 +10,10 @@ from knox.models import AuthToken
 
 from bookings import payments
 from bookings.audit import audit
-from bookings.holding import Held
 from bookings.payments import Outcome
 from bookings.tests.jam import kinds
 from bookings.tests.wishing import hold, wish
+from bookings.wishes import Held
 from ticketbook.postgres.statements import execute_prepared
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]

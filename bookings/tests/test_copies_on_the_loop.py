@@ -10,12 +10,12 @@ from concerts.tests.factories import TicketTierFactory
 from ticketbook.asgi import application
 from ticketbook.copies import store
 from ticketbook.copies.responses import CopiesMiddleware
-from ticketbook.tests.asgi import ask, without_doors
+from ticketbook.tests.asgi import ask, only_django
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-behind = without_doors()
+behind = only_django()
 
 
 @pytest.fixture(autouse=True)

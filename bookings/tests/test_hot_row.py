@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db import connection
 
 from accounts.tests.factories import UserFactory
-from bookings import steps
+from bookings import booking_lanes
 from bookings.placing import place
 from bookings.tests.racing import race
 from bookings.tests.wishing import wish
@@ -38,7 +38,7 @@ def buy(tier, buyers, *, times):
             place(wish(buyers[i], tier))
 
     counts = race(act, len(buyers))
-    steps.stop()  # a session that ends has reported its updates
+    booking_lanes.stop()  # a session that ends has reported its updates
     return counts
 
 

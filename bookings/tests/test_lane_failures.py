@@ -12,17 +12,18 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import lanes, settling, steps
+from bookings import booking_lanes, lanes, settling, steps
 from bookings.audit import audit
 from bookings.errors import IdempotencyKeyReused
-from bookings.holding import Held, LockedTier
+from bookings.holding import LockedTier
 from bookings.lanes import Batch
 from bookings.models import Booking
-from bookings.placing import placing
+from bookings.placing import aplace
 from bookings.resolving import resolve_expired
 from bookings.tests.jam import Jam, blocked, holding, kinds, until
 from bookings.tests.racing import Stepped
 from bookings.tests.wishing import hold, wish
+from bookings.wishes import Held
 from concerts import stock
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
@@ -147,7 +148,7 @@ def test_whoever_was_told_busy_has_no_hold_afterwards(tier, monkeypatch, impatie
             jam.follow(holding(victim, tier))
         results = jam.clear()
     assert set(kinds(results)) <= {Busy, OperationalError}
-    steps.stop()
+    booking_lanes.stop()
     assert not Booking.objects.filter(user__in=victims).exists()
     assert isinstance(hold(wish(victims[0], tier)), Held)
     assert audit() == []
@@ -187,16 +188,16 @@ def once(monkeypatch, owner, name, *, before, error):
 
 
 PLACES = [
-    pytest.param(steps.TierLane, "serve", True, id="before the transaction"),
+    pytest.param(booking_lanes.TierLane, "serve", True, id="before the transaction"),
     pytest.param(stock, "lock_tier", True, id="before the lock"),
     pytest.param(stock, "lock_tier", False, id="after the lock"),
     pytest.param(Batch, "board", True, id="before boarding"),
     pytest.param(Batch, "board", False, id="after boarding"),
     pytest.param(LockedTier, "serve", True, id="before reading"),
-    pytest.param(LockedTier, "write", True, id="before writing"),
+    pytest.param(LockedTier, "_write", True, id="before writing"),
     pytest.param(LockedTier, "serve", False, id="before the commit"),
-    pytest.param(steps.TierLane, "serve", False, id="after the commit"),
-    pytest.param(lanes, "wake", True, id="before waking"),
+    pytest.param(booking_lanes.TierLane, "serve", False, id="after the commit"),
+    pytest.param(lanes, "_wake", True, id="before waking"),
 ]
 
 
@@ -208,7 +209,10 @@ def test_a_thread_that_dies_strands_nobody(tier, monkeypatch, owner, name, befor
     jam.lead(holding(buyers[0], tier))
     for buyer in buyers[1:3]:
         jam.follow(holding(buyer, tier))
-    if (owner, name, before) in {(stock, "lock_tier", True), (steps.TierLane, "serve", True)}:
+    if (owner, name, before) in {
+        (stock, "lock_tier", True),
+        (booking_lanes.TierLane, "serve", True),
+    }:
         jam.holder.finish()  # that step is behind those in the jam, so it meets the next ones
         [rider.finish() for rider in jam.riders]
     once(monkeypatch, owner, name, before=before, error=error)
@@ -243,7 +247,7 @@ def test_a_waiter_that_cannot_be_woken_keeps_nobody_else_waiting(tier, monkeypat
 def test_control_with_one_waking_for_all_the_batch_is_stranded(tier, monkeypatch):
     """What the test above would see if the first failure ended the waking."""
     monkeypatch.setattr(lanes, "PATIENCE", 1.0)
-    monkeypatch.setattr(lanes, "_wake_here", lambda waiters: [w.wake() for w in waiters])
+    monkeypatch.setattr(lanes, "_wake_on_loop", lambda waiters: [w.wake() for w in waiters])
     jam, buyers = Jam(tier), UserFactory.create_batch(3)
     jam.lead(holding(buyers[0], tier))
     for buyer in buyers[1:]:
@@ -269,7 +273,7 @@ def losing_the_connection(times):
 
 
 def place_together(user, tier):
-    return event_loop.run(placing(wish(user, tier), steps.Together())).booking
+    return event_loop.run(aplace(wish(user, tier), steps.InLanes())).booking
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 1000], ids=["once", "twice", "thrice", "always"])
@@ -300,9 +304,9 @@ def test_one_poisoned_settlement_spoils_nobody_elses(tier, monkeypatch):
     monkeypatch.setattr(settling, "send", send)
 
     async def all_at_once():
-        together = steps.Together()
+        together = steps.InLanes()
         return await asyncio.gather(
-            *(placing(wish(buyer, tier), together) for buyer in buyers), return_exceptions=True
+            *(aplace(wish(buyer, tier), together) for buyer in buyers), return_exceptions=True
         )
 
     results = event_loop.run(all_at_once())
@@ -319,9 +323,9 @@ def test_a_loop_that_is_blocked_for_a_second_loses_nobody(tier):
     loop = event_loop.event_loop()
 
     async def all_at_once():
-        together = steps.Together()
+        together = steps.InLanes()
         loop.call_later(0.01, time.sleep, 1)
-        return await asyncio.gather(*(placing(wish(buyer, tier), together) for buyer in buyers))
+        return await asyncio.gather(*(aplace(wish(buyer, tier), together) for buyer in buyers))
 
     placed = event_loop.run(all_at_once())
     assert {p.booking.status for p in placed} == {"CONFIRMED"}
@@ -333,10 +337,9 @@ def test_two_hundred_tasks_cancelled_at_random_moments_end_settled(ledger, tier)
     buyers = UserFactory.create_batch(20)
 
     async def cancel_some():
-        together = steps.Together()
+        together = steps.InLanes()
         tasks = [
-            asyncio.create_task(placing(wish(buyers[i % 20], tier, 1), together))
-            for i in range(200)
+            asyncio.create_task(aplace(wish(buyers[i % 20], tier, 1), together)) for i in range(200)
         ]
         for i, task in enumerate(tasks):
             asyncio.get_running_loop().call_later((i * 7919 % 200) / 1000, task.cancel)
@@ -346,7 +349,7 @@ def test_two_hundred_tasks_cancelled_at_random_moments_end_settled(ledger, tier)
     results = event_loop.run(cancel_some())
     assert len(results) == 200
     assert audit() == []
-    steps.stop()
+    booking_lanes.stop()
     resolve_expired(now=timezone.now() + timezone.timedelta(minutes=5), limit=1000)
     assert not Booking.objects.pending().exists()
     confirmed = Booking.objects.filter(status="CONFIRMED")

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from bookings import lanes, settling, steps
+from bookings import booking_lanes, lanes, settling
 from bookings.audit import audit
 from bookings.errors import (
     CustomerLimitReached,
@@ -18,13 +18,13 @@ from bookings.errors import (
     InsufficientTickets,
     RequestInProgress,
 )
-from bookings.holding import Held
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.settling import Settlement, settle
 from bookings.tests.jam import Jam, holding, kinds, settling_together, until
 from bookings.tests.racing import race
 from bookings.tests.wishing import hold, wish
+from bookings.wishes import Held
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.errors import Busy
 
@@ -186,10 +186,10 @@ def test_a_lane_whose_waiters_have_all_left_goes_on(tier, monkeypatch, caplog):
 def test_two_hundred_threads_that_stop_at_once_leave_nothing_behind(tier):
     buyers = UserFactory.create_batch(200)
     hold(wish(buyers[0], tier))
-    steps.stop()
+    booking_lanes.stop()
     before = threading.active_count()
     assert race(lambda i: hold(wish(buyers[i], tier)), 200) == {Held: 99, InsufficientTickets: 101}
-    steps.stop()
+    booking_lanes.stop()
     assert threading.active_count() == before
     assert audit() == []
 
@@ -199,5 +199,5 @@ def test_a_hundred_tiers_take_turns_on_the_threads_there_are():
     buyers = UserFactory.create_batch(40)
     outcome = race(lambda i: hold(wish(buyers[i], tiers[i % 20], 2)), 40)
     assert outcome == Counter({Held: 40})
-    assert len(steps.TIERS.threads) <= settings.LANE_THREADS
+    assert len(booking_lanes.TIER_THREADS.threads) <= settings.LANE_THREADS
     assert audit() == []

@@ -12,8 +12,8 @@ from django.db import transaction
 from bookings import payments
 from bookings.models import Booking
 from bookings.payments import GatewayUnavailable, Outcome, SimulatedGateway
-from bookings.placing import placing
-from bookings.steps import Together
+from bookings.placing import aplace
+from bookings.steps import InLanes
 from bookings.tests.wishing import wish
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
@@ -189,11 +189,11 @@ def test_the_latency_spreads_by_the_key_and_for_ever_the_same(settings):
 def test_a_hundred_charges_in_flight_hold_no_thread(ann, tier, settings):
     """A gateway of half a second: with a thread for each charge this would take a hundred threads."""
     settings.PAYMENT_SUCCESS_RATE, settings.PAYMENT_LATENCY_MS = 1, 500
-    together = Together()
+    together = InLanes()
 
     async def all_at_once():
         wishes = [wish(ann, TicketTierFactory.build(pk=tier.pk)) for _ in range(100)]
-        return await asyncio.gather(*(placing(one, together) for one in wishes))
+        return await asyncio.gather(*(aplace(one, together) for one in wishes))
 
     before, start = threading.active_count(), time.monotonic()
     placed = event_loop.run(all_at_once())

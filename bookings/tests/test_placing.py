@@ -17,10 +17,10 @@ from bookings.errors import (
     RequestInProgress,
     SalesClosed,
 )
-from bookings.holding import Wish
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.tests.wishing import hold, wish
+from bookings.wishes import Wish
 from concerts import stock
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
@@ -252,12 +252,12 @@ def test_a_wait_for_the_lock_counts(ann, tier):
     now = timezone.now()
     tier.concert.sales_close_at = now + timedelta(seconds=50)
     tier.concert.save()
-    late = wish(ann, tier, now=now, came=time.monotonic() - 100)
+    late = wish(ann, tier, now=now, arrived=time.monotonic() - 100)
     with pytest.raises(SalesClosed):
         hold(late)
     tier.concert.sales_close_at = None
     tier.concert.save()
-    stock.forget_sight(tier.pk)
+    stock.forget_snapshot(tier.pk)
     assert hold(late).booking.hold_expires_at > now + timedelta(seconds=100)
 
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from bookings import steps
-from bookings.holding import Wish
+from bookings.wishes import Wish
 from ticketbook import event_loop
 
 
@@ -24,5 +24,5 @@ def wish(user, tier, quantity=1, key=None, *, now=None, **more):
 def hold(wish):
     """Held, or what a step of its kind raises."""
     if settings.BOOKING_LANES:
-        return event_loop.run(steps.Together().hold(wish))
-    return steps.finish(steps.Directly().hold(wish))
+        return event_loop.run(steps.InLanes().hold(wish))
+    return steps.finish(steps.OnThisThread().hold(wish))

@@ -1,10 +1,10 @@
-"""JSON in, JSON out, whatever the client's headers say, and strictly what the contract takes."""
+"""What the API accepts: JSON, whatever the client's headers say, and only what the contract names."""
 
 import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -12,7 +12,6 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from ticketbook.errors import TooLarge
 
@@ -22,22 +21,8 @@ MAX_DISCARDED = 16 * 1024 * 1024  # bytes; a client that sends more loses the co
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-class ApiAnswer(NamedTuple):
-    """An answer of the API before anybody has rendered it: a view on a thread, or the event loop."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str]  # with a Content-Type if it is not plain JSON
-
-    @property
-    def response(self) -> Response:
-        headers = dict(self.headers)
-        content_type = headers.pop("Content-Type", None)
-        return Response(self.body, self.status, headers=headers, content_type=content_type)
-
-
 class AlwaysJSON(BaseContentNegotiation):
-    """The API speaks JSON only, so an Accept or Content-Type header changes nothing."""
+    """The API knows only JSON, so the headers Accept and Content-Type change nothing."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         return next(iter(parsers))
@@ -49,14 +34,14 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderer, renderer.media_type
 
 
-def discard(stream: IO[bytes]) -> None:
-    """Take the rest of a large body off the wire: a client still sending would not see our answer."""
+def _discard(stream: IO[bytes]) -> None:
+    # A client that is still sending would not see our answer, so the rest of the body is read.
     left = MAX_DISCARDED
     while left > 0 and (chunk := stream.read(min(left, 64 * 1024))):
         left -= len(chunk)
 
 
-def refuse_constant(text: str) -> None:
+def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
@@ -71,10 +56,10 @@ class StrictJSONParser(BaseParser):
     ) -> Any:
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
-            discard(stream)
+            _discard(stream)
             raise TooLarge
         try:
-            data = json.loads(body.decode(), parse_constant=refuse_constant)
+            data = json.loads(body.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise ValidationError("The body is not JSON.", code="not_json") from None
         if not isinstance(data, dict):
@@ -83,7 +68,7 @@ class StrictJSONParser(BaseParser):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it does not know: a misspelt one must not be lost in silence."""
+    """Refuses unknown fields, so that a misspelt one is not lost in silence."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = {
@@ -97,7 +82,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """A JSON number without a fraction: "2", 2.0 and true are no integers."""
+    """A JSON number without a fraction. It refuses "2", 2.0 and true."""
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
@@ -106,7 +91,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class StrictUUIDField(serializers.UUIDField):
-    """The usual text form of a UUID, and nothing else that Python's UUID would take."""
+    """The usual text form of a UUID. It refuses the other forms that Python's UUID takes."""
 
     def to_internal_value(self, data: Any) -> uuid.UUID:
         if not isinstance(data, str) or not UUID_TEXT.fullmatch(data):
@@ -115,7 +100,7 @@ class StrictUUIDField(serializers.UUIDField):
 
 
 class StrictCharField(serializers.CharField):
-    """A JSON string; a number is not one."""
+    """A JSON string. It refuses numbers."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.problems import describe_refusal
-from ticketbook.api.strict import ApiAnswer
 from ticketbook.errors import Refusal
 
 Scope = MutableMapping[str, Any]

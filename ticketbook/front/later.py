@@ -1,6 +1,6 @@
 """A view that waits for something the event loop can await lets go of its thread meanwhile.
 
-    return later(response, placing(wish, Together()), redirect)
+    return later(response, aplace(wish, InLanes()), redirect)
 
 If `redirect` makes an address of the outcome, the response is sent to there. Otherwise the view is called
 once more with the same request, and finds the outcome by `outcome_of(request)`. Both only behind the front;

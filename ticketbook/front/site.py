@@ -1,4 +1,4 @@
-"""The rest of the site: Django's WSGI application, on a bounded number of threads."""
+"""Django's WSGI application behind the front, on a fixed number of threads."""
 
 import asyncio
 import io
@@ -23,13 +23,14 @@ from ticketbook.front.answers import (
 )
 from ticketbook.front.later import FRONT, OUTCOME, Later, Outcome
 
-MAX_WAITING = 512  # requests that wait for a thread; more are told at once that we are busy
-WHOLE = 2 * 1024 * 1024  # bytes; a larger file is streamed, and holds its thread meanwhile
-LARGE = 256 * 1024  # bytes; slow readers of larger answers make us keep them, so …
-MAX_LARGE = 64  # … so many at a time
-SLOWEST = 20.0  # seconds for a piece of an answer until its reader is given up
+MAX_WAITING = 512  # requests that wait for a thread; further ones get Busy at once
+WHOLE = 2 * 1024 * 1024  # bytes; a larger file is streamed, and keeps its thread meanwhile
+LARGE = 256 * 1024  # bytes; a slow reader of a larger answer makes us keep it in memory
+MAX_LARGE = 64  # large answers on their way at a time
+SLOWEST = 20.0  # seconds for one piece of an answer; a slower reader is cut off
 
 Awaiting = Callable[[Coroutine[Any, Any, Outcome[Any]]], Awaitable[Outcome[Any]]]
+Endpoint = tuple[str, str]  # method and path
 WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -40,12 +41,14 @@ class Site:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="site")
         self.mutex = threading.Lock()
         self.at_work = 0  # requests that wait for a thread or have one
-        self.large = 0  # large answers on their way
-        self.common: dict[str, Headers] = {}
+        self.large = 0
+        self.common: dict[tuple[str, str, str], Headers] = {}
 
     async def __call__(self, scope: Scope, body: bytes, send: Send, await_: Awaiting) -> None:
-        """Answer one request. Raises Busy if too many wait already. What a view leaves to the event loop
-        is awaited by `await_`."""
+        """Answer one request. Raises Busy if too many wait already.
+
+        `await_` awaits what a view leaves to the event loop (ticketbook/front/later.py).
+        """
         call = await self.call(environ_of(scope, body) | {FRONT: True}, send)
         if call.later is not None:
             outcome = await await_(call.later.outcome())
@@ -68,7 +71,7 @@ class Site:
         return call
 
     def submit(self, call: "Call") -> Future[None]:
-        """Count it until it has ended, which may be after its client has gone."""
+        # Counted until it has ended, even if its client has gone by then.
 
         def ended(job: object) -> None:
             with self.mutex:
@@ -92,50 +95,46 @@ class Site:
         finally:
             self.large -= 1
 
-    async def start(self) -> None:
-        """Before the first client: what each thread and each door would otherwise wait for."""
-        for scheme in ("http", "https"):
-            self.common[scheme] = await self.ask_for_common_headers(scheme)
+    async def start(self, endpoints: Iterable[Endpoint]) -> None:
+        """Before the first client: learn the headers that Django adds to the answers of hot endpoints."""
+        for endpoint in endpoints:
+            for scheme in ("http", "https"):
+                self.common[scheme, *endpoint] = await self._ask_for_headers(scheme, *endpoint)
 
     def common_headers(self, scope: Scope) -> Headers:
-        """What Django's middleware adds to every answer of the API over the scheme of this request."""
-        return self.common[scheme_of(scope)]
+        return self.common[scheme_of(scope), scope["method"], scope["path"]]
 
-    async def ask_for_common_headers(self, scheme: str) -> Headers:
-        """By a request of nobody, so that no header is copied by hand."""
-        environ = environ_of({**NOBODYS, "scheme": scheme}, b"")
-        environ["HTTP_HOST"] = a_host_of_ours()
+    async def _ask_for_headers(self, scheme: str, method: str, path: str) -> Headers:
+        """Django answers a request without a token. So no header of its middleware is copied by hand."""
+        scope = {**ANONYMOUS, "scheme": scheme, "method": method, "path": path}
+        environ = environ_of({**scope, "raw_path": path.encode()}, b"")
+        environ["HTTP_HOST"] = _a_host_of_ours()
         if settings.SECURE_PROXY_SSL_HEADER is not None:
             environ[settings.SECURE_PROXY_SSL_HEADER[0]] = scheme
         call = Call(self.application, environ, None)
         await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
         assert call.whole is not None
-        return [header for header in call.whole.headers if header[0] not in OF_THE_ANSWER]
+        return [header for header in call.whole.headers if header[0] not in OF_ONE_ANSWER]
 
     def stop(self) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-NOBODYS: Scope = {
-    "method": "POST",
-    "path": "/api/v1/bookings",
-    "raw_path": b"/api/v1/bookings",
-    "query_string": b"",
-    "http_version": "1.1",
-    "headers": [],
-}
-OF_THE_ANSWER = {b"content-type", b"www-authenticate", b"retry-after", b"location"}
+ANONYMOUS: Scope = {"query_string": b"", "http_version": "1.1", "headers": []}
+OF_ONE_ANSWER = {b"content-type", b"www-authenticate", b"retry-after", b"location"}
 
 
-def a_host_of_ours() -> str:
-    """One that ALLOWED_HOSTS allows."""
+def _a_host_of_ours() -> str:
     host = settings.ALLOWED_HOSTS[0] if settings.ALLOWED_HOSTS else "localhost"
     return "localhost" if host == "*" else host.removeprefix(".")
 
 
 class Call:
-    """One call of the application, on a thread. A usual answer waits in `whole`; a stream is sent chunk by
-    chunk, and the next chunk is made when the last one is on its way."""
+    """One call of the WSGI application, on a thread.
+
+    A usual answer is complete and ends up in `whole`. A stream is sent chunk by chunk: the next chunk is
+    made when the last one has been sent.
+    """
 
     def __init__(
         self, application: WSGIApplication, environ: dict[str, Any], send: Send | None
@@ -149,9 +148,8 @@ class Call:
         self.headers: Headers = []
 
     def abandon(self) -> None:
-        """Nobody waits for it any more. If no thread has begun, its body need not be kept until then."""
         self.abandoned.set()
-        if not self.begun:
+        if not self.begun:  # its body need not be kept until a thread is free
             self.environ = {}
 
     def run(self) -> None:
@@ -177,14 +175,14 @@ class Call:
         self.whole = self.whole._replace(headers=headers)
 
     def is_whole(self, chunks: Iterable[bytes]) -> bool:
-        """Whether it is here already, or is a file that is not large."""
+        # Complete already, or a file that is not large.
         if isinstance(chunks, list | tuple) or not getattr(chunks, "streaming", True):
             return True
         length = dict(self.headers).get(b"content-length", b"")
         return length.isdigit() and int(length) <= WHOLE
 
     def length_for_head(self) -> int | None:
-        """An application may leave the body of a HEAD out and tell its length all the same."""
+        # An application may leave out the body of a HEAD and still tell its length.
         told = dict(self.headers).get(b"content-length", b"")
         return int(told) if self.environ["REQUEST_METHOD"] == "HEAD" and told.isdigit() else None
 
@@ -210,7 +208,7 @@ class Call:
 
 
 def scheme_of(scope: Scope) -> str:
-    """http or https, as Django decides it: by the proxy's header where one is set up."""
+    """http or https, decided as Django does: by the proxy's header where one is set up."""
     if settings.SECURE_PROXY_SSL_HEADER is not None:
         variable, secure = settings.SECURE_PROXY_SSL_HEADER
         wanted = variable.removeprefix("HTTP_").replace("_", "-").lower().encode()
@@ -222,7 +220,7 @@ def scheme_of(scope: Scope) -> str:
 
 
 def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
-    """PEP 3333: text is bytes decoded as Latin-1."""
+    """The WSGI environment of an ASGI request. Its texts are bytes decoded as Latin-1 (PEP 3333)."""
     server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
     path = unquote_to_bytes(scope["raw_path"].partition(b"?")[0] or scope["path"].encode())
     environ: dict[str, Any] = {
@@ -248,7 +246,7 @@ def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
         text = value.decode("latin-1")
         between = "; " if variable == "HTTP_COOKIE" else ","
         environ[variable] = f"{environ[variable]}{between}{text}" if variable in environ else text
-    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the body is here, and so is its length
+    environ.pop("HTTP_TRANSFER_ENCODING", None)  # the whole body is here
     environ.pop("HTTP_CONTENT_LENGTH", None)
     environ["CONTENT_LENGTH"] = str(len(body))
     if content_type := environ.pop("HTTP_CONTENT_TYPE", None):

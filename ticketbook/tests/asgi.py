@@ -12,9 +12,9 @@ async def nothing():
     pass
 
 
-def without_doors(*, threads=4):
+def only_django(*, threads=4):
     """The same front without its hot doors and copies: every request goes to Django on a thread."""
-    return Front(django, threads=threads, doors={}, copies=lambda scope: None, end=nothing)
+    return Front(django, threads=threads, endpoints={}, copies=lambda scope: None, end=nothing)
 
 
 def scope_of(method, path, headers=(), query=b"", **more):
@@ -84,7 +84,7 @@ class Exchange:
 
 def ask(front: Front, method, path, *chunks, headers=(), query=b"", **more):
     """The answer of the front, whose loop is the process's."""
-    if front.doors and not front.site.common:
+    if front.endpoints and not front.site.common:
         event_loop.run(front.start())
     headers = [("Host", "testserver"), *headers]
     exchange = Exchange(scope_of(method, path, headers, query, **more), *chunks)

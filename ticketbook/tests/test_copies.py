@@ -163,7 +163,7 @@ def test_a_rush_goes_on_into_the_next_second(clock, source):
     assert ask(source) == "newer"
 
 
-# --- Together ---------------------------------------------------------------------------------
+# --- InLanes ---------------------------------------------------------------------------------
 
 
 def expired(clock, key="key"):

@@ -24,9 +24,13 @@ def echo(environ, start_response):
     return ["|".join(seen).encode("latin-1"), b"|", body]
 
 
-def front_of(application, *, threads=2, doors=None):
+def front_of(application, *, threads=2, endpoints=None):
     return Front(
-        application, threads=threads, doors=doors or {}, copies=lambda scope: None, end=nothing
+        application,
+        threads=threads,
+        endpoints=endpoints or {},
+        copies=lambda scope: None,
+        end=nothing,
     )
 
 
@@ -306,7 +310,7 @@ def test_readiness_ends_first_and_what_is_begun_is_finished():
         finished.append(body)
         return front.LIVE
 
-    ending = front_of(echo, doors={("POST", "/x"): slow_door})
+    ending = front_of(echo, endpoints={("POST", "/x"): slow_door})
 
     async def end():
         request = asyncio.create_task(Exchange(scope_of("POST", "/x"), b"one").run(ending))

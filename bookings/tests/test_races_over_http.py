@@ -9,7 +9,7 @@ from knox.models import AuthToken
 
 from bookings.errors import BookingError
 from bookings.models import Booking
-from bookings.tests.test_doors import URL, behind
+from bookings.tests.test_hot_api import URL, behind
 from bookings.tests.test_races import (  # noqa: F401
     test_buyers_of_several_tickets_never_sell_half_a_wish,
     test_buying_and_cancelling_at_once_keeps_the_books,

@@ -18,7 +18,7 @@ from knox.models import AuthToken
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import door, holding, steps
+from bookings import holding, hot_api, steps
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.models import Booking
@@ -32,14 +32,14 @@ from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
 from ticketbook.asgi import application
 from ticketbook.front.front import Front
-from ticketbook.tests.asgi import Exchange, ask, nothing, scope_of, without_doors
+from ticketbook.tests.asgi import Exchange, ask, nothing, only_django, scope_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 URL = "/api/v1/bookings"
 
 
-behind = without_doors()
+behind = only_django()
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +52,14 @@ def _our_host(settings):
 def hot(monkeypatch):
     """How many requests the hot door has answered itself."""
     answered = Counter()
-    real = door.book
+    real = hot_api.book
 
     async def count(*args):
         answer = await real(*args)
         answered[answer is not None] += 1
         return answer
 
-    monkeypatch.setitem(application.doors, ("POST", URL), count)
+    monkeypatch.setitem(application.endpoints, ("POST", URL), count)
     return answered
 
 
@@ -269,7 +269,11 @@ def test_plain_http_is_redirected_where_tls_is_asked_for(hot, ann, tier, setting
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     settings.SECURE_HSTS_SECONDS = 3600
     django_with_tls = Front(
-        fresh_django(), threads=2, doors=application.doors, copies=lambda scope: None, end=nothing
+        fresh_django(),
+        threads=2,
+        endpoints=application.endpoints,
+        copies=lambda scope: None,
+        end=nothing,
     )
     assert book_at(django_with_tls, tier, token).status_code == 301
     assert hot == {False: 1}
@@ -334,8 +338,8 @@ def test_rubbish_takes_no_lock(hot, tier, batches):
 def test_hosts_that_anybody_makes_up_take_no_room(hot):
     for number in range(300):
         ask(application, "POST", URL, b"{}", headers=[("Host", f"{number}.example")])
-    assert door.is_ours.cache_info().currsize <= 100
-    assert not door.is_ours("testserver" + "x" * 1000, ("*",))
+    assert hot_api.is_our_host.cache_info().currsize <= 100
+    assert not hot_api.is_our_host("testserver" + "x" * 1000, ("*",))
 
 
 def test_a_silent_gateway_keeps_few_who_are_refused_waiting(settings, hot, monkeypatch):
@@ -353,13 +357,13 @@ def test_a_silent_gateway_keeps_few_who_are_refused_waiting(settings, hot, monke
     assert time.monotonic() - start < 2.5  # one after the other, four at a time, would take three
 
 
-# --- Refused on sight ---------------------------------------------------------------------------------------
+# --- Early refusals ---------------------------------------------------------------------------
 
 
 @pytest.fixture
 def sold_out(ann, bob, monkeypatch):
     """A tier whose last ticket Ann has bought, and Bob's token."""
-    monkeypatch.setattr(stock, "SIGHT_LASTS", 60)
+    monkeypatch.setattr(stock, "SNAPSHOT_SECONDS", 60)
     tier, token = TicketTierFactory(total_quantity=1), token_of(bob)
     assert book_at(application, tier, token_of(ann)).status_code == 201
     assert book_at(application, tier, token).status_code == 409  # this one sees it under the lock
@@ -392,7 +396,7 @@ def test_a_sight_ends_by_itself(sold_out, batches, monkeypatch):
 
 
 def test_it_lasts_a_tenth_of_a_second():
-    assert stock.SIGHT_LASTS == 0.1
+    assert stock.SNAPSHOT_SECONDS == 0.1
 
 
 @pytest.mark.parametrize("how", ["cancelled", "declined", "more capacity"])
@@ -413,7 +417,7 @@ def test_a_give_back_of_this_process_ends_it_at_once(sold_out, how, settings):
 
 def test_a_sale_that_opens_by_the_clock_is_open_at_once(ann, monkeypatch):
     """What is remembered is the concert, not the refusal."""
-    monkeypatch.setattr(stock, "SIGHT_LASTS", 60)
+    monkeypatch.setattr(stock, "SNAPSHOT_SECONDS", 60)
     opens = timezone.now() + timedelta(seconds=1.5)
     tier, token = TicketTierFactory(concert__sales_open_at=opens), token_of(ann)
     assert book_at(application, tier, token).json()["code"] == "sales_closed"
@@ -424,7 +428,7 @@ def test_a_sale_that_opens_by_the_clock_is_open_at_once(ann, monkeypatch):
 
 def test_control_without_forgetting_the_returned_ticket_stays_hidden(sold_out, monkeypatch):
     tier, token = sold_out
-    monkeypatch.setattr(stock, "forget_sight", lambda tier_id: None)
+    monkeypatch.setattr(stock, "forget_snapshot", lambda tier_id: None)
     cancel(Booking.objects.get(), now=timezone.now())
     assert book_at(application, tier, token).status_code == 409
 
@@ -448,14 +452,14 @@ def test_a_booking_whose_client_is_gone_ends_settled(ann, tier, monkeypatch, mom
         return task
 
     def step(reached):
-        real = steps.Together.charge
+        real = steps.InLanes.charge
 
         async def charge(self, booking):
             reached.append(booking)
             await asyncio.sleep(0.2)
             return await real(self, booking)
 
-        monkeypatch.setattr(steps.Together, "charge", charge)
+        monkeypatch.setattr(steps.InLanes, "charge", charge)
 
     reached = []
     step(reached)

@@ -14,7 +14,7 @@ from bookings.audit import audit
 from bookings.models import Booking
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
-from ticketbook.tests.asgi import Exchange, ask, scope_of, without_doors
+from ticketbook.tests.asgi import Exchange, ask, only_django, scope_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def one_thread(settings):
     """A front with one thread for all of the site."""
     settings.ALLOWED_HOSTS, settings.PAYMENT_SUCCESS_RATE = ["testserver"], 1
-    return without_doors(threads=1)
+    return only_django(threads=1)
 
 
 def session_of(user):

@@ -1,7 +1,7 @@
-"""The hot door: POST /api/v1/bookings on the event loop, without a thread.
+"""POST /api/v1/bookings on the event loop, without a thread.
 
-It takes what is plainly valid. Everything else it hands on by returning None before it has done
-anything, and Django answers (bookings/api.py): so the wording of a refusal stays in one place.
+It answers what is plainly a valid booking request. For anything else it returns None before it has done
+anything, and Django answers (bookings/api.py). So each refusal is worded in one place only.
 """
 
 import logging
@@ -17,58 +17,45 @@ from knox.crypto import hash_token
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 
 from accounts.auth import INACTIVE, INVALID, KnownCustomer
-from bookings.answers import answer_of
-from bookings.holding import Wish
+from bookings.answers import BOOKINGS, answer_of
+from bookings.booking_lanes import TOKENS
 from bookings.models import MAX_QUANTITY
-from bookings.placing import placing
-from bookings.steps import TOKENS, Together
+from bookings.placing import aplace
+from bookings.steps import InLanes
+from bookings.wishes import Wish
+from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.problems import SERVER_ERROR, describe, problem
-from ticketbook.api.strict import MAX_BODY, UUID_TEXT, ApiAnswer
+from ticketbook.api.strict import MAX_BODY, UUID_TEXT
 from ticketbook.front.answers import Answer, Scope, rendered
 from ticketbook.front.site import Site, scheme_of
 
 logger = logging.getLogger(__name__)
 
+ENDPOINT = ("POST", BOOKINGS)
 FIELDS = {"ticketTierId", "quantity", "idempotencyKey", "userId"}
-STEPS = Together()
+STEPS = InLanes()
 MAX_HOST = 300  # characters, with the port
 
 
-class Head(NamedTuple):
-    """The headers that this door needs."""
-
-    authorization: str
-    idempotency_key: str | None
-
-
 async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
+    """The answer, or None if Django has to answer."""
     head = read_head(scope)
     if head is None:
         return None
     common = site.common_headers(scope)
     try:
-        customer = await authenticate(head.authorization)
-        asked = read_body(body, head.idempotency_key, customer)
-        if asked is None:
+        customer = await _authenticate(head.authorization)
+        request = read_body(body, head.idempotency_key, customer)
+        if request is None:
             return None
-        answer = await answered(asked, customer)
+        wish = Wish(user=customer, **request._asdict(), now=timezone.now())
+        answer = answer_of(await aplace(wish, STEPS), customer)
     except Exception as exc:
-        answer = problem_of(exc)
+        answer = _problem_of(exc)
     return rendered(answer, common)
 
 
-class Asked(NamedTuple):
-    ticket_tier_id: UUID
-    quantity: int
-    idempotency_key: UUID
-
-
-async def answered(asked: Asked, customer: KnownCustomer) -> ApiAnswer:
-    wish = Wish(user=customer, **asked._asdict(), now=timezone.now())
-    return answer_of(await placing(wish, STEPS), customer)
-
-
-def problem_of(exc: Exception) -> ApiAnswer:
+def _problem_of(exc: Exception) -> ApiAnswer:
     if isinstance(exc, AuthenticationFailed | NotAuthenticated):
         exc.auth_header = "Token"  # type: ignore[union-attr]
     if described := describe(exc):
@@ -77,18 +64,20 @@ def problem_of(exc: Exception) -> ApiAnswer:
     return problem(status=500, code="server_error", detail=SERVER_ERROR)
 
 
-# --- Who asks -----------------------------------------------------------------------------------
+class Head(NamedTuple):
+    authorization: str
+    idempotency_key: str | None
 
 
 def read_head(scope: Scope) -> Head | None:
-    """None for a host that is not ours, for plain HTTP where TLS is asked for, for a header sent twice."""
+    """None for a foreign host, for plain HTTP where TLS is required, and for a header sent twice."""
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in {b"host", b"authorization", b"idempotency-key"}:
             if name in found:
                 return None
             found[name] = value.decode("latin-1")
-    if not is_ours(found.get(b"host", ""), tuple(settings.ALLOWED_HOSTS)):
+    if not is_our_host(found.get(b"host", ""), tuple(settings.ALLOWED_HOSTS)):
         return None
     if settings.SECURE_SSL_REDIRECT and scheme_of(scope) != "https":
         return None
@@ -96,15 +85,15 @@ def read_head(scope: Scope) -> Head | None:
 
 
 @lru_cache(maxsize=100)
-def is_ours(host: str, allowed: tuple[str, ...]) -> bool:
+def is_our_host(host: str, allowed: tuple[str, ...]) -> bool:
     if len(host) > MAX_HOST:
         return False
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, list(allowed))
 
 
-async def authenticate(authorization: str) -> KnownCustomer:
-    """Whose token it is. Raises what the API's authentication raises (accounts/auth.py)."""
+async def _authenticate(authorization: str) -> KnownCustomer:
+    """The customer of a token. Raises what the API's authentication raises (accounts/auth.py)."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "token":
         raise NotAuthenticated
@@ -120,11 +109,14 @@ async def authenticate(authorization: str) -> KnownCustomer:
     return customer
 
 
-# --- What is asked for --------------------------------------------------------------------------
+class Body(NamedTuple):
+    ticket_tier_id: UUID
+    quantity: int
+    idempotency_key: UUID
 
 
-def read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> Asked | None:
-    """The wish, if it is plainly what the contract takes."""
+def read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> Body | None:
+    """What the request asks for; None unless it is plainly what the contract takes."""
     if len(body) > MAX_BODY:
         return None
     try:
@@ -141,6 +133,6 @@ def read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> A
             and (key_header is None or key_header.lower() == key.lower())
             and data.get("userId", customer.public_id) == customer.public_id
         )
-        return Asked(UUID(tier), quantity, UUID(key)) if plain else None
+        return Body(UUID(tier), quantity, UUID(key)) if plain else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

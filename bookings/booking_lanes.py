@@ -1,0 +1,151 @@
+"""The lanes of this process: one for each tier, and three that need no lock.
+
+| lane | what waits in it | threads |
+|---|---|---|
+| a tier's | wishes for its tickets, and settlements that give tickets back | TIER_THREADS |
+| SETTLEMENTS | settlements that keep their tickets, of all tiers | SHARED_THREADS |
+| TOKENS | digests of API tokens: whose are they? | SHARED_THREADS |
+| KEYS | wishes that will be refused, unless their key made a booking before | SHARED_THREADS |
+
+`hold_alone` and `settle_alone` are the same steps for one item, without a lane.
+"""
+
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.auth import KnownCustomer, customers_of
+from bookings import settling
+from bookings.holding import bookings_of_keys, locked, send_keys
+from bookings.lanes import Batch, Lane, LaneThreads
+from bookings.models import Booking
+from bookings.settling import Settlement
+from bookings.wishes import Answer, Wish
+from ticketbook.postgres.failures import is_busy, is_lock_timeout, is_stale
+from ticketbook.postgres.statements import waiting_at_most
+
+# Milliseconds. When a batch has failed, its items are served one by one. If somebody else has locked the
+# rows of one item, the items behind it must not wait for the whole LOCK_TIMEOUT_MS.
+ALONE_LOCK_TIMEOUT = 200
+
+
+def hold_alone(wish: Wish) -> Answer:
+    try:
+        return _hold_alone(wish)
+    except Exception as exc:
+        if not is_stale(exc):
+            raise
+        return _hold_alone(wish)  # the rollback made psycopg prepare its statements anew
+
+
+def _hold_alone(wish: Wish) -> Answer:
+    with locked(wish.ticket_tier_id) as tier:
+        [answer], _ = tier.serve([wish])
+    return answer
+
+
+def settle_alone(settlement: Settlement) -> bool:
+    if not settlement.returns_tickets:
+        [written] = settling.write([settlement])
+    else:
+        with locked(settlement.booking.ticket_tier_id) as tier:
+            _, [written] = tier.serve([], [settlement])
+    return written
+
+
+def _serve_alone(item: Wish | Settlement) -> Answer | bool:
+    return hold_alone(item) if isinstance(item, Wish) else settle_alone(item)
+
+
+class TierLane(Lane[Wish | Settlement, Answer | bool]):
+    def __init__(self, threads: LaneThreads, tier_id: UUID) -> None:
+        super().__init__(threads)
+        self.tier_id = tier_id
+
+    def __str__(self) -> str:
+        return f"the lane of tier {self.tier_id}"
+
+    def serve(self, batch: Batch[Wish | Settlement, Answer | bool]) -> None:
+        try:
+            with locked(self.tier_id) as tier:
+                items = batch.board()
+                wishes = [item for item in items if isinstance(item, Wish)]
+                settlements = [item for item in items if isinstance(item, Settlement)]
+                answers, written = tier.serve(wishes, settlements)
+        except Exception as exc:
+            # A lock timeout after boarding comes from an item's own rows: the tier was locked already.
+            if is_busy(exc) and not (batch.boarded and is_lock_timeout(exc)):
+                raise
+            batch.board()
+            with waiting_at_most(ALONE_LOCK_TIMEOUT):
+                batch.answer_one_by_one(_serve_alone)
+        else:
+            held, settled = iter(answers), iter(written)
+            batch.answer(next(held) if isinstance(i, Wish) else next(settled) for i in items)
+
+
+class SettlementLane(Lane[Settlement, bool]):
+    def __str__(self) -> str:
+        return "the lane of settlements"
+
+    def serve(self, batch: Batch[Settlement, bool]) -> None:
+        settlements = batch.board()
+        try:
+            batch.answer(settling.write(settlements))
+        except Exception as exc:
+            if is_busy(exc) and not is_lock_timeout(exc):
+                raise
+            with waiting_at_most(ALONE_LOCK_TIMEOUT):
+                batch.answer_one_by_one(settle_alone)
+
+
+class TokenLane(Lane[str, KnownCustomer | None]):
+    def __str__(self) -> str:
+        return "the lane of tokens"
+
+    def serve(self, batch: Batch[str, KnownCustomer | None]) -> None:
+        digests = batch.board()
+        known = customers_of(digests)
+        batch.answer(known.get(digest) for digest in digests)
+
+
+class KeyLane(Lane[Wish, Booking | None]):
+    def __str__(self) -> str:
+        return "the lane of keys"
+
+    def serve(self, batch: Batch[Wish, Booking | None]) -> None:
+        wishes = batch.board()
+        known = bookings_of_keys(send_keys(wishes))
+        batch.answer(known.get(wish.identity) for wish in wishes)
+
+
+# Tiers have threads of their own: no other lane may wait behind threads that wait for a tier's lock.
+TIER_THREADS = LaneThreads("tier lane", settings.LANE_THREADS)
+SHARED_THREADS = LaneThreads("lane", 3)
+SETTLEMENTS = SettlementLane(SHARED_THREADS)
+TOKENS = TokenLane(SHARED_THREADS)
+KEYS = KeyLane(SHARED_THREADS)
+
+MAX_LANES = 1000  # beyond that, lanes without a queue are dropped
+_tier_lanes: dict[UUID, TierLane] = {}
+
+
+def lane_of(tier_id: UUID) -> TierLane:
+    # Two lanes of one tier would do no harm: they would be two batches that wait for the same lock.
+    if lane := _tier_lanes.get(tier_id):
+        return lane
+    if len(_tier_lanes) >= MAX_LANES:
+        _drop_empty_lanes()
+    return _tier_lanes.setdefault(tier_id, TierLane(TIER_THREADS, tier_id))
+
+
+def _drop_empty_lanes() -> None:
+    for tier_id, lane in list(_tier_lanes.items()):
+        if not lane.called:
+            _tier_lanes.pop(tier_id, None)
+
+
+def stop() -> None:
+    """Serve what waits, then end all threads with their connections. A later request starts them anew."""
+    for threads in (TIER_THREADS, SHARED_THREADS):
+        threads.stop()

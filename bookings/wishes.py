@@ -1,0 +1,69 @@
+"""What a customer asks for (a wish), and what a wish can become before it is paid for."""
+
+import time
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from bookings.errors import IdempotencyKeyReused
+from bookings.models import MAX_QUANTITY, Booking
+from ticketbook.errors import Refusal
+
+
+class Customer(Protocol):
+    """The person who books: a User, or a KnownCustomer that was found by a token."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def public_id(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """A request for tickets. A request that is sent again has the same idempotency key."""
+
+    user: Customer
+    ticket_tier_id: UUID
+    quantity: int  # 1 to 10 tickets
+    idempotency_key: UUID
+    now: datetime  # when it arrived
+    arrived: float = field(default_factory=time.monotonic, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quantity <= MAX_QUANTITY:
+            raise ValueError(f"quantity must be 1 to {MAX_QUANTITY}, not {self.quantity}")
+
+    def time(self) -> datetime:
+        """The present time: `now` is when the wish arrived, and it may have waited since."""
+        return self.now + timedelta(seconds=time.monotonic() - self.arrived)
+
+    @property
+    def identity(self) -> tuple[UUID, UUID]:
+        return self.user.id, self.idempotency_key
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The wish has its tickets: a new hold, or the booking that the same key made before."""
+
+    booking: Booking
+    replayed: bool
+
+
+Answer = Held | Refusal
+
+
+def is_same_request(booking: Booking, wish: Wish) -> bool:
+    return (booking.ticket_tier_id, booking.quantity) == (wish.ticket_tier_id, wish.quantity)
+
+
+def replay_of(booking: Booking | None, wish: Wish) -> Answer | None:
+    """The answer for a wish whose key has made `booking` before; None if it has made none."""
+    if booking is None:
+        return None
+    if not is_same_request(booking, wish):
+        return IdempotencyKeyReused(bookingId=booking.pk)
+    return Held(copy(booking), replayed=True)  # a copy: two wishes may have found the same booking
