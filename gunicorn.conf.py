@@ -1,4 +1,4 @@
-"""How gunicorn serves TicketBook. gunicorn finds this file by its name in the folder it runs in."""
+"""The settings of gunicorn, which finds this file by its name in the folder it runs in."""
 
 import os
 import sys
@@ -13,21 +13,21 @@ try:
     from ticketbook import settings
     from ticketbook.ports import port_problem
 except ImproperlyConfigured as exc:
-    # Said once, here, rather than with a traceback by every worker.
+    # Printed here once; otherwise every worker would print a traceback.
     sys.exit(str(exc))
 
 bind = f"{settings.BIND_ADDRESS}:{settings.PORT}"
 
-# What is hot is answered by the event loop, the rest of the site by threads behind it.
+# The event loop answers hot requests, and threads behind it the rest of the site.
 worker_class = "ticketbook.front.worker.Worker"
 asgi_loop = "uvloop"
 workers = settings.WEB_CONCURRENCY
 worker_connections = settings.WEB_CONNECTIONS
-# Each process listens by itself, and the kernel deals connections out. With one socket for all, one
-# process often took all of them.
+# Each process listens by itself, and the kernel distributes connections. With one socket for all, one
+# process often took every connection.
 reuse_port = True
-# Every worker makes its own lanes, connections and membership of the embedded server, and a reload
-# (SIGHUP) loads the code anew.
+# Each worker has its own lanes, connections and membership of the embedded server. A reload (SIGHUP) loads
+# the code anew.
 preload_app = False
 
 
@@ -37,16 +37,16 @@ def on_starting(server: Any) -> None:
         sys.exit(f"{problem} Stop what uses it, or set PORT to another one.")
 
 
-# Seconds; longer than a page's polling, so that one connection serves it.
+# Seconds. Longer than the interval at which a page polls, so that it can use one connection.
 keepalive = 5
-timeout = 30  # seconds without a sign of life from a whole worker, then it is replaced
+timeout = 30  # seconds without a sign of life, after which a worker is replaced
 graceful_timeout = 20  # seconds; more than the longest call to the gateway and a lock's wait
 
-# Where workers touch a file to show that they live: in memory, so that a slow disk kills nobody.
+# Workers touch a file here to show that they live. It is in memory, so that a slow disk kills no worker.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-# On by default in the home folder; we steer by signals alone.
+# We use signals only. By default there would be a control socket in the home folder.
 control_socket_disable = True
 
-accesslog = None  # the proxy's business; a line per request costs more than many a request
+accesslog = None  # a proxy can log; a line for each request costs more than some requests do
 loglevel = "warning"

@@ -15,7 +15,7 @@ from ticketbook.postgres.statements import columns, execute, execute_prepared, r
 
 
 def customer(request: Request | HttpRequest) -> User:
-    """The user of a request that only people who are logged in can make."""
+    """The user of a request to a view that requires log-in."""
     user = request.user
     assert isinstance(user, User)
     return user
@@ -26,7 +26,7 @@ INACTIVE = "User inactive or deleted."
 
 
 class KnownCustomer(NamedTuple):
-    """A customer as `customers_of` finds one."""
+    """What `customers_of` finds out about a customer."""
 
     id: UUID
     public_id: str
@@ -41,7 +41,7 @@ WHERE token.digest = ANY(%s) AND (token.expiry IS NULL OR token.expiry >= now())
 
 
 def customers_of(digests: Sequence[str]) -> dict[str, KnownCustomer]:
-    """The customers of these tokens, by digest, in one query. Dead and unknown tokens are left out."""
+    """The customers of API tokens, by the digest of the token. Dead and unknown tokens are left out."""
     rows = execute(FIND_CUSTOMERS, [list(digests)]).fetchall()
     return {digest: KnownCustomer(*customer) for digest, *customer in rows}
 
@@ -54,15 +54,15 @@ WHERE token.digest = %s AND (token.expiry IS NULL OR token.expiry >= now())
 
 
 class OneQueryTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
-    """knox's tokens, found by their digest: the token and its user in one query instead of two.
+    """Finds a knox token by its digest, together with its user, in one query.
 
-    knox looks through all tokens that begin alike, and through all of the user's for expired ones to
-    delete; accounts/tasks.py deletes them instead. Every API request comes through here, so the
-    query is plain SQL: building it with the ORM takes longer than running it.
+    knox itself reads all tokens that begin alike, and deletes the user's expired ones; accounts/tasks.py
+    does that instead. The query is plain SQL, because every API request comes through here and building
+    it with the ORM takes longer than running it.
     """
 
     def authenticate(self, request: Request) -> tuple[User, AuthToken] | None:
-        # Not from request.headers, which would read all of them to find this one.
+        # Cheaper than request.headers, which reads all headers.
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "token":
             return None
@@ -78,7 +78,7 @@ class OneQueryTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """What the API's description says of it."""
+    """How the OpenAPI description names it."""
 
     target_class = "accounts.auth.OneQueryTokenAuthentication"
     name = "token"

@@ -9,7 +9,7 @@ class EmailTaken(Refusal):
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
-    """Make a customer. Raises EmailTaken; of two who race for an address, one gets it."""
+    """Make a customer. Raises EmailTaken, also for the loser of a race for one address."""
     try:
         with transaction.atomic():
             return User.objects.create_user(email, password, name=name)

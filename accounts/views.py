@@ -14,7 +14,7 @@ class LogIn(LoginView):
 
 
 class SignUp(RedirectURLMixin, FormView):  # type: ignore[type-arg]
-    """Sign up, be logged in, and go on to `next` if it is a page of ours."""
+    """Sign up, log in, and go on to `next` if it is a page of ours."""
 
     template_name = "accounts/signup.html"
     form_class = SignUpForm

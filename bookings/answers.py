@@ -20,7 +20,7 @@ STATUS = {
 
 def answer_of(placed: Placed, customer: Customer) -> ApiAnswer:
     booking = placed.booking
-    body = booking_body(booking, customer)
+    body = _booking_body(booking, customer)
     if booking.status == Booking.Status.FAILED:
         declined = booking.failure_reason == Booking.FailureReason.DECLINED
         answer = describe_refusal((PaymentDeclined if declined else PaymentNotInTime)(booking=body))
@@ -32,7 +32,7 @@ def answer_of(placed: Placed, customer: Customer) -> ApiAnswer:
     return answer
 
 
-def booking_body(booking: Booking, customer: Customer) -> dict[str, object]:
+def _booking_body(booking: Booking, customer: Customer) -> dict[str, object]:
     """The same as BookingSerializer makes, without the cost of its fields."""
     return {
         "id": booking.pk,

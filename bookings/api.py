@@ -63,10 +63,10 @@ class Bookings(APIView):
         responses=BookingWithDetailsSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        return my_bookings(request)
+        return _my_bookings(request)
 
 
-def my_bookings(request: Request) -> Response:
+def _my_bookings(request: Request) -> Response:
     page = Page(
         Booking.objects.of(customer(request)).with_details().newest_first(), request, keys=["-id"]
     )
@@ -83,13 +83,13 @@ class UserBookings(APIView):
     def get(self, request: Request, public_id: str) -> Response:
         if public_id != customer(request).public_id:
             raise NotFound
-        return my_bookings(request)
+        return _my_bookings(request)
 
 
 class BookingDetail(APIView):
     @extend_schema(summary="One booking of mine", responses=BookingWithDetailsSerializer)
     def get(self, request: Request, booking_id: UUID) -> Response:
-        return Response(BookingWithDetailsSerializer(mine_or_404(request, booking_id)).data)
+        return Response(BookingWithDetailsSerializer(_mine_or_404(request, booking_id)).data)
 
 
 class Cancellation(APIView):
@@ -99,9 +99,9 @@ class Cancellation(APIView):
         responses=BookingSerializer,
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        booking = cancel(mine_or_404(request, booking_id), now=timezone.now())
+        booking = cancel(_mine_or_404(request, booking_id), now=timezone.now())
         return Response(BookingSerializer(booking).data)
 
 
-def mine_or_404(request: Request, booking_id: UUID) -> Booking:
+def _mine_or_404(request: Request, booking_id: UUID) -> Booking:
     return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)

@@ -1,7 +1,7 @@
-"""Do the counters say what the bookings say? It only reads, at one moment, on a live system too.
+"""Compares the counters of tiers with their bookings. It only reads, and may run on a live system.
 
-The rules of a booking are checked here again, whatever constraints the table still has: an operator
-may have dropped one for an import and forgotten it.
+It also checks the rules of each booking, because somebody may have dropped a constraint for an import and
+forgotten to put it back.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from accounts.models import User
 from bookings.models import HOLDS_TICKETS, MAX_QUANTITY, Booking
 from concerts.models import TicketTier
 
-# Tiers of one step: a step reads one range of booking_tier_status, and moves the progress bar.
+# Tiers in one step. A step reads one range of the index booking_tier_status.
 BATCH = 500
 
 
 @dataclass
 class Tally:
-    """What an audit has seen so far; its str() is the closing line."""
+    """What an audit has counted so far. Its str() is the closing line."""
 
     tiers: int = 0
     bookings: int = 0
@@ -36,14 +36,14 @@ class Tally:
 
 
 def audit() -> list[str]:
-    """Every difference, as a sentence; an empty list is a clean audit."""
+    """A sentence for each difference; an empty list if there is none."""
     return list(differences(Tally()))
 
 
 def differences(
     tally: Tally, progress: Callable[[int], object] = lambda tiers: None
 ) -> Iterator[str]:
-    """Find the differences one by one, counting in `tally`; `progress` hears of each step's tiers."""
+    """Yield a sentence for each difference. Calls `progress` with the number of tiers of each step."""
     with _one_snapshot():
         for find in (_wrong_stock(tally, progress), _wrong_bookings(), _keys_used_twice()):
             for sentence in find:
@@ -53,8 +53,8 @@ def differences(
 
 @contextmanager
 def _one_snapshot() -> Iterator[None]:
-    """Bookings made meanwhile stay out of snapshot, so that tiers and bookings are of one moment."""
-    outermost = not connection.in_atomic_block  # a test's transaction has its snapshot already
+    # All queries see the database as it was at one moment, whatever is booked meanwhile.
+    outermost = not connection.in_atomic_block  # inside a test, a transaction is already open
     with transaction.atomic():
         if outermost:
             with connection.cursor() as cursor:
@@ -63,7 +63,7 @@ def _one_snapshot() -> Iterator[None]:
 
 
 def stock_after(tier_id: UUID | None) -> QuerySet[TicketTier, Any]:
-    """(id, capacity, available) of the step of tiers after this one; None for the first step."""
+    """(id, capacity, available) of the next BATCH tiers; None for the first ones."""
     tiers = TicketTier.objects.order_by("pk")
     if tier_id:
         tiers = tiers.filter(pk__gt=tier_id)
@@ -71,10 +71,8 @@ def stock_after(tier_id: UUID | None) -> QuerySet[TicketTier, Any]:
 
 
 def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
-    """(tier, its bookings, tickets they hold) of a range of tiers; None for an open end.
-
-    It needs no more than booking_tier_status has: an index-only scan.
-    """
+    """(tier, number of its bookings, tickets that they hold) of a range of tiers; None is an open end."""
+    # An index-only scan of booking_tier_status.
     bookings = Booking.objects.order_by()
     if after:
         bookings = bookings.filter(ticket_tier_id__gt=after)
@@ -86,7 +84,7 @@ def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
 
 
 def _wrong_stock(tally: Tally, progress: Callable[[int], object]) -> Iterator[str]:
-    """Promise 1, for every tier. The ranges leave no gap, so bookings without a tier show too."""
+    # The ranges leave no gap, so bookings of a tier that does not exist are found too.
     after, more = None, True
     while more:
         tiers = list(stock_after(after))
@@ -111,12 +109,12 @@ def _compare(tier_id: UUID, total: int, available: int, held: int) -> Iterator[s
         are = "ticket is" if out == 1 else "tickets are"
         yield f"{_name(tier_id)}: {out:,} {are} out of stock, but its bookings hold {held:,}."
     if held > total:
-        # The counters may agree on it, below zero.
+        # The counters may agree with the bookings and still be below zero.
         yield f"{_name(tier_id)}: oversold, its bookings hold {held:,} of {_many(total, 'ticket')}."
 
 
 def _wrong_bookings() -> Iterator[str]:
-    """The rules of one row, read from the model: all of them in one pass over the table."""
+    # The rules come from the model's constraints, and one pass over the table checks all of them.
     rules = {
         str(constraint.name): constraint.condition
         for constraint in Booking._meta.constraints
@@ -154,7 +152,7 @@ def _bad_status(booking: Booking) -> str:
     )
 
 
-# What to say of a booking that breaks the constraint.
+# What to say about a booking that breaks the constraint.
 BROKEN: dict[str, Callable[[Booking], str]] = {
     "booking_quantity_range": _bad_quantity,
     "booking_price_not_negative": _bad_price,
@@ -173,7 +171,7 @@ def _keys_used_twice() -> Iterator[str]:
 
 
 def _name(tier_id: UUID) -> str:
-    """Asked for what differs only, so that the walk reads nothing but numbers."""
+    # Names are read only for what differs.
     tier = TicketTier.objects.select_related("concert").filter(pk=tier_id).first()
     if tier is None:
         return f"A tier that does not exist ({tier_id})"

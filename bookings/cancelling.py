@@ -1,4 +1,4 @@
-"""To cancel: give a CONFIRMED booking's tickets back, and its money."""
+"""To cancel a CONFIRMED booking: its tickets go back to stock, its money to the customer."""
 
 import logging
 from datetime import datetime
@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 def cancel(booking: Booking, *, now: datetime) -> Booking:
-    """CONFIRMED becomes CANCELLED once; a second call finds it so. The refund follows, and is retried.
+    """Cancel a booking and try to refund it. A second call changes nothing more.
 
-    Raises RequestInProgress while the payment is not known, NotCancellable if there is nothing to
-    cancel or the concert has begun.
+    If the gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment
+    is not known, and NotCancellable if the booking is not confirmed or its concert has begun.
     """
     with transaction.atomic(durable=True):
         tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always
@@ -27,7 +27,7 @@ def cancel(booking: Booking, *, now: datetime) -> Booking:
             if booking.status == Booking.Status.PENDING:
                 raise RequestInProgress(bookingId=booking.pk)
             booking.ticket_tier = tier
-            if not booking.cancellable_at(now) or not give_up_ticket(booking, now=now):
+            if not booking.cancellable_at(now) or not _mark_cancelled(booking, now=now):
                 raise NotCancellable
             stock.give_back(tier, booking.quantity, now=now)
             defer("refund_booking", booking)
@@ -38,8 +38,7 @@ def cancel(booking: Booking, *, now: datetime) -> Booking:
         return booking  # the job will do it
 
 
-def give_up_ticket(booking: Booking, *, now: datetime) -> bool:
-    """Whether it was this call that cancelled the booking."""
+def _mark_cancelled(booking: Booking, *, now: datetime) -> bool:
     return bool(
         Booking.objects.filter(pk=booking.pk, status=Booking.Status.CONFIRMED).update(
             status=Booking.Status.CANCELLED, updated_at=now
@@ -48,7 +47,7 @@ def give_up_ticket(booking: Booking, *, now: datetime) -> bool:
 
 
 def send_refund(booking: Booking, *, now: datetime) -> Booking:
-    """Send back the money of a booking that owes it; the gateway does so once. Raises GatewayUnavailable."""
+    """Refund a booking if its money is owed. Raises GatewayUnavailable."""
     if not Booking.objects.refund_owed().filter(pk=booking.pk).exists():
         return booking
     payments.refund(booking)

@@ -1,4 +1,4 @@
-"""Why a booking was refused. The docstring is the message, the code is the contract."""
+"""Why a booking was refused. A docstring is the message for people, a code is part of the API."""
 
 from ticketbook.errors import Refusal
 
@@ -29,7 +29,7 @@ class CustomerLimitReached(BookingError):
 
 
 class RequestInProgress(BookingError):
-    """This booking is being worked on at this moment. Ask again in a second."""
+    """This booking is being made at this moment. Ask again in a second."""
 
     code = "request_in_progress"
     retry_after = 1
@@ -50,7 +50,7 @@ class PaymentDeclined(BookingError):
 
 
 class PaymentNotInTime(PaymentDeclined):
-    """No payment came in time, and the tickets went back. Money that was taken after all returns."""
+    """No payment came in time, and the tickets went back. If money was taken, it is sent back."""
 
 
 class NotCancellable(BookingError):

@@ -7,22 +7,21 @@ from django.http import HttpRequest
 from bookings.models import MAX_QUANTITY
 from concerts.sales import Sale
 
-OUT_OF_DATE = "This page had got out of date; it is fresh again. Press the button once more."
+OUT_OF_DATE = "This page was out of date and has been renewed. Press the button once more."
 KEY_REUSED = (
-    "You have made another booking from this page already; it is among your bookings. "
+    "You have already made another booking from this page; it is among your bookings. "
     "If you want these tickets as well, press the button once more."
 )
 
 
 def new_key(request: HttpRequest) -> UUID:
-    """An idempotency key for one drawing of a form."""
     return uuid4()
 
 
 class BookingForm(forms.Form):
     """What a customer chooses on a concert's page.
 
-    The key is made when the page is drawn, so that reload, back and double click book once.
+    The key is made when the page is drawn. So reload, back and a double click book only once.
     """
 
     tier = forms.UUIDField(
@@ -42,7 +41,7 @@ class BookingForm(forms.Form):
     idempotency_key = forms.UUIDField(
         error_messages={"required": OUT_OF_DATE, "invalid": OUT_OF_DATE}
     )
-    # Which page to show again when no tier was chosen.
+    # The page to show again if no tier was chosen.
     concert = forms.UUIDField(required=False)
 
     quantities = range(1, MAX_QUANTITY + 1)

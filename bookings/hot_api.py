@@ -39,13 +39,13 @@ MAX_HOST = 300  # characters, with the port
 
 async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
     """The answer, or None if Django has to answer."""
-    head = read_head(scope)
+    head = _read_head(scope)
     if head is None:
         return None
     common = site.common_headers(scope)
     try:
         customer = await _authenticate(head.authorization)
-        request = read_body(body, head.idempotency_key, customer)
+        request = _read_body(body, head.idempotency_key, customer)
         if request is None:
             return None
         wish = Wish(user=customer, **request._asdict(), now=timezone.now())
@@ -69,7 +69,7 @@ class Head(NamedTuple):
     idempotency_key: str | None
 
 
-def read_head(scope: Scope) -> Head | None:
+def _read_head(scope: Scope) -> Head | None:
     """None for a foreign host, for plain HTTP where TLS is required, and for a header sent twice."""
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
@@ -115,7 +115,7 @@ class Body(NamedTuple):
     idempotency_key: UUID
 
 
-def read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> Body | None:
+def _read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> Body | None:
     """What the request asks for; None unless it is plainly what the contract takes."""
     if len(body) > MAX_BODY:
         return None

@@ -9,7 +9,7 @@ from accounts.models import User
 from concerts.models import Concert, TicketTier
 from ticketbook.postgres.keys import primary_key
 
-MAX_QUANTITY = 10  # tickets of one booking; the CHECK booking_quantity_range says the same
+MAX_QUANTITY = 10  # tickets of one booking; also in the CHECK booking_quantity_range
 
 
 # The bookings whose tickets are out of stock.
@@ -87,9 +87,9 @@ class Booking(models.Model):
         max_length=8, choices=FailureReason, blank=True, default=FailureReason.NONE, db_default=""
     )
     idempotency_key = models.UUIDField()
-    # Until then somebody is at work on the hold; after that the resolver may take it.
+    # Until then a request is at work on the hold. After that the resolver may take it.
     hold_expires_at = models.DateTimeField()
-    # The charge ended without an answer: nobody is at work, and the client was told so (202).
+    # The charge ended without an answer, and the client was told so (202). No request is at work.
     outcome_unknown = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
@@ -135,19 +135,19 @@ class Booking(models.Model):
             ),
         ]
         indexes = [
-            # "My bookings", newest first: UUIDv7 is in order of time.
+            # "My bookings", newest first. A UUIDv7 key is in order of time.
             models.Index("user", F("id").desc(), name="booking_user_newest"),
             # Sales figures and the audit: the tickets of a tier by status, from the index alone.
             models.Index(
                 fields=["ticket_tier", "status"], include=["quantity"], name="booking_tier_status"
             ),
-            # What we owe: money of bookings that have no ticket (any more).
+            # Refunds that we owe.
             models.Index(
                 fields=["updated_at"],
                 condition=Q(payment_status="SUCCESS", status__in=["CANCELLED", "FAILED"]),
                 name="booking_refund_owed",
             ),
-            # The resolver: holds past their time, of any tier.
+            # The resolver: expired holds of any tier.
             models.Index(
                 fields=["hold_expires_at"],
                 condition=Q(status="PENDING"),
@@ -158,7 +158,7 @@ class Booking(models.Model):
     def __str__(self) -> str:
         return f"{self.quantity} × {self.ticket_tier} for {self.user}"
 
-    # What settling, cancelling and refunding change; to refresh these keeps loaded relations.
+    # What settling, cancelling and refunding change. Refreshing only these keeps loaded relations.
     STATE = (
         "status",
         "payment_status",
@@ -172,7 +172,7 @@ class Booking(models.Model):
         self.refresh_from_db(fields=self.STATE)
 
     def cancellable_at(self, now: datetime) -> bool:
-        """Confirmed, and its concert has not begun; a concert that was called off never begins."""
+        # A concert that was called off never begins, so its bookings can always be cancelled.
         concert = self.ticket_tier.concert
         return self.status == self.Status.CONFIRMED and (
             now < concert.date or concert.status == Concert.Status.CANCELLED

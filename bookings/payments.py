@@ -1,7 +1,7 @@
-"""The payment gateway: what we ask of any, the simulated one, and the calls we make.
+"""The payment gateway: its interface, the simulated one, and our calls to it.
 
-A booking's id is the idempotency key of its charge, so whoever asks, and however often, the customer
-pays at most once. All calls happen outside of transactions and locks.
+A booking's id is the idempotency key of its charge. So however often we ask, the customer pays at most
+once. All calls happen outside of transactions and locks.
 
 `acharge` is for the event loop; `charge`, `look_up` and `refund` are for threads.
 """
@@ -34,47 +34,44 @@ Answer = TypeVar("Answer")
 class Outcome(Enum):
     SUCCEEDED = "succeeded"  # the money is ours
     DECLINED = "declined"  # no money moved, and none will under this key
-    NOT_FOUND = "not_found"  # look-up only: no charge under this key took effect so far
+    NOT_FOUND = "not_found"  # from a look-up only: no charge under this key has taken effect so far
 
 
 class GatewayUnavailable(Exception):
-    """The payment gateway did not answer in time; what it did is not known."""
+    """The payment gateway did not answer in time. We do not know what it did."""
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)
 
 
 class PaymentGateway(Protocol):
-    """Amounts are in CURRENCY, `time_limit` is in seconds.
+    """What a gateway has to do. Amounts are in CURRENCY, `time_limit` is in seconds.
 
-    Each call may raise GatewayUnavailable, and then it may or may not have taken effect. The same
-    key gets the same answer for ever, once it got one.
+    Each call may raise GatewayUnavailable; it may or may not have taken effect then. A key that got an
+    answer once gets the same answer for ever.
 
-    All calls run on the event loop of the process, so that a slow gateway holds no thread; what they
-    need there (a session with its connections) belongs to that loop. A gateway whose methods are plain
-    functions works too: they run in a pool of PAYMENT_THREADS threads.
+    All calls run on the event loop of the process, so that a slow gateway holds no thread. A session with
+    its connections belongs to that loop. A gateway of plain functions works too: they run on
+    PAYMENT_THREADS threads.
     """
 
     async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
-        """Take the money once per key: SUCCEEDED or DECLINED."""
+        """Take the money, once for each key. Returns SUCCEEDED or DECLINED."""
 
     async def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
-        """What became of the charge under this key. Changes nothing."""
+        """What became of the charge under this key. It changes nothing."""
 
     async def refund(
         self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float
     ) -> None:
-        """Send the money of a charge back, once per key. Returning means that it is done."""
+        """Send the money of a charge back, once for each key. It is done when this returns."""
 
 
 class SimulatedGateway:
-    """Decides by a hash of the key: the same answer in every process and for ever, nothing stored.
+    """Decides by a hash of the key, so it stores nothing and gives the same answer in every process.
 
-    PAYMENT_SUCCESS_RATE is the share of charges that succeed. PAYMENT_TIMEOUT_RATE is the share
-    that ends without an answer; of these, PAYMENT_TIMEOUT_EFFECT_RATE took effect all the same and
-    a look-up shows it, the others never reached the gateway. PAYMENT_LATENCY_MS is how long each
-    call takes, give or take PAYMENT_LATENCY_SPREAD_MS; a call slower than its time limit ends there.
-    PAYMENT_OUTAGE: no call is answered.
+    The settings PAYMENT_… steer it (README). Of the charges that time out, a share has taken effect all
+    the same, and a look-up shows it. The others never reached the gateway.
     """
 
     async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
@@ -115,7 +112,7 @@ class SimulatedGateway:
         return rate > 0 and (rate >= 1 or self._share(question, key) < rate)
 
     def _share(self, question: str, key: UUID) -> float:
-        """A number in [0, 1) that follows from the key."""
+        # A number in [0, 1) that depends on the key only.
         digest = hashlib.sha256(f"{question}:{key}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -126,18 +123,18 @@ def _gateway(path: str) -> Any:
 
 
 def gateway() -> Any:
-    """The gateway that PAYMENT_GATEWAY names. It is one object, so it may keep its connections."""
+    """The gateway that PAYMENT_GATEWAY names: one object for the process, so it may keep connections."""
     return _gateway(settings.PAYMENT_GATEWAY)
 
 
 def time_limit() -> float:
-    """Seconds a call may take: a charge must be over, and written down, before its hold expires."""
+    # Seconds. A charge must be over, and settled, before its hold expires.
     return float(min(settings.PAYMENT_TIME_LIMIT_MS / 1000, 0.8 * settings.HOLD_SECONDS))
 
 
 async def acharge(booking: Booking) -> Outcome:
-    """Ask for the booking's money. Raises GatewayUnavailable. A free ticket needs no gateway."""
-    if not booking.total_price:
+    """Take the booking's money. Raises GatewayUnavailable."""
+    if not booking.total_price:  # a free ticket needs no gateway
         return Outcome.SUCCEEDED
     outcome = await _call(gateway().charge, key=booking.pk, amount=booking.total_price)
     if outcome is Outcome.SUCCEEDED or outcome is Outcome.DECLINED:
@@ -147,12 +144,10 @@ async def acharge(booking: Booking) -> Outcome:
 
 
 def charge(booking: Booking) -> Outcome:
-    """The same for a thread, which waits."""
     return _wait_for(acharge(booking))
 
 
 def look_up(booking: Booking) -> Outcome:
-    """What became of the booking's charge. Raises GatewayUnavailable."""
     if not booking.total_price:
         return Outcome.SUCCEEDED
     outcome: Outcome = _wait_for(_call(gateway().look_up, key=booking.pk))
@@ -160,7 +155,6 @@ def look_up(booking: Booking) -> Outcome:
 
 
 def refund(booking: Booking) -> None:
-    """Send the booking's money back, once however often it is called. Raises GatewayUnavailable."""
     if booking.total_price:
         key = uuid5(booking.pk, "refund")
         _wait_for(
@@ -169,28 +163,27 @@ def refund(booking: Booking) -> None:
 
 
 async def close() -> None:
-    """Let go of the gateway's connections."""
     if end := getattr(gateway(), "close", None):
         await end()
 
 
 async def _call(method: Callable[..., Any], **arguments: object) -> Any:
-    """Call the gateway. Whatever goes wrong there, all that we know is that we know nothing.
+    """Call the gateway. Raises GatewayUnavailable for whatever goes wrong there.
 
-    One that is cancelled, or kept waiting for a thread, past the time limit may have taken effect.
+    The call may have taken effect all the same.
     """
     limit = time_limit()
     call = _in_pool if not iscoroutinefunction(method) else _on_loop
     try:
-        # The gateway keeps to the limit by itself; this is for one that does not.
+        # A gateway should keep to the limit by itself. This is for one that does not.
         async with asyncio.timeout(limit + GRACE):
             return await call(method, time_limit=limit, **arguments)
     except GatewayUnavailable:
         raise
-    except BaseException as exc:  # whatever it raises, it must not end our server
+    except BaseException as exc:  # whatever a gateway raises must not end our server
         task = asyncio.current_task()
         if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise  # it was we who were cancelled
+            raise  # our own task was cancelled
         if not isinstance(exc, TimeoutError):
             logger.exception("The payment gateway failed")
         raise GatewayUnavailable from exc
@@ -204,7 +197,7 @@ def _on_loop(method: Callable[..., Awaitable[Any]], **arguments: Any) -> Awaitab
 
 
 async def _in_pool(method: Callable[..., Any], *, time_limit: float, **arguments: Any) -> Any:
-    """A gateway of plain functions: the wait for a thread counts, and who waits too long is not sent."""
+    # The wait for a thread counts towards the limit. A call that waited too long is not sent.
     deadline = monotonic() + time_limit
 
     def send() -> Any:
@@ -213,10 +206,8 @@ async def _in_pool(method: Callable[..., Any], *, time_limit: float, **arguments
             raise GatewayUnavailable
         try:
             return method(time_limit=left, **arguments)
-        except (
-            SystemExit,
-            KeyboardInterrupt,
-        ) as exc:  # an executor would hand them to the event loop
+        except (SystemExit, KeyboardInterrupt) as exc:
+            # The executor would raise these in the event loop.
             raise GatewayUnavailable from exc
 
     return await asyncio.get_running_loop().run_in_executor(_pool(), send)
@@ -228,11 +219,11 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _wait_for(call: Coroutine[Any, Any, Answer]) -> Answer:
-    """Let the event loop make the call, and wait. Raises RuntimeError inside a transaction: a slow
-    gateway must never hold a lock."""
+    """Run the call on the event loop and wait for it. Raises RuntimeError inside a transaction."""
     try:
         if transaction.get_connection().in_atomic_block:
-            # Only a durable block knows whether it is one of ours, or the one around a whole test.
+            # A slow gateway must never hold a lock. `durable` raises inside a transaction of ours, but
+            # not inside the one that pytest-django wraps around a whole test.
             with transaction.atomic(durable=True):
                 pass
         return event_loop.run(call)

@@ -1,7 +1,7 @@
-"""To resolve: ask the gateway about holds that nobody settled (a crash, a time-out), then settle.
+"""To resolve a hold: ask the gateway about it, then settle it. For holds left by a crash or a time-out.
 
-A timer alone never fails a booking: only the gateway's word does, or a silence past a second, longer
-limit, and a success that comes to light after that is refunded.
+A timer alone never fails a booking, because its payment may have gone through. Only the gateway's answer
+fails it, or a silence longer than HOLD_GIVE_UP_SECONDS. A success that is found after that is refunded.
 """
 
 import logging
@@ -17,23 +17,23 @@ from bookings.settling import settle
 
 logger = logging.getLogger(__name__)
 
-# A hold that somebody asks the gateway about is left alone by others for this long. Should that not
-# be enough, the gateway is asked twice and the hold is settled once all the same.
+# A claimed hold is left to its claimer for this long. If that is not enough, the gateway is asked twice,
+# and the hold is still settled only once.
 CLAIM = timedelta(seconds=10)
 
 
 def resolve_expired(
     *, now: datetime, limit: int = 100, only: BookingQuerySet | None = None
 ) -> list[Booking]:
-    """Resolve up to `limit` holds past their time, of all or of `only`; returns those settled.
+    """Resolve up to `limit` expired holds, of all bookings or of `only`. Returns those settled.
 
-    One that fails is logged and left for later: it must not stand in the way of the others.
+    A hold whose resolution raises is logged and left for later, so that the others are still resolved.
     """
     settled = []
     silent = False
     for booking in claim(now=now, limit=limit, only=only):
-        if silent and not given_up(booking, now=now):
-            continue  # the gateway is down; these have time, and come again
+        if silent and not _given_up(booking, now=now):
+            continue  # the gateway is down, so asking again now would only take time
         try:
             resolve(booking, now=now)
         except Exception:
@@ -47,10 +47,10 @@ def resolve_expired(
 
 
 def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> list[Booking]:
-    """Take expired holds for ourselves, so that two resolvers share the work instead of doubling it."""
+    """Take expired holds for this resolver. Another one that runs at the same time takes others."""
     bookings = Booking.objects.all() if only is None else only
     due = bookings.expiry_due(now).order_by("hold_expires_at")
-    if not due.exists():  # the usual case, and many may ask: answer it without a transaction
+    if not due.exists():  # the usual case, answered without a transaction because many may ask
         return []
     with transaction.atomic(durable=True):
         holds = list(due.select_for_update(skip_locked=True, no_key=True)[:limit])
@@ -63,15 +63,15 @@ def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> 
 
 
 def resolve(booking: Booking, *, now: datetime) -> Booking:
-    """Ask the gateway about one hold and settle it. PENDING afterwards: the gateway is silent."""
+    """Ask the gateway about one hold and settle it. It stays PENDING if the gateway is silent."""
     try:
         outcome = payments.look_up(booking)
     except payments.GatewayUnavailable:
-        if given_up(booking, now=now):
+        if _given_up(booking, now=now):
             return settle(booking, Outcome.NOT_FOUND, now=now)
         return booking
     return settle(booking, outcome, now=now)
 
 
-def given_up(booking: Booking, *, now: datetime) -> bool:
+def _given_up(booking: Booking, *, now: datetime) -> bool:
     return now >= booking.created_at + timedelta(seconds=settings.HOLD_GIVE_UP_SECONDS)

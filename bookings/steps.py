@@ -86,7 +86,7 @@ _resolving: set[asyncio.Future[Any]] = set()
 
 class InLanes:
     async def hold(self, wish: Wish) -> Held:
-        refusal = early_refusal(wish)
+        refusal = _early_refusal(wish)
         if refusal is None:
             answer = await lane_of(wish.ticket_tier_id).ask(wish)
         else:
@@ -123,7 +123,7 @@ def _held_or_refused(answer: Answer) -> Held:
     return answer
 
 
-def early_refusal(wish: Wish) -> Refusal | None:
+def _early_refusal(wish: Wish) -> Refusal | None:
     """A refusal by what this process saw under the lock a tenth of a second ago, or None."""
     snapshot = stock.recent_snapshot(wish.ticket_tier_id)
     if snapshot is None:

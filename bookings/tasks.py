@@ -1,7 +1,7 @@
-"""Background work. Every job may run twice, or late, or on two workers at once, and nothing changes.
+"""Background jobs. Each may run twice, late, or on two workers at once without doing harm.
 
-The rows say what is to be done; the jobs only see to it soon. procrastinate keeps them in our
-database, and they are deferred inside the transaction that needs them.
+The rows say what is to be done, and a job makes it happen soon. procrastinate keeps the jobs in our
+database, and a job is deferred inside the transaction that needs it.
 """
 
 from contextlib import suppress
@@ -22,31 +22,29 @@ from bookings.settling import settle
 
 EVERY_TEN_SECONDS = "* * * * * */10"  # the sixth field is the seconds
 EVERY_MINUTE = "* * * * *"
-URGENT = 10  # before refunds: customers wait for these tickets
+URGENT = 10  # before refunds, because customers wait for these tickets
 
 # 10, 20, 30 … seconds between attempts, for as long as the gateway is away.
 UNTIL_DONE = RetryStrategy(wait=10, linear_wait=10)
-LOOKS = 100  # for a late payment, ever further apart: about half a day in all
+LOOKS = 100  # for a late payment, each later than the one before: about half a day in all
 
 
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(queueing_lock="resolve_holds", priority=URGENT)
 def resolve_holds(timestamp: int) -> None:
-    """Settle the holds past their time, batch by batch until none is due."""
     while resolve_expired(now=timezone.now()):
         pass
 
 
 @app.task(retry=UNTIL_DONE)
 def refund_booking(booking_id: str) -> None:
-    """Send back the money that a cancelled or expired booking owes."""
     send_refund(Booking.objects.get(pk=booking_id), now=timezone.now())
 
 
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="find_owed_refunds")
 def find_owed_refunds(timestamp: int) -> None:
-    """See to every refund that is owed, whatever became of its job: the row says so, not the queue."""
+    # A refund whose job was lost is found by its row.
     a_minute_ago = timezone.now() - timedelta(minutes=1)
     for pk in Booking.objects.refund_owed().filter(updated_at__lt=a_minute_ago).values_list("pk"):
         with suppress(AlreadyEnqueued):
@@ -55,10 +53,10 @@ def find_owed_refunds(timestamp: int) -> None:
 
 @app.task(retry=UNTIL_DONE)
 def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
-    """A hold expired without the gateway's word: if the charge went through after all, refund it.
+    """After a hold expired: if its charge went through after all, refund it.
 
-    A charge that the gateway knows nothing of may still be on its way to it, so look again later; only
-    answers count towards the last look, not silence.
+    A charge that the gateway does not know may still be on its way to it, so this looks again later. Only
+    answers count as looks, not silence.
     """
     booking = Booking.objects.get(pk=booking_id)
     if booking.payment_status != Booking.PaymentStatus.FAILED:
@@ -74,10 +72,10 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="rescue_jobs", priority=URGENT)
 async def rescue_jobs(timestamp: int) -> None:
-    """Take up the jobs of workers that died in the middle of them."""
+    # Jobs of workers that died in the middle of them run again.
     for job in await app.job_manager.get_stalled_jobs():
         with suppress(ConnectorException):  # another rescuer was faster
-            if job.queueing_lock in PERIODIC:  # its next run is queued, or will be, by itself
+            if job.queueing_lock in PERIODIC:  # its next run is queued anyway
                 await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
             else:
                 await app.job_manager.retry_job(job)

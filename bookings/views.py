@@ -33,7 +33,7 @@ BOOKINGS_PER_PAGE = 20
 
 
 class SeeOther(HttpResponseRedirect):
-    """The answer to a POST is a page of its own: reloading it sends nothing again."""
+    """After a POST. Reloading the page it leads to sends nothing again."""
 
     status_code = 303
 
@@ -67,9 +67,9 @@ class Bookings(View):
         form = BookingForm(request.POST)
         valid = form.is_valid()
         if not request.user.is_authenticated:
-            return log_in_first(request, form)
+            return _log_in_first(request, form)
         if not valid:
-            return ask_again(request, form, status=400)
+            return _ask_again(request, form, status=400)
         return book(request, form)
 
 
@@ -83,7 +83,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     )
     outcome = outcome_of(request)
     if outcome is None and may_wait(request) and settings.BOOKING_LANES:
-        return later(SeeOther("/"), aplace(wish, InLanes()), page_of_new)
+        return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
     try:
         placed = outcome.result() if outcome else place(wish)
     except NotFound:
@@ -92,39 +92,39 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         return SeeOther(resolve_url("bookings:detail", exc.facts["bookingId"]))
     except IdempotencyKeyReused as exc:
         form.add_error("idempotency_key", KEY_REUSED)
-        return ask_again(request, form, status=exc.status)
+        return _ask_again(request, form, status=exc.status)
     except BookingError as exc:
-        return ask_again(request, form, refusal=exc, status=exc.status)
+        return _ask_again(request, form, refusal=exc, status=exc.status)
     if placed.replayed:
         messages.info(request, "You sent this twice. It was booked once; this is how it stands.")
     return SeeOther(resolve_url("bookings:detail", placed.booking.pk))
 
 
-def page_of_new(placed: Placed) -> str | None:
-    """Where a new booking is shown; None for one that was made before, which has more to be said."""
+def _page_of_new(placed: Placed) -> str | None:
+    """The page of a new booking; None for a replay, which needs a message and so a view."""
     return None if placed.replayed else resolve_url("bookings:detail", placed.booking.pk)
 
 
-def log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
-    """To log-in, and from there back to the concert with the choice still made."""
+def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    # Log-in leads back to the concert, with the choice still made.
     names = ("tier", "quantity")
     choice = urlencode(
         {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
     )
     messages.info(request, "Log in or sign up to book. Your choice is kept.")
-    back = f"{resolve_url('concert', concert_of(form).pk)}?{choice}"
+    back = f"{resolve_url('concert', _concert_of(form).pk)}?{choice}"
     return SeeOther(redirect_to_login(back).url)
 
 
-def ask_again(
+def _ask_again(
     request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
 ) -> HttpResponse:
-    """The concert's page as it is now, with the choice that was made and what stood in its way."""
-    context = {"sale": Sale(concert_of(form), timezone.now()), "form": form, "refusal": refusal}
+    """The concert's page again, with the choice and the reason why it could not be booked."""
+    context = {"sale": Sale(_concert_of(form), timezone.now()), "form": form, "refusal": refusal}
     return render(request, CONCERT_PAGE, context, status=status)
 
 
-def concert_of(form: BookingForm) -> Concert:
+def _concert_of(form: BookingForm) -> Concert:
     concerts = Concert.objects.announced().with_tiers()
     if tier := form.cleaned_data.get("tier"):
         return get_object_or_404(concerts, ticket_tiers=tier)
@@ -134,26 +134,25 @@ def concert_of(form: BookingForm) -> Concert:
 @require_safe
 @login_required
 def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
-    booking = mine_or_404(request, booking_id)
+    booking = _mine_or_404(request, booking_id)
     context = {"booking": booking, "can_cancel": booking.cancellable_at(timezone.now())}
     return render(request, "bookings/detail.html", context)
 
 
 class Cancellation(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        """Are you sure?"""
-        booking = mine_or_404(request, booking_id)
+        booking = _mine_or_404(request, booking_id)
         if not booking.cancellable_at(timezone.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
         return render(request, "bookings/cancel.html", {"booking": booking})
 
     def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         try:
-            cancel(mine_or_404(request, booking_id), now=timezone.now())
+            cancel(_mine_or_404(request, booking_id), now=timezone.now())
         except BookingError as exc:
             messages.error(request, str(exc))
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
 
-def mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
+def _mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
     return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)

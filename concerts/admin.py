@@ -9,29 +9,29 @@ from concerts import stock
 from concerts.models import Concert, TicketTier
 from ticketbook.copies.store import forget
 
-# Stock and money are set once, when a tier is made; after that only the verbs move them.
+# Set when a tier is made. After that only the verbs change stock and money.
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
 
 
-def forget_what_was_read() -> None:
+def _forget_what_was_read() -> None:
     forget()
     stock.forget_snapshots()
 
 
 class SeenAtOnce(admin.ModelAdmin):
-    """What staff change in the catalogue, customers see from the commit on."""
+    """Customers see what staff change from the commit on."""
 
     def save_related(self, *args: Any) -> None:
-        super().save_related(*args)  # the last that saving does
-        transaction.on_commit(forget_what_was_read)
+        super().save_related(*args)  # the last step of saving
+        transaction.on_commit(_forget_what_was_read)
 
     def delete_model(self, *args: Any) -> None:
         super().delete_model(*args)
-        transaction.on_commit(forget_what_was_read)
+        transaction.on_commit(_forget_what_was_read)
 
     def delete_queryset(self, *args: Any) -> None:
         super().delete_queryset(*args)
-        transaction.on_commit(forget_what_was_read)
+        transaction.on_commit(_forget_what_was_read)
 
 
 class TicketTierForm(forms.ModelForm):
@@ -53,7 +53,7 @@ class TicketTierInline(admin.TabularInline):
     show_change_link = True
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # rows that exist are read here, new ones can be added
+        return False  # existing tiers are only shown here; new ones can be added
 
 
 @admin.register(Concert)
@@ -80,7 +80,7 @@ class TicketTierAdmin(SeenAtOnce):
     def save_model(
         self, request: HttpRequest, obj: TicketTier, form: forms.ModelForm, change: bool
     ) -> None:
-        """Write what was changed and nothing else: the counters move while staff look at the form."""
+        # Only what was changed is written, because the counters move while staff look at the form.
         obj.save(update_fields=[*form.changed_data, "updated_at"] if change else None)
 
     def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:

@@ -30,7 +30,7 @@ FILTERS = [
 
 
 class PublicView(APIView):
-    """Everybody gets the same answer, so nobody is asked who they are."""
+    """Everybody gets the same answer, so no token is looked at."""
 
     permission_classes = [AllowAny]
     authentication_classes = []
@@ -49,14 +49,14 @@ class Concerts(PublicView):
         return for_all(Response(data, headers=page.headers))
 
 
-def published_or_404(concert_id: UUID) -> Concert:
+def _published_or_404(concert_id: UUID) -> Concert:
     return get_object_or_404(Concert.objects.published().with_tiers(), pk=concert_id)
 
 
 class ConcertDetail(PublicView):
     @extend_schema(summary="One concert and its tiers", responses=ConcertWithTiersSerializer)
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(ConcertWithTiersSerializer(published_or_404(concert_id)).data))
+        return for_all(Response(ConcertWithTiersSerializer(_published_or_404(concert_id)).data))
 
 
 class Availability(PublicView):
@@ -65,4 +65,4 @@ class Availability(PublicView):
         responses=AvailabilitySerializer,
     )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(AvailabilitySerializer(published_or_404(concert_id)).data))
+        return for_all(Response(AvailabilitySerializer(_published_or_404(concert_id)).data))

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from ticketbook.postgres.keys import primary_key
 
-# Ten tickets of it still fit into a booking's numeric(10,2).
+# The total of ten tickets still fits into numeric(10,2).
 MAX_PRICE = Decimal("9999999.99")
 
 
@@ -18,7 +18,7 @@ class ConcertQuerySet(models.QuerySet["Concert"]):
         return self.filter(status=Concert.Status.PUBLISHED)
 
     def announced(self) -> Self:
-        """What a customer may look at: published concerts, and the ones called off after that."""
+        """What customers may look at: published concerts, and those that were called off."""
         return self.exclude(status=Concert.Status.DRAFT)
 
     def soonest_first(self) -> Self:
@@ -29,8 +29,6 @@ class ConcertQuerySet(models.QuerySet["Concert"]):
 
 
 class Concert(models.Model):
-    """One event."""
-
     class Status(models.TextChoices):
         DRAFT = "DRAFT"  # only staff see it
         PUBLISHED = "PUBLISHED"  # listed, and on sale within its sales times
@@ -79,7 +77,6 @@ class Concert(models.Model):
         return f"{self.name} ({self.artist}, {self.date:%Y-%m-%d})"
 
     def sells_at(self, now: datetime) -> bool:
-        """Published, not begun, and within its sales times."""
         return (
             self.status == self.Status.PUBLISHED
             and now < self.date
@@ -97,14 +94,15 @@ class TicketTierQuerySet(models.QuerySet["TicketTier"]):
         return self.order_by("price", "id")
 
     def locked(self) -> Self:
-        """Lock in primary-key order; NO KEY, so that bookings may still refer to the rows."""
+        # In primary-key order, so that two transactions cannot deadlock. NO KEY, so that rows which refer
+        # to the tier can still be inserted.
         return self.order_by("pk").select_for_update(of=("self",), no_key=True)
 
 
 class TicketTier(models.Model):
     """A kind of ticket of one concert, with its price and stock.
 
-    `available_quantity` and `total_quantity` change through concerts/stock.py only.
+    Only concerts/stock.py changes `available_quantity` and `total_quantity`.
     """
 
     class Type(models.TextChoices):

@@ -1,4 +1,4 @@
-"""What a customer reads of a concert's sale."""
+"""How a sale stands, in the words of a page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from concerts.models import Concert, TicketTier
 
-FEW = 20  # so many tickets or fewer are worth telling
+FEW = 20  # tickets; if no more are left, the page says so
 
 
 class Phase(StrEnum):
@@ -22,7 +22,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Sale:
-    """The sale of a concert, read with its tiers, at one moment."""
+    """The sale of a concert at one moment. The concert comes with its tiers."""
 
     concert: Concert
     now: datetime
@@ -56,6 +56,6 @@ class Sale:
 
     @property
     def from_price(self) -> Decimal | None:
-        """The cheapest ticket that can be had; the cheapest of all if none can."""
+        """The cheapest ticket that is available, or the cheapest of all if none is."""
         left = [tier.price for tier in self.tiers if tier.available_quantity]
         return min(left or [tier.price for tier in self.tiers], default=None)

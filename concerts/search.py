@@ -15,7 +15,7 @@ from ticketbook.pagination import in_utc
 def search(query: Mapping[str, str]) -> ConcertQuerySet:
     """Published concerts, soonest first, that match q, artist, venue, dateFrom, dateTo and available.
 
-    A date without a time means the whole day, in UTC. Raises BadParameter.
+    A date without a time means the whole day in UTC. Raises BadParameter.
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
@@ -30,7 +30,7 @@ def search(query: Mapping[str, str]) -> ConcertQuerySet:
         concerts = concerts.filter(date__gte=start[0])
     if end := moment(query, "dateTo"):
         concerts = concerts.filter(date__lt=end[1])
-    if flag(query, "available"):
+    if _flag(query, "available"):
         left = TicketTier.objects.filter(concert=OuterRef("pk"), available_quantity__gt=0)
         concerts = concerts.filter(Exists(left))
     return concerts
@@ -43,7 +43,7 @@ def text(query: Mapping[str, str], field: str) -> str:
     return value
 
 
-def flag(query: Mapping[str, str], field: str) -> bool:
+def _flag(query: Mapping[str, str], field: str) -> bool:
     value = query.get(field, "")
     if value not in {"", "true", "false"}:
         raise BadParameter(field, "Say true or false.")
@@ -51,7 +51,7 @@ def flag(query: Mapping[str, str], field: str) -> bool:
 
 
 def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | None:
-    """The first moment that a date or time means, and the first one after it."""
+    """The first moment of a date or time, and the first moment after it."""
     value = query.get(field, "").strip()
     if not value:
         return None

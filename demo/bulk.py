@@ -1,8 +1,8 @@
-"""A large catalogue, made inside the database: for measuring, not for looking at.
+"""A large catalogue for measuring, made inside the database.
 
-This is the one place that writes bookings and counters past the verbs, because a million bookings
-one by one take an hour. The counters move in the transaction that makes the bookings, by as many
-tickets as these hold. That transaction locks the tables: nobody else books while it runs.
+Only this module writes bookings and counters without the verbs, because a million bookings one by one
+take an hour. The counters change in the same transaction, by as many tickets as its bookings hold. That
+transaction locks the tables, so nobody else books while it runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from bookings.models import Booking
 from concerts.models import Concert
 from ticketbook.copies.store import forget
 
-# What tells the rows of the large catalogue from all others.
+# These tell the rows of the large catalogue from all others.
 CONCERT_NAME = "Catalogue Night "
 CUSTOMER_DOMAIN = "@catalogue.example"
 
@@ -27,14 +27,14 @@ Progress = Callable[[int], object]
 
 
 def load_bulk(*, concerts: int, bookings: int, progress: Progress = lambda rows: None) -> None:
-    """Top the large catalogue up to so many concerts, of three tiers each, and so many bookings.
+    """Fill the large catalogue up to this many concerts, with three tiers each, and bookings.
 
-    What is there already counts, so a second load adds nothing. All or nothing; `progress` hears
-    of every step's bookings.
+    What exists counts, so a second load adds nothing. It adds everything or nothing. `progress` gets the
+    number of bookings of each step.
     """
     customers = max(1, bookings // BOOKINGS_PER_CUSTOMER)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL lock_timeout = 0")  # this is no request: it may wait
+        cursor.execute("SET LOCAL lock_timeout = 0")  # this is not a request, so it may wait
         missing = bookings - have_bookings()
         cursor.execute(NEW_CONCERTS, {"first": have_concerts() + 1, "last": concerts})
         cursor.execute(NEW_CUSTOMERS, {"first": have_customers() + 1, "last": customers})
@@ -57,7 +57,7 @@ def have_bookings() -> int:
 
 
 def vacuum() -> None:
-    """Statistics and visibility maps, which autovacuum would otherwise bring up to date in a while."""
+    # Statistics and visibility maps are up to date at once. Autovacuum would take a while.
     with connection.cursor() as cursor:
         cursor.execute(
             "VACUUM (ANALYZE) accounts_user, concerts_concert, concerts_tickettier, bookings_booking"
@@ -70,7 +70,7 @@ def _add_bookings(cursor: CursorWrapper, missing: int, progress: Progress) -> No
     with _indexed_afterwards(cursor):
         for start in range(0, missing, BATCH):
             rows = min(BATCH, missing - start)
-            # The oldest first, so that ids, times and rows are in one order, as in real life.
+            # The oldest first, so that ids, times and rows are in the same order, as on a real site.
             cursor.execute(NEW_BOOKINGS, {"rows": rows, "to_come": missing - start, "all": missing})
             progress(rows)
     cursor.execute(TAKE_TICKETS)
@@ -78,17 +78,17 @@ def _add_bookings(cursor: CursorWrapper, missing: int, progress: Progress) -> No
 
 @contextmanager
 def _indexed_afterwards(cursor: CursorWrapper) -> Iterator[None]:
-    """Foreign keys, uniqueness and indexes are checked and built once at the end: a third of the time.
+    """Check foreign keys and build indexes once, after the block. That takes a third of the time.
 
-    They never go missing: other transactions do not see that they were away.
+    Other transactions never see the table without them.
     """
-    # A table with foreign keys still to be checked cannot be altered.
+    # A table whose foreign keys wait to be checked cannot be altered.
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     cursor.execute(INDEXES_AND_KEYS)
     drop, create = zip(*cursor.fetchall(), strict=True)
     cursor.execute("; ".join(drop))
     yield
-    # Foreign keys are checked by a join: with the statistics of an empty table it takes minutes.
+    # Foreign keys are checked by a join. With the statistics of an empty table it would take minutes.
     cursor.execute("ANALYZE accounts_user, concerts_tickettier, bookings_booking")
     cursor.execute("SET LOCAL maintenance_work_mem = '128MB'")
     cursor.execute("; ".join(create))
@@ -120,7 +120,7 @@ SELECT 'visitor' || i || '{CUSTOMER_DOMAIN}', 'Visitor ' || i,
 FROM generate_series(%(first)s, %(last)s) i
 """
 
-# Numbers from 1, to draw from.
+# Tiers and customers with numbers from 1, to draw from at random.
 NUMBERED = f"""
 CREATE TEMP TABLE bulk_tier ON COMMIT DROP AS
     SELECT tier.id, price, tier_type, row_number() OVER (PARTITION BY tier_type ORDER BY tier.id) AS n
@@ -133,8 +133,8 @@ CREATE TEMP TABLE bulk_held (tier_id uuid, tickets integer) ON COMMIT DROP;
 ANALYZE bulk_tier, bulk_customer
 """
 
-# Of ten tickets one is VIP and two are front row; 82 % of the bookings stand, 8 % were cancelled,
-# 10 % declined. No holds: one that nobody is at work on would be the resolver's.
+# Of ten tickets one is VIP and two are front row. Of the bookings 82 % are confirmed, 8 % cancelled and 10 %
+# declined. None is a hold, because the resolver would take it.
 NEW_BOOKINGS = """
 WITH draw AS MATERIALIZED (
     SELECT now() - (%(to_come)s - i) * interval '720 hours' / %(all)s AS at,
@@ -161,7 +161,7 @@ WITH draw AS MATERIALIZED (
 INSERT INTO bulk_held SELECT ticket_tier_id, quantity FROM made WHERE status = 'CONFIRMED'
 """
 
-# A tier that is too small for its share grows: it is sold out then.
+# A tier that is too small for its bookings grows, and is sold out.
 TAKE_TICKETS = """
 UPDATE concerts_tickettier
 SET total_quantity = total_quantity + greatest(tickets - available_quantity, 0),

@@ -1,4 +1,4 @@
-"""The concerts of the demo. All of it is invented."""
+"""The concerts of the demo. They are invented."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """A concert, so many days from now. Numbers of tickets: VIP, front row, general admission."""
+    """A concert `days` from now. Numbers of tickets are for VIP, front row and general admission."""
 
     name: str
     artist: str

@@ -1,4 +1,4 @@
-"""The demo: concerts worth a look, a crowd that has bought some of their tickets, three log-ins."""
+"""Loads the demo: its concerts, customers who have bought some of their tickets, and three log-ins."""
 
 import random
 import uuid
@@ -41,10 +41,10 @@ LOG_INS = [
 
 
 def load_demo(*, now: datetime) -> int:
-    """Add what is missing of the demo, all or nothing; returns how many concerts that were.
+    """Add what is missing of the demo, all or nothing. Returns how many concerts were added.
 
-    A concert that is there, by name and artist, stays as it is: staff may have edited it and
-    customers booked it. So does a user.
+    Concerts (by name and artist) and users that exist stay as they are, because staff may have edited
+    them and customers may have booked.
     """
     with transaction.atomic():
         _one_at_a_time()
@@ -59,7 +59,7 @@ def load_demo(*, now: datetime) -> int:
 
 
 def describe_log_ins() -> str:
-    """A table for the terminal. It says so if somebody has changed a password since."""
+    """A table for the terminal. It also says if somebody has changed a password."""
     rows = [("e-mail", "password", "may")]
     for log_in in LOG_INS:
         user = User.objects.get(email=log_in.email)
@@ -70,7 +70,7 @@ def describe_log_ins() -> str:
 
 
 def _one_at_a_time() -> None:
-    """No constraint keeps a concert from being there twice, so two loads must not overlap."""
+    # No constraint prevents a concert from being added twice, so two loads must not overlap.
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = 0")
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('load_demo'))")
@@ -87,7 +87,7 @@ def _exists(show: Show) -> bool:
 
 
 def _crowd() -> list[User]:
-    """Customers who cannot log in."""
+    # Customers who cannot log in.
     emails = [f"guest{number:02}@example.com" for number in range(1, CROWD + 1)]
     User.objects.bulk_create(
         [
@@ -120,7 +120,7 @@ def _stage(show: Show, crowd: list[User], *, now: datetime) -> None:
 
 
 def _sell(tier: TicketTier, tickets: int, crowd: list[User], *, now: datetime) -> None:
-    """Paid bookings of the crowd, as placing would have left them; the stock moves by their sum."""
+    """Make paid bookings like those that `place` makes, and take their tickets out of stock."""
     stock.lock_tier(tier.pk)
     Booking.objects.bulk_create(
         Booking(
@@ -141,7 +141,7 @@ def _sell(tier: TicketTier, tickets: int, crowd: list[User], *, now: datetime) -
 
 
 def _parties(tickets: int) -> Iterator[int]:
-    """Groups of one to six that are so many together."""
+    # Groups of one to six people.
     while tickets:
         size = min(random.randint(1, 6), tickets)
         yield size

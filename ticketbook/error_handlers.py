@@ -13,8 +13,7 @@ from ticketbook.errors import Busy, NotFound
 from ticketbook.postgres.failures import is_busy
 
 
-def json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
-    """A problem for places outside DRF's views."""
+def _json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
     body = problem_body(status=status, code=code, detail=detail)
     return JsonResponse(body, status=status, content_type=PROBLEM_JSON)
 
@@ -22,23 +21,26 @@ def json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     detail = "The server cannot make sense of this request. Check its address and headers."
     if is_api(request.path):
-        return json_problem(status=400, code="invalid", detail=detail)
+        return _json_problem(status=400, code="invalid", detail=detail)
     return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request.path):
-        return json_problem(status=404, code="not_found", detail=str(NotFound()))
+        return _json_problem(status=404, code="not_found", detail=str(NotFound()))
     try:
         return render(request, "404.html", status=404)
-    except (OperationalError, InterfaceError):  # whose page it is, is not to be had now
+    except (
+        OperationalError,
+        InterfaceError,
+    ):  # the page's user cannot be read now, so leave it out
         return render(None, "404.html", status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if is_api(request.path):
-        return json_problem(status=500, code="server_error", detail=SERVER_ERROR)
-    # No context processors: they may be what failed.
+        return _json_problem(status=500, code="server_error", detail=SERVER_ERROR)
+    # Without a template, because its context processors may be what failed.
     return HttpResponse(
         f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{SERVER_ERROR}</p>",
         status=500,
@@ -46,7 +48,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 class BusyMiddleware:
-    """A page that the database could not serve now answers 503 and asks to try again."""
+    """Answers 503 when the database is too busy, and asks to try again."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -59,11 +61,11 @@ class BusyMiddleware:
             return None
         busy = Busy()
         if is_api(request.path):
-            response: HttpResponse = json_problem(
+            response: HttpResponse = _json_problem(
                 status=busy.status, code=busy.code, detail=str(busy)
             )
         else:
-            # Rendered without the request: its session and user may need the database.
+            # Without the request, because its session and user may need the database.
             response = render(None, "503.html", {"detail": str(busy)}, status=busy.status)
         response["Retry-After"] = str(busy.retry_after)
         return response

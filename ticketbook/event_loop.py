@@ -1,6 +1,6 @@
-"""The event loop of this process: the web server's own, or one on a thread of its own.
+"""The event loop of this process: the web server's, or else one on a thread of its own.
 
-There is one, because what lives on a loop (a gateway's connections) cannot be shared with another.
+There is only one, because the connections of a gateway belong to the loop that opened them.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def use(loop: asyncio.AbstractEventLoop) -> None:
-    """The web server says which loop it runs."""
+    # The web server calls this with the loop that it runs.
     global _loop
     with _lock:
         _loop = loop
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """The process's loop; the first call outside of the web server starts one."""
+    # Outside of the web server, the first call starts a loop.
     global _loop
     with _lock:
         if _loop is None or _loop.is_closed():
@@ -32,12 +32,12 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run it on the process's loop, and wait here for what it returns or raises.
+    """Run a coroutine on the process's loop, and wait for what it returns or raises.
 
     Raises RuntimeError on the loop itself, which would wait for itself for ever.
     """
     loop = event_loop()
-    if asyncio._get_running_loop() is loop:
+    if asyncio._get_running_loop() is loop:  # noqa: SLF001 (the public one raises if there is none)
         coroutine.close()
         raise RuntimeError("The event loop cannot wait for itself. Await the coroutine instead.")
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result()

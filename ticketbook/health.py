@@ -1,4 +1,4 @@
-"""Is the process alive, is it ready, and what does it say of itself."""
+"""Whether the process is alive, whether it is ready, and what it tells about itself."""
 
 import time
 from collections.abc import Callable
@@ -20,8 +20,10 @@ _migrated = False
 
 
 class HealthMiddleware:
-    """Before all others: who asks whether we are well does so by an address of the machine's own, which
-    is none of ALLOWED_HOSTS, and without TLS."""
+    """An early middleware, because load balancers ask by an address of the machine, without TLS.
+
+    Django would refuse that host and that scheme.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -32,14 +34,13 @@ class HealthMiddleware:
 
 
 def livez(request: HttpRequest) -> HttpResponse:
-    """The process answers. It asks nothing else: a restart would not mend the database."""
+    # It asks nothing else, because restarting this process would not mend a database.
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """The database takes writes and every migration is applied: send customers here."""
     try:
-        missing = why_not_ready()
+        missing = _why_not_ready()
     except (DatabaseError, InterfaceError):
         missing = "the database does not answer"
     if missing:
@@ -47,20 +48,20 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def why_not_ready() -> str:
+def _why_not_ready() -> str:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
         )
         if cursor.fetchone()[0]:
             return "the database takes no writes"
-    if not migrated():
+    if not _all_migrations_applied():
         return "migrations are missing; run manage.py migrate"
     return ""
 
 
-def migrated() -> bool:
-    """Whether all migrations are applied. A yes is remembered: to ask is to load every one of them."""
+def _all_migrations_applied() -> bool:
+    # A yes is remembered, because asking loads every migration.
     global _migrated
     if not _migrated:
         executor = MigrationExecutor(connection)
@@ -73,7 +74,7 @@ class HealthCheck(APIView):
     authentication_classes = []
 
     @extend_schema(
-        summary="What the server says of itself",
+        summary="What the server tells about itself",
         responses=inline_serializer(
             "HealthCheck",
             {

@@ -1,4 +1,4 @@
-"""Can the web server listen where the settings say?"""
+"""Whether the web server can listen where the settings say."""
 
 import errno
 import socket
@@ -7,10 +7,10 @@ from ticketbook.settings import BIND_ADDRESS, PORT
 
 
 def port_problem() -> str:
-    """What is wrong with the port, as a sentence; empty if nothing is.
+    """A sentence that says what is wrong with the port, or an empty text.
 
-    The processes of the web server share their port (SO_REUSEPORT), so the kernel would also let a second
-    server share it, and deal half of the customers to each.
+    The processes of the web server share their port (SO_REUSEPORT). So the kernel would let a second
+    server share it too, and each would get half of the customers.
     """
     host = BIND_ADDRESS.strip("[]")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

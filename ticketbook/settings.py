@@ -31,7 +31,7 @@ PORT = whole("PORT", 8000, 1, 65535)
 WEB_CONCURRENCY = whole("WEB_CONCURRENCY", 2, 1, 64)
 WEB_THREADS = whole("WEB_THREADS", 8, 1, 1000)
 WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
-# Threads of each process that serve hot tiers, in turn if there are more tiers.
+# Threads of each process that serve hot tiers. If there are more hot tiers, these take turns.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
 CURRENCY = text("CURRENCY", "USD")
 
@@ -42,9 +42,8 @@ EMBEDDED = not DATABASE_URL
 # A trial that may make its own SECRET_KEY, also on the server of DATABASE_URL. `make demo` sets it.
 DEMO = switch("DEMO", default=False)
 
-# A request waits this long for the lock of a tier, then answers `busy`. It must stay below the
-# server's deadlock_timeout: a wait that ends first never pays for the deadlock search.
-# The embedded server's is 3 s.
+# A request waits this long for the lock of a tier, and then answers `busy`. Keep it below the server's
+# deadlock_timeout (3 s on the embedded server), so that no wait starts a search for deadlocks.
 LOCK_TIMEOUT_MS = whole(
     "LOCK_TIMEOUT_MS", 2000 if EMBEDDED else 900, 1, 2900 if EMBEDDED else 60_000
 )
@@ -108,7 +107,7 @@ PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
 # No call to the gateway waits longer than this.
 PAYMENT_TIME_LIMIT_MS = whole("PAYMENT_TIME_LIMIT_MS", 5000, 1, 60_000)
 
-# The simulated gateway: shares of 1, decided by the booking's id and so for ever the same.
+# The simulated gateway. It decides by the booking's id, so its answer never changes. Rates are 0 to 1.
 PAYMENT_SUCCESS_RATE = number("PAYMENT_SUCCESS_RATE", 0.8, 0, 1)
 PAYMENT_TIMEOUT_RATE = number("PAYMENT_TIMEOUT_RATE", 0, 0, 1)
 # Of the charges that time out, how many took effect all the same.
@@ -198,7 +197,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
-        # A 4xx is an answer, not an incident.
+        # A 4xx is a normal answer, so it is not logged.
         "django.request": {"handlers": ["console"], "level": "ERROR", "propagate": False},
     },
 }

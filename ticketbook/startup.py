@@ -1,4 +1,4 @@
-"""Run a command of manage.py; what merely stops it becomes one sentence, not a traceback."""
+"""Runs a command of manage.py. An error that the operator can mend is one sentence, not a traceback."""
 
 import os
 import signal
@@ -23,19 +23,19 @@ QUERY_CANCELED = "57014"
 
 
 def run_command(argv: list[str]) -> None:
-    """Run it. Wrong settings and a database out of reach end with exit code 1 and a sentence.
+    """Run a command. Wrong settings and an unreachable database end with exit code 1 and a sentence.
 
-    Everything else is a bug, or CommandError, which Django prints. `--traceback` and DEBUG show all.
+    `--traceback` and DEBUG show the whole error.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
-            # By default they end a process at once: it could not leave the embedded server.
+            # By default they end a process at once, before it can leave the embedded server.
             signal.signal(number, _exit)
     if argv[1:2] == ["demo"]:
         os.environ["DEMO"] = "on"
     try:
         if argv[1:3] == ["procrastinate", "worker"]:
-            # Its own pool would try for 30 seconds, and then not say what is wrong.
+            # Its own connection pool would try for 30 seconds, and not say what is wrong.
             connection.ensure_connection()
             connection.close()
         ManagementUtility(argv).execute()
@@ -53,7 +53,7 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def explain(exc: BaseException) -> str | None:
-    """What the operator has to do about this error; None if it is none of theirs."""
+    """A sentence that says what the operator has to do, or None for an error they cannot mend."""
     if isinstance(exc, ImproperlyConfigured | EmbeddedPostgresError):
         return str(exc)
     if isinstance(exc, NotSupportedError) and exc.__cause__ is None:
@@ -91,7 +91,7 @@ def _address() -> str:
 
 
 def _reason(exc: psycopg.OperationalError) -> str:
-    """libpq's last word: `connection to server at "…", port … failed: Connection refused`."""
+    # From: connection to server at "…", port … failed: Connection refused
     line = str(exc).splitlines()[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip()
     if password := connection.settings_dict["PASSWORD"]:
         line = line.replace(str(password), "…")

@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
 MAX_CHUNKED = 1024 * 1024  # bytes
 
 
-def with_length(
+def _with_length(
     app: Callable[[dict[str, Any], Any], Iterable[bytes]],
 ) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
     """Django takes a body without Content-Length for empty, so a chunked one is given its length."""
@@ -24,4 +24,4 @@ def with_length(
     return call
 
 
-application = with_length(get_wsgi_application())
+application = _with_length(get_wsgi_application())

@@ -1,4 +1,4 @@
-"""Errors on their way out: RFC 9457 problem details for the API, a page for people."""
+"""Errors of the API as problem details (RFC 9457)."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -46,7 +46,7 @@ def describe_refusal(refusal: Refusal) -> ApiAnswer:
     return described
 
 
-# DRF's exceptions and the contract's codes; what the contract does not name keeps its own.
+# DRF's exceptions and the codes of our API. An exception that is not listed keeps its own code.
 CODES: dict[type[exceptions.APIException], str] = {
     exceptions.ParseError: "invalid",
     exceptions.NotAuthenticated: "not_authenticated",
@@ -64,7 +64,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 
 
 def describe(exc: Exception) -> ApiAnswer | None:
-    """The problem that an exception is to the API's client; None if it is a bug of ours."""
+    """The problem for the client; None if the exception is a bug of ours."""
     if isinstance(exc, Http404):
         exc = NotFound()
     elif isinstance(exc, PermissionDenied):
@@ -76,7 +76,7 @@ def describe(exc: Exception) -> ApiAnswer | None:
     if isinstance(exc, Refusal):
         return describe_refusal(exc)
     if isinstance(exc, exceptions.ValidationError):
-        return invalid(list(flat_errors(exc.get_full_details())))
+        return invalid(list(_flat_errors(exc.get_full_details())))
     if not isinstance(exc, exceptions.APIException):
         return None
     code = next((code for kind, code in CODES.items() if isinstance(exc, kind)), exc.default_code)
@@ -93,14 +93,14 @@ def invalid(errors: list[dict[str, str]]) -> ApiAnswer:
     return problem(status=400, code="invalid", detail=detail, errors=errors)
 
 
-def flat_errors(details: Any, field: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested details as the contract's flat list of {field, code, detail}."""
+def _flat_errors(details: Any, field: str = "") -> Iterator[dict[str, str]]:
+    """DRF's nested details as a flat list of {field, code, detail}."""
     if isinstance(details, list):
         for item in details:
-            yield from flat_errors(item, field)
+            yield from _flat_errors(item, field)
     elif isinstance(details.get("message"), str):
         yield {"field": field, "code": details["code"], "detail": details["message"]}
     else:
         for name, inner in details.items():
             name = "" if name == "non_field_errors" else name
-            yield from flat_errors(inner, f"{field}.{name}" if field else name)
+            yield from _flat_errors(inner, f"{field}.{name}" if field else name)

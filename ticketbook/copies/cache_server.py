@@ -1,8 +1,7 @@
-"""The cache that processes share, if CACHE_URL names one.
+"""The cache server that processes share, if CACHE_URL names one.
 
-It may be dead, slow or talk nonsense: the site then works a little more and answers as ever. So
-nothing here raises, and a server that failed is left alone for a while, or every request would pay
-its time limit.
+It may be dead, slow or return garbage, and the site still answers. So nothing here raises. A server that
+failed is left alone for a second, because otherwise every request would wait for its time limit.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import cache
 
-REST = 1.0  # seconds without a question after one that failed
+REST = 1.0  # seconds without a question after a failure
 
 logger = logging.getLogger(__name__)
 _rests_until = 0.0
@@ -22,8 +21,10 @@ _failed = False
 
 
 class PlainValues:
-    """Bytes as they are, all else as JSON, and no pickles: who can write to the cache server must not
-    be able to run code here. What is neither reads as None."""
+    """Stores bytes as they are and everything else as JSON. Anything else on the server reads as None.
+
+    There are no pickles: somebody who can write to the cache server must not be able to run code here.
+    """
 
     def dumps(self, value: object) -> bytes:
         return b"=" + value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -38,7 +39,6 @@ class PlainValues:
 
 
 def read(*keys: str) -> dict[str, Any]:
-    """Those of the keys that it has."""
     return _ask(lambda: cache.get_many(keys)) or {}
 
 
@@ -47,7 +47,7 @@ def write(key: str, value: object, *, seconds: int) -> None:
 
 
 def claim(key: str, *, seconds: int) -> bool:
-    """Whether the key is ours and no other process's; it is, if there is nobody to ask."""
+    """Whether this process now owns the key. It does if there is no server to ask."""
     return _ask(lambda: cache.add(key, 1, seconds)) is not False
 
 
@@ -56,12 +56,14 @@ def release(key: str) -> None:
 
 
 def _ask(question: Callable[[], Any]) -> Any:
-    """The server's answer; None if there is no server or none that answers."""
+    """The server's answer, or None if there is no server or it does not answer."""
     if not settings.CACHE_URL or monotonic() < _rests_until:
         return None
     try:
         answer = question()
-    except Exception as exc:  # the client's own errors, and whatever nonsense makes of its parser
+    except (
+        Exception
+    ) as exc:  # errors of the client library, and whatever garbage does to its parser
         _note_failure(exc)
         return None
     _note_success()
@@ -73,7 +75,7 @@ def _note_failure(exc: Exception) -> None:
     _rests_until = monotonic() + REST
     if not _failed:
         _failed = True
-        # Not the message: a client may quote the address with its password.
+        # Without the message, which may quote the address with its password.
         logger.warning("The cache server fails (%s): working without it.", type(exc).__name__)
 
 

@@ -131,19 +131,19 @@ def key_of(
         return None
     if not may_be_copied(path):
         return None
-    if path.startswith(settings.COPIED_FOR_EVERYBODY) or has_only_our_csrf_cookie(cookie):
+    if path.startswith(settings.COPIED_FOR_EVERYBODY) or _has_only_our_csrf_cookie(cookie):
         return scheme, host, path, query
     return None
 
 
-def has_only_our_csrf_cookie(cookie: str) -> bool:
+def _has_only_our_csrf_cookie(cookie: str) -> bool:
     return not cookie or parse_cookie(cookie).keys() <= {settings.CSRF_COOKIE_NAME}
 
 
 def answer_from(copy: Copy, request: HttpRequest) -> HttpResponse:
     if copy.placeholders:
         # Django's CSRF middleware sets the cookie that belongs to the token that `fill_in` draws.
-        return CsrfViewMiddleware(lambda request: fill_in(copy, request))(request)  # type: ignore[return-value]
+        return CsrfViewMiddleware(lambda request: _fill_in(copy, request))(request)  # type: ignore[return-value]
     # The server would drop the body of a HEAD, and log a warning each time.
     body = b"" if request.method == "HEAD" else copy.body
     response = HttpResponse(body, headers=copy.head)
@@ -154,7 +154,7 @@ def answer_from(copy: Copy, request: HttpRequest) -> HttpResponse:
     return conditional or response
 
 
-def fill_in(copy: Copy, request: HttpRequest) -> HttpResponse:
+def _fill_in(copy: Copy, request: HttpRequest) -> HttpResponse:
     body = copy.body
     for name, placeholder in copy.placeholders.items():
         body = body.replace(placeholder.encode(), str(_fills[name](request)).encode())

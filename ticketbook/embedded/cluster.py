@@ -1,7 +1,6 @@
-"""One embedded cluster in DATA_DIR/postgres: make it, find its server, start and stop it.
+"""The embedded cluster in DATA_DIR/postgres: makes it, finds its server, starts it.
 
-Nothing here is safe against another process that does the same at the same time; embedded.py calls
-it under a lock.
+Two processes must not do this at the same time, so membership.py calls it under a lock.
 """
 
 import os
@@ -22,25 +21,24 @@ from ticketbook.embedded.binaries import EmbeddedPostgresError
 from ticketbook.embedded.postmaster import Postmaster
 
 START_LIMIT = 120  # seconds; crash recovery after a long load takes a while
-KEEP_LOG = 10_000_000  # bytes; a longer log is put aside at the next start
+KEEP_LOG = 10_000_000  # bytes; a longer log is renamed at the next start
 
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "500",
-    # Above the lock timeout of our connections (settings.py): a wait for a tier's lock then ends
-    # before it pays for a deadlock search.
+    # Above LOCK_TIMEOUT_MS, so that a wait for a tier's lock ends before the search for a deadlock.
     "deadlock_timeout": "3s",
     "log_checkpoints": "off",
-    # A young site grows within a minute, which is how seldom PostgreSQL looks by itself; plans follow.
+    # A new site grows fast. By default PostgreSQL would renew the statistics of its plans once a minute.
     "autovacuum_naptime": "10s",
-    # What each statement costs, for who looks for it (CREATE EXTENSION pg_stat_statements).
+    # For whoever wants to see what statements cost (CREATE EXTENSION pg_stat_statements).
     "shared_preload_libraries": "pg_stat_statements",
     "cluster_name": "ticketbook",
 }
 
 
-# Servers that this process started. Kept, so that one which dies is reaped.
+# Servers that this process started. They are kept so that a dead one can be reaped.
 _started: list[subprocess.Popen[str]] = []
 
 
@@ -53,7 +51,7 @@ class Cluster:
         self.port_file = data_dir / "postgres.port"
 
     def serve(self) -> Postmaster:
-        """The running server of this cluster, made and started if need be."""
+        """The running server of this cluster. Makes and starts it if necessary."""
         if not self.folder.exists():
             self._create()
         self._check()
@@ -82,7 +80,7 @@ class Cluster:
     # --- Making one ---------------------------------------------------------------------------
 
     def _create(self) -> None:
-        """initdb beside the final place, then rename: a cluster is there whole or not at all."""
+        # initdb runs beside the final place, then a rename: so a cluster exists whole or not at all.
         for leftover in self.data_dir.glob("postgres.new-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         self.folder.unlink(missing_ok=True)  # a link to a cluster that was deleted
@@ -105,7 +103,7 @@ class Cluster:
             file.write(secrets.token_urlsafe(24))
 
     def _new_folder(self) -> Path:
-        """In DATA_DIR; for root with a DATA_DIR that `nobody` cannot reach, in root's own place."""
+        # In DATA_DIR. If root runs this and `nobody` cannot reach DATA_DIR, in a place of root's own.
         place, prefix = self.data_dir, "postgres.new-"
         if os.geteuid() == 0 and not binaries.can_reach(self.data_dir):
             place, prefix = binaries.root_home(), "cluster-"
@@ -116,7 +114,7 @@ class Cluster:
         return new_folder
 
     def _initdb(self, new_folder: Path) -> None:
-        # The server's user cannot read ours, and a pipe belongs to whoever made it.
+        # The server's user cannot read our password file, so initdb gets a copy.
         password = new_folder / "password"
         with open(password, "w", opener=_open_private) as file:
             file.write(self.password())
@@ -141,7 +139,6 @@ class Cluster:
             )
 
     def _check(self) -> None:
-        """Refuse a cluster of another user or of another PostgreSQL before touching it."""
         owner, user = self.folder.stat().st_uid, binaries.server_user()
         if owner != user.pw_uid:
             raise EmbeddedPostgresError(
@@ -159,7 +156,7 @@ class Cluster:
     # --- Running it ---------------------------------------------------------------------------
 
     def _find(self) -> Postmaster | None:
-        """The server that postmaster.pid names, if that process is one and serves this cluster."""
+        """The server that postmaster.pid names, if that process really serves this cluster."""
         try:
             process = psutil.Process(int(self._pid_file_line(0)))
             port = int(self._pid_file_line(3))
@@ -182,16 +179,16 @@ class Cluster:
         return lines[number] if number < len(lines) else ""
 
     def _start(self) -> None:
-        """Try once to start; raises unless what is in the way will pass."""
+        """Try to start once. Raises if another try would fail too."""
         _reap()
-        # PostgreSQL refuses to start if the pid of a dead server now belongs to somebody else.
-        # Removing the file is safe: the shared memory block still tells of a living server.
+        # PostgreSQL refuses to start if the pid of a dead server now belongs to another process. Removing
+        # the file is safe, because the shared memory block still shows a living server.
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > KEEP_LOG:
             self.log.rename(self.log.with_suffix(".log.old"))
         with open(self.log, "a", opener=_open_private) as log:
             start = log.tell()
-            # The log is handed over open: the server's user may be unable to open it.
+            # The log is handed over open, because the server's user may be unable to open it.
             child = binaries.start("postgres", *self._arguments(), stdout=log, stderr=log)
         _started.append(child)
         self._await(child)
@@ -208,13 +205,13 @@ class Cluster:
                         f"see {self.log}."
                     )
                 time.sleep(0.02)
-        except BaseException:  # Ctrl-C too must not leave a server that nobody has joined
+        except BaseException:  # also after Ctrl-C, no server may be left that nobody has joined
             child.send_signal(signal.SIGINT)
             child.wait()
             raise
 
     def _judge(self, complaint: str) -> None:
-        """Raise, unless it is a lost race for the port, or backends that outlive their server."""
+        # Another try may succeed after a lost race for the port, or when old backends have ended.
         passing = ("could not create any TCP/IP sockets", "pre-existing shared memory block")
         if not any(text in complaint for text in passing):
             raise EmbeddedPostgresError(
@@ -230,7 +227,7 @@ class Cluster:
         return arguments
 
     def _free_port(self) -> int:
-        """The port of last time, so that running pools find the server again, or a free one."""
+        # The same port as last time if possible, so that running processes find the server again.
         try:
             port = _bind(int(self.port_file.read_text()))
         except (OSError, ValueError, OverflowError):
@@ -261,7 +258,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _gist(text: str) -> str:
-    """What PostgreSQL complained about: its last errors, on one line and without time stamps."""
+    # PostgreSQL's last errors, on one line and without time stamps.
     lines = [re.sub(r"^\d{4}-\S+ \S+ \S+ \[\d+\] ", "", line) for line in text.splitlines()]
     errors = [line for line in lines if re.search(r"FATAL|PANIC|error:|could not|refused", line)]
     return " ".join(line.strip() for line in (errors or lines)[-3:])

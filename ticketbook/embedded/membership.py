@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: whoever needs it joins it; the first starts it, the last stops it.
+"""The embedded PostgreSQL: the first process that joins starts it, and the last that leaves stops it.
 
-Who uses it is counted by the kernel. Each process that joined holds a shared flock on `users.lock`
-for its life, and a lock dies with its process, however that ends. Starting and stopping happen
-under an exclusive `start.lock`. A process that is killed leaves the server running, for the next
-one to join and later to stop; a server that is killed is started again at the next connect.
+Each process that joined holds a shared flock on `users.lock`. The kernel drops it when the process ends,
+however it ends. Starting and stopping happen under an exclusive `start.lock`. If the last process is
+killed, the server stays running; the next process joins it and later stops it. If the server is killed,
+the next connection starts it again.
 """
 
 import atexit
@@ -25,7 +25,7 @@ DATABASE = "ticketbook"
 
 
 class Membership:
-    """What one process holds while it uses the server of one DATA_DIR."""
+    """What a process holds while it uses the server of one DATA_DIR."""
 
     def __init__(self, server: Postmaster, users_lock: int) -> None:
         self.server = server
@@ -38,17 +38,17 @@ class Membership:
 
 
 _memberships: dict[Path, Membership] = {}
-_door = threading.Lock()
+_mutex = threading.Lock()
 
 
 def join(data_dir: Path) -> dict[str, Any]:
-    """Connection parameters of the server in data_dir, started if need be.
+    """Connection parameters of the server in data_dir, which is started if it does not run.
 
-    Cheap once joined, and asked at every connect. Raises EmbeddedPostgresError.
+    Called for every connection, so it is cheap once joined. Raises EmbeddedPostgresError.
     """
     member = _memberships.get(data_dir)
     if member is None or not member.server.is_alive():
-        with _door:
+        with _mutex:
             member = _memberships.get(data_dir)
             if member is None or not member.server.is_alive():
                 member = _enter(data_dir)
@@ -56,10 +56,10 @@ def join(data_dir: Path) -> dict[str, Any]:
 
 
 def leave() -> None:
-    """Stop using the servers this process joined, and stop those that nobody else uses."""
+    """Stop using the servers that this process joined. The last user of a server stops it."""
     while _memberships:
         data_dir, member = _memberships.popitem()
-        # Without the folder nobody can share what is left of its server.
+        # If the folder is gone, no other process can use what is left of its server.
         with _start_lock(data_dir) if data_dir.is_dir() else nullcontext():
             _release(member)
 
@@ -89,7 +89,7 @@ def _become_member(data_dir: Path) -> Membership:
             "port": member.server.port,
             "user": "ticketbook",
             "password": cluster.password(),
-            # It listens on the loopback only: no round trip to ask about TLS.
+            # It listens on the loopback only, so no round trip to negotiate TLS.
             "sslmode": "disable",
         }
         _ensure_database(member.params, cluster)
@@ -131,7 +131,8 @@ def _start_lock(data_dir: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        # Unlocked by name: a child forked meanwhile holds a copy that closing would not release.
+        # Unlocked explicitly: a child that was forked meanwhile holds a copy of the handle, so closing
+        # alone would not unlock.
         fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
@@ -151,9 +152,9 @@ def _is_last_user(member: Membership) -> bool:
 
 
 def _forget_parent() -> None:
-    """A forked child is a user of its own from its first join on; closing leaves the parent's lock."""
-    global _door
-    _door = threading.Lock()
+    # A forked child joins by itself when it connects. Closing its copies leaves the parent's lock alone.
+    global _mutex
+    _mutex = threading.Lock()
     while _memberships:
         _memberships.popitem()[1].close()
 

@@ -1,4 +1,4 @@
-"""A running server, known by its main process."""
+"""A running server and its main process."""
 
 import os
 import select
@@ -11,15 +11,13 @@ STOP_LIMIT = 60  # seconds
 
 
 class Postmaster:
-    """A running server: its main process and its port."""
-
     def __init__(self, process: psutil.Process, port: int) -> None:
         self.process = process
         self.port = port
         self._pidfd = _open_pidfd(process.pid)
 
     def is_alive(self) -> bool:
-        """Costs a microsecond on Linux: it is asked at every connect."""
+        # Asked for every connection, so it has to be cheap.
         if self._pidfd is None:
             return _is_alive(self.process)
         poll = select.poll()
@@ -27,7 +25,7 @@ class Postmaster:
         return not poll.poll(0)  # a pidfd becomes readable when its process ends
 
     def stop(self) -> None:
-        """Fast shutdown; returns when the process is gone."""
+        """Shut down fast, and return when the process is gone."""
         try:
             self.process.send_signal(signal.SIGINT)
         except psutil.NoSuchProcess:
@@ -49,7 +47,7 @@ def _open_pidfd(pid: int) -> int | None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Dead also if a zombie: in a container nobody may be there to reap it."""
+    # A zombie counts as dead: in a container nobody may be there to reap it.
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

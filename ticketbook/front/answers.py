@@ -1,4 +1,4 @@
-"""An answer of the front, and the way it is sent."""
+"""An answer of the front, and how it is sent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -20,14 +20,14 @@ class Answer(NamedTuple):
     status: int
     headers: Headers  # all but Content-Length
     body: bytes
-    length: int | None = None  # of the body that a HEAD is not given
+    length: int | None = None  # Content-Length of an answer to HEAD, whose body is left out
 
 
-NO_BODY = {204, 304}  # nor a Content-Length
+NO_BODY = {204, 304}  # and no Content-Length either
 
 
 def raw(headers: Iterable[tuple[str, str]]) -> Headers:
-    """As they go over the wire; Django puts a space before a cookie."""
+    # Stripped, because Django puts a space before a cookie.
     return [(n.lower().encode("latin-1"), v.strip().encode("latin-1")) for n, v in headers]
 
 
@@ -35,7 +35,7 @@ JSON = (b"content-type", b"application/json")
 
 
 def rendered(answer: ApiAnswer, common: Headers) -> Answer:
-    """To the letter what the API's renderer makes of it; `common` are headers that each answer has."""
+    """The same bytes that DRF's renderer makes. `common` are headers that every answer has."""
     headers = [*raw(answer.headers.items()), *common]
     if "Content-Type" not in answer.headers:
         headers.append(JSON)
@@ -52,7 +52,7 @@ PIECE = 64 * 1024  # bytes
 async def send_answer(
     send: Send, answer: Answer, *, head: bool = False, seconds_a_piece: float | None = None
 ) -> None:
-    """Send it; with `seconds_a_piece` in pieces, and TimeoutError if its reader is slower."""
+    """Send an answer. With `seconds_a_piece`, a reader that is slower raises TimeoutError."""
     headers = answer.headers
     if answer.status not in NO_BODY:
         length = len(answer.body) if answer.length is None else answer.length

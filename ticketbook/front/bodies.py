@@ -1,4 +1,4 @@
-"""The body of a request: all of it or none, within bounds of size, of time, and of all bodies together."""
+"""Reads the whole body of a request, with limits for its size, its time, and all bodies together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,15 +9,13 @@ from ticketbook.front.answers import Receive
 
 MAX_BODY = 3 * 1024 * 1024  # bytes; Django refuses forms above 2.5 MiB by itself
 MAX_DISCARDED = 16 * 1024 * 1024  # bytes; a client that sends more loses the connection
-SMALL = (
-    16 * 1024
-)  # bytes; larger bodies are counted from their first byte until they are answered, …
-MAX_TOGETHER = 64 * 1024 * 1024  # … and together they may have so many bytes
+SMALL = 16 * 1024  # bytes; only larger bodies count towards MAX_TOGETHER
+MAX_TOGETHER = 64 * 1024 * 1024  # bytes of all bodies that are being read or answered
 SECONDS = 20.0  # a slower client is cut off
 
 
 class ClientGone(Exception):
-    """The client hung up, or was too slow, before its body was here."""
+    """The client hung up, or was too slow, before its body had arrived."""
 
 
 _together = 0
@@ -25,8 +23,10 @@ _together = 0
 
 @asynccontextmanager
 async def body_of(receive: Receive) -> AsyncIterator[bytes]:
-    """Counted among all bodies for as long as the block lasts. Raises TooLarge when the client has sent all
-    of a large body, and so can see our answer; Busy when there are too many; ClientGone."""
+    """The body, which counts towards MAX_TOGETHER until the block ends.
+
+    Raises Busy, ClientGone, and TooLarge once the client has sent everything and so can read our answer.
+    """
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
@@ -34,7 +34,7 @@ async def body_of(receive: Receive) -> AsyncIterator[bytes]:
     if not message.get("more_body") and len(first) <= SMALL:  # the usual case
         yield first
         return
-    count = Count()
+    count = _Count()
     try:
         try:
             async with asyncio.timeout(SECONDS):
@@ -46,13 +46,12 @@ async def body_of(receive: Receive) -> AsyncIterator[bytes]:
         count.add(-count.size)
 
 
-class Count:
-    """What one body adds to all of them."""
+class _Count:
+    """How many bytes one body adds to all bodies."""
 
     size = 0
 
     def add(self, size: int) -> None:
-        """Raises Busy if all together are too many."""
         global _together
         self.size += size
         _together += size
@@ -60,7 +59,7 @@ class Count:
             raise Busy
 
 
-async def _read_all(receive: Receive, first: bytes, more: bool, count: Count) -> bytes:
+async def _read_all(receive: Receive, first: bytes, more: bool, count: _Count) -> bytes:
     body, size = bytearray(first), len(first)
     count.add(size)
     while more:

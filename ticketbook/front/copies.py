@@ -34,12 +34,12 @@ def copied_answer(scope: Scope) -> Answer | None:
     if copy is None:
         return None
     if conditional or copy.placeholders:
-        return as_sent(answer_from(copy, WSGIRequest(environ_of(scope, b""))), scope["method"])
-    return Answer(200, without_length(raw(copy.head.items())), copy.body)
+        return _as_sent(answer_from(copy, WSGIRequest(environ_of(scope, b""))), scope["method"])
+    return Answer(200, _without_length(raw(copy.head.items())), copy.body)
 
 
-def as_sent(response: HttpResponse, method: str) -> Answer:
-    headers = without_length(raw(response.items()))
+def _as_sent(response: HttpResponse, method: str) -> Answer:
+    headers = _without_length(raw(response.items()))
     headers += [
         (b"set-cookie", morsel.OutputString().encode()) for morsel in response.cookies.values()
     ]
@@ -47,5 +47,5 @@ def as_sent(response: HttpResponse, method: str) -> Answer:
     return Answer(response.status_code, headers, response.content, length)
 
 
-def without_length(headers: Headers) -> Headers:
+def _without_length(headers: Headers) -> Headers:
     return [header for header in headers if header[0] != b"content-length"]

@@ -1,10 +1,11 @@
-"""A view that waits for something the event loop can await lets go of its thread meanwhile.
+"""Lets a view give its thread back while the event loop awaits something for it.
 
     return later(response, aplace(wish, InLanes()), redirect)
 
-If `redirect` makes an address of the outcome, the response is sent to there. Otherwise the view is called
-once more with the same request, and finds the outcome by `outcome_of(request)`. Both only behind the front;
-elsewhere `may_wait` is False, and the view has to wait by itself.
+When the coroutine has ended, `redirect` gets its result. If it returns an address, the response is a
+redirect to it. Otherwise the view is called a second time with the same request, and `outcome_of(request)`
+returns what the coroutine returned or raised. This works behind the front only. Elsewhere `may_wait` is
+False, and the view has to wait by itself.
 """
 
 from collections.abc import Callable, Coroutine
@@ -51,7 +52,6 @@ def may_wait(request: HttpRequest) -> bool:
 
 
 def outcome_of(request: HttpRequest) -> Outcome[Any] | None:
-    """What came of it, when the view is called again."""
     return request.META.get(OUTCOME)
 
 

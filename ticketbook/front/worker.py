@@ -1,4 +1,4 @@
-"""gunicorn's ASGI worker with limits of its own, and an end that loses nothing."""
+"""gunicorn's ASGI worker, with limits that it lacks and an orderly end."""
 
 import asyncio
 import gc
@@ -9,26 +9,27 @@ from gunicorn.asgi import protocol
 from gunicorn.asgi.parser import ParseError
 from gunicorn.workers.gasgi import ASGIWorker
 
-HEAD_SECONDS = 10.0  # from the connection to the end of its first request's headers
-DRAIN_SECONDS = 15.0  # for requests in flight, once the end is asked for; below graceful_timeout
-FRESH_SECONDS = (
-    1.0  # of these, how long a client that has just come may still send its first request
-)
-READ_SECONDS = 20.0  # a client that reads nothing of its answer for so long is cut off
-CLOSE_SECONDS = 5.0  # for what is left to send to a client that is let go
-# Each chunk of a body costs the event loop time, however small it is: so many with a smaller mean than so
-# many bytes are refused.
+HEAD_SECONDS = 10.0  # from connecting to the end of the first request's headers
+DRAIN_SECONDS = 15.0  # for requests in flight after SIGTERM; below graceful_timeout
+FIRST_REQUEST_SECONDS = 1.0  # of these, for the first request of a client that has just connected
+READ_SECONDS = 20.0  # a client that reads nothing of its answer for this long is cut off
+CLOSE_SECONDS = 5.0  # to send the rest to a client whose connection is being closed
+# Each chunk of a body costs the event loop time, even a small one. A body of more than MANY_CHUNKS is
+# refused if they have fewer than SMALL_CHUNK bytes on average.
 MANY_CHUNKS, SMALL_CHUNK = 1000, 64
 PASS_ON = 16 * 1024  # bytes of a body that are passed on together
-MAX_LINE = 4 * 1024  # bytes of a line until the parser looks at it again, and may refuse it
-MAX_PIPELINED = 64 * 1024  # bytes of requests that wait behind one
+MAX_LINE = 4 * 1024  # bytes of a line after which the parser looks at it, and may refuse it
+MAX_PIPELINED = 64 * 1024  # bytes of requests that wait behind the current one
 
 protocol._REASON_PHRASES.setdefault(402, "Payment Required")
 
 
 class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
-    """One client. gunicorn waits for ever for a first request and for a slow reader, takes any number of
-    clients, and any number of chunks and of requests ahead of their turn."""
+    """One client.
+
+    By itself gunicorn waits for ever for a first request and for a slow reader, and takes any number of
+    clients, of chunks, and of requests that wait behind another one.
+    """
 
     worker: "Worker"
 
@@ -36,7 +37,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         super().__init__(worker)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._chunks = self._size = 0
-        self._body = bytearray()  # what has come of it and was not passed on
+        self._body = bytearray()  # what has arrived and was not passed on yet
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -84,7 +85,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         super()._on_message_complete()
 
     def _pass_body_on(self) -> None:
-        """A body that comes drop by drop does not wake its request for each drop."""
+        # In larger pieces, so that a body of many small chunks does not wake its request for each.
         if self._body:
             super()._on_body(bytes(self._body))
             self._body.clear()
@@ -92,14 +93,14 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
     def data_received(self, data: bytes) -> None:
         parser = self._callback_parser
         if parser is not None and self._is_part_of_a_line(data):
-            parser._buffer += data  # the parser could do nothing with it yet
+            parser._buffer += data  # the parser could not use it yet
             return
         super().data_received(data)
         if parser is not None and parser.is_complete and len(parser._buffer) > MAX_PIPELINED:
             self.cut_off()
 
     def _is_part_of_a_line(self, data: bytes) -> bool:
-        """Of a head that comes drop by drop, in the middle of a line."""
+        # The headers arrive in small pieces, and this piece ends in the middle of a line.
         held = self._callback_parser._buffer
         return (
             self._current_request is None
@@ -109,7 +110,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         )
 
     def eof_received(self) -> bool:
-        """A client that has said all may still wait for its answer."""
+        # A client that has sent everything may still wait for its answer.
         return self._current_request is not None and not self._closed
 
     # --- What goes out ---
@@ -124,18 +125,17 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 
     def _close_transport(self) -> None:
         super()._close_transport()
-        if not self._conn_lost_handled:  # a client that reads nothing would keep it for ever
+        if not self._conn_lost_handled:  # a client that reads nothing would keep it open for ever
             self._start_timer("close", CLOSE_SECONDS, self.cut_off)
 
     def cut_off(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
-    def close_if_idle(self, *, fresh_too: bool) -> None:
-        """No request is on its way here, and none is answered."""
+    def close_if_idle(self, *, new_ones_too: bool) -> None:
         served = self.req_count > 1
         idle = self._current_request is None and not self._finishing_calls
-        if idle and (served or fresh_too):
+        if idle and (served or new_ones_too):
             self._close_transport()
 
 
@@ -145,15 +145,15 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         self.clients: set[Connection] = set()
 
     def load_wsgi(self) -> None:
-        """The front, also for `gunicorn ticketbook.wsgi`, which was the command before there was one."""
+        # Always the front. `gunicorn ticketbook.wsgi`, the command of earlier versions, works too.
         from ticketbook.asgi import application  # not before Django is set up
 
         self.asgi = application
 
     async def _serve(self) -> None:
-        """Until the end is asked for; then in order: no new clients, what is in flight, the lanes."""
+        """Serve until SIGTERM. Then end in order: no new clients, requests in flight, lanes."""
         await self.asgi.start()
-        # What is loaded now stays: the garbage collector need not look through it again and again.
+        # What is loaded now stays for ever, so the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
@@ -177,7 +177,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         began = self.loop.time()
         while not self._quick_shutdown and self.loop.time() < began + DRAIN_SECONDS:
             for client in list(self.clients):
-                client.close_if_idle(fresh_too=self.loop.time() > began + FRESH_SECONDS)
+                client.close_if_idle(new_ones_too=self.loop.time() > began + FIRST_REQUEST_SECONDS)
             if not self.clients and not self.asgi.at_work:
                 return
             self.notify()

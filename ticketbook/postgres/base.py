@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend with things of our own: version 18, the embedded server, a cheap check."""
+"""Django's PostgreSQL backend, with the embedded server, version 18, and a cheaper health check."""
 
 import select
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class DatabaseClient(PostgresClient):
     def settings_to_cmd_args_env(
         cls, settings_dict: dict[str, Any], parameters: Iterable[str]
     ) -> tuple[list[str], dict[str, str] | None]:
-        """`manage.py dbshell` speaks to the embedded server with the embedded psql."""
+        # `manage.py dbshell` uses the embedded psql for the embedded server.
         data_dir = settings_dict.get("EMBEDDED_DATA_DIR")
         if not data_dir:
             return super().settings_to_cmd_args_env(settings_dict, parameters)
@@ -49,26 +49,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
     client_class = DatabaseClient
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Without DATABASE_URL join the embedded server: Django asks at every connect."""
+        # Django asks for every new connection. Without DATABASE_URL, join the embedded server.
         params = super().get_connection_params()
         if data_dir := self.settings_dict.get("EMBEDDED_DATA_DIR"):
             params |= membership.join(data_dir)
         return params
 
     def server_cursor(self, *, prepare: bool) -> CursorWrapper:
-        """A cursor whose parameters are bound by the server, in binary; `prepare` keeps its statements
-        prepared on this connection."""
+        """A cursor whose parameters the server binds, in binary.
+
+        With `prepare`, its statements stay prepared on this connection.
+        """
         self.close_if_health_check_failed()
         self.ensure_connection()
         cursor: Any = PreparingCursor if prepare else PlanningCursor
         return self.make_cursor(cursor(self.connection))
 
     def is_usable(self) -> bool:
-        """Asked before the first query of every request, so it costs no round trip.
-
-        A server that closed the connection has left its goodbye in the socket, and nothing else
-        may be there while nobody asks anything.
-        """
+        # Django asks before the first query of every request, so this makes no round trip. A server that
+        # closed the connection has left a message in the socket, and between queries nothing else can be
+        # there.
         if self.connection.closed:
             return False
         poll = select.poll()

@@ -4,7 +4,7 @@ import psycopg
 from django.db import InterfaceError, InternalError, OperationalError, connection
 from psycopg import errors as pg
 
-# Waits that ended, and servers that are going down, coming up or full.
+# Waits that ran out of time, and servers that are going down, coming up or full.
 BUSY_CAUSES = (
     pg.LockNotAvailable,
     pg.DeadlockDetected,
@@ -20,7 +20,7 @@ BUSY_CAUSES = (
 
 
 def is_busy(exc: BaseException) -> bool:
-    """Whether the database could not serve us now, so that trying again is the right advice."""
+    """Whether the database cannot serve us at the moment, so that trying again may help."""
     if not isinstance(exc, (OperationalError, InterfaceError, InternalError)):
         return False
     cause = exc.__cause__
@@ -35,14 +35,15 @@ def is_lock_timeout(exc: BaseException) -> bool:
 
 
 def is_stale(exc: BaseException) -> bool:
-    """A column's type has changed since this connection prepared its statement, or a pooler has lost it.
+    """Whether a prepared statement is out of date.
 
-    After a rollback, psycopg prepares anew.
+    A migration has changed a column's type, or a pooler has lost the statement. After a rollback,
+    psycopg prepares it anew.
     """
     return isinstance(exc.__cause__, (pg.FeatureNotSupported, pg.InvalidSqlStatementName))
 
 
 def drop_dead_connection() -> None:
-    """Django would keep it until the request ends; the next statement connects anew."""
+    # Django would keep it until the request ends. The next statement connects anew.
     if connection.connection is not None and not connection.is_usable():
         connection.close()

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class UUIDv7(models.Func):
-    """A key made by PostgreSQL 18: time-ordered, so that new rows land at the end of an index."""
+    """A key in order of time, made by PostgreSQL 18. New rows land at the end of an index."""
 
     function = "uuidv7"
     arity = 0
@@ -14,10 +14,10 @@ class UUIDv7(models.Func):
 
 
 class DatabaseKeyField(models.UUIDField):  # type: ignore[type-arg]
-    """A key that the database makes, and that is None until then, as Django's own keys are.
+    """A key that the database makes. It is None until then, as Django's own keys are.
 
-    With a plain UUIDField, Django 5.2 puts a DatabaseDefault into an unsaved object and then takes
-    the key for set: the admin cannot add an object together with its inlines.
+    With a plain UUIDField, Django 5.2 puts a DatabaseDefault into an unsaved object and takes it for a
+    key. The admin then cannot add an object together with its inlines.
     """
 
     def get_default(self) -> None:

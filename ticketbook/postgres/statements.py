@@ -13,23 +13,23 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def execute_prepared(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
-    """Execute a statement that each connection prepares: to plan it takes longer than to run it.
+    """Execute a statement that each connection prepares once, because planning takes longer than running.
 
-    Only for tables that hardly grow during a sale: PostgreSQL keeps the plan of a small table while it
-    grows, until it has looked at its statistics again. A statement that a migration has made stale is
-    prepared anew, unless we are in a transaction, which fails then (`is_stale`).
+    Only for tables that hardly grow during a sale: PostgreSQL would keep the plan for a small table while
+    it grows. If a migration has made the statement stale, it is prepared anew; inside a transaction it
+    raises instead (`is_stale`).
     """
     try:
         return _execute(sql, params, prepare=True)
     except DatabaseError as exc:
         if connection.in_atomic_block or not is_stale(exc):
             raise
-        connection.close()  # it would keep the stale statement
+        connection.close()  # which would keep the stale statement
         return _execute(sql, params, prepare=True)
 
 
 def execute(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
-    """Execute a statement that is planned each time, by how large its tables are now."""
+    """Execute a statement that is planned each time, for the present size of its tables."""
     return _execute(sql, params, prepare=False)
 
 
@@ -42,22 +42,21 @@ def _execute(
 
 
 def columns(model: type[models.Model], alias: str) -> str:
-    """What `rows_of` needs to find behind SELECT."""
+    """The columns that `rows_of` expects, as SQL for a SELECT."""
     return ", ".join(f"{alias}.{field.attname}" for field in model._meta.concrete_fields)
 
 
 def rows_of(model: type[Row], cursor: CursorWrapper) -> list[Row]:
-    """The objects that a query selected by the `columns` of their model."""
+    """The objects of a query that selected the `columns` of their model."""
     names = [field.attname for field in model._meta.concrete_fields]
     return [model.from_db(connection.alias, names, row) for row in cursor.fetchall()]
 
 
 @contextmanager
 def one_round_trip() -> Iterator[None]:
-    """Send all that is executed inside together (libpq's pipeline mode): one wait instead of one each.
+    """Send all statements of the block together (libpq's pipeline mode), and wait once.
 
-    Results can be fetched inside, which ends the wait, or after it. What the database raises comes
-    from the first fetch or from the end of the block.
+    Fetch their results after the block. What the database raises comes from the end of the block.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.pipeline():
@@ -66,7 +65,7 @@ def one_round_trip() -> Iterator[None]:
 
 @contextmanager
 def waiting_at_most(milliseconds: int) -> Iterator[None]:
-    """A shorter lock_timeout for what this connection does outside of a transaction."""
+    """A shorter lock_timeout for the transactions of the block."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = {milliseconds:d}")
     try:

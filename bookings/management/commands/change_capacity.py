@@ -26,10 +26,10 @@ class Command(BaseCommand):
     def handle(self, *, tier_id: str, total: str, by: str, reason: str, **options: Any) -> None:
         try:
             old, tier = stock.change_capacity(
-                tier_id=tier_key(tier_id),
+                tier_id=_tier_key(tier_id),
                 total=whole(total),
-                by=staff(by),
-                reason=given(reason),
+                by=_staff(by),
+                reason=_given(reason),
                 now=timezone.now(),
             )
         except NotFound:
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         )
 
 
-def tier_key(text: str) -> UUID:
+def _tier_key(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
@@ -62,7 +62,7 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def staff(email: str) -> User:
+def _staff(email: str) -> User:
     user = User.objects.filter(email=email, is_active=True).first()
     if user is None:
         raise CommandError(f"--by: nobody has the e-mail address {email}.")
@@ -71,7 +71,7 @@ def staff(email: str) -> User:
     return user
 
 
-def given(reason: str) -> str:
+def _given(reason: str) -> str:
     if not reason.strip():
         raise CommandError("--reason is empty: say why.")
     return reason.strip()

@@ -1,4 +1,4 @@
-"""The whole of TicketBook in one foreground command."""
+"""Runs all of TicketBook in the foreground."""
 
 import ctypes
 import os
@@ -31,26 +31,26 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_a_real_site()
-        refuse_taken_port()
+        _refuse_a_real_site()
+        _refuse_taken_port()
         children: list[Child] = []
         try:
-            interrupt_on_signals()
+            _interrupt_on_signals()
             log_ins = self.prepare()
             children.append(Child("web server", "-m", "gunicorn", "ticketbook.asgi"))
             # procrastinate's worker ends when it loses the database, which we start again.
             worker = Child("job worker", "manage.py", "procrastinate", "worker", lives=5)
             children.append(worker)
-            wait_until_ready(children)
+            _wait_until_ready(children)
             self.welcome(log_ins)
-            watch(children)
+            _watch(children)
         except KeyboardInterrupt:
             pass
         finally:
             self.stop(children)
 
     def prepare(self) -> str:
-        """Start the database, make it current, load the demo; returns what load_demo has to say."""
+        """Returns the log-ins, as load_demo prints them."""
         self.say("Preparing the database…")
         call_command("migrate", verbosity=0, interactive=False)
         output = StringIO()
@@ -59,12 +59,11 @@ class Command(BaseCommand):
         return output.getvalue()
 
     def welcome(self, log_ins: str) -> None:
-        self.say(f"\nTicketBook is ready: {address()}/\n\n{log_ins.rstrip()}\n\nCtrl-C stops it.")
+        self.say(f"\nTicketBook is ready: {_address()}/\n\n{log_ins.rstrip()}\n\nCtrl-C stops it.")
 
     def stop(self, children: "list[Child]") -> None:
-        """In order: no new requests, no new jobs, then no database."""
         for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not interrupt this
         self.say("\nStopping…")
         for child in children:
             child.stop()
@@ -78,7 +77,7 @@ class Command(BaseCommand):
 
 
 class Child:
-    """A process of the demo, in a session of its own so that Ctrl-C reaches only the demo."""
+    """A process of the demo, in a session of its own, so that Ctrl-C reaches only the command."""
 
     def __init__(self, name: str, *arguments: str, lives: int = 1) -> None:
         self.name = name
@@ -92,11 +91,11 @@ class Child:
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
 
     def check(self) -> None:
-        """If it has ended, start it again; CommandError if that was its last life."""
+        """Start it again if it has ended. Raises CommandError if that was its last life."""
         if (code := self.process.poll()) is None:
             return
         self.lives -= 1
@@ -105,7 +104,6 @@ class Child:
         self.start()
 
     def stop(self) -> None:
-        """Ask; after a while insist, its own children included."""
         self.process.terminate()
         try:
             self.process.wait(STOP_LIMIT)
@@ -114,12 +112,12 @@ class Child:
             self.process.wait()
 
 
-def end_with_parent() -> None:
-    """Let the kernel stop this child if the demo is killed and can no longer do it."""
+def _end_with_parent() -> None:
+    # The kernel stops this child if the demo is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def refuse_a_real_site() -> None:
+def _refuse_a_real_site() -> None:
     if settings.HTTPS:
         raise CommandError(
             "HTTPS=on says that this is a site for customers, and the demo has a staff log-in that "
@@ -128,32 +126,29 @@ def refuse_a_real_site() -> None:
         )
 
 
-def refuse_taken_port() -> None:
-    """Before anything is started: CommandError if the web server could not listen."""
+def _refuse_taken_port() -> None:
     if problem := port_problem():
         raise CommandError(f"{problem} Choose another one: make demo PORT=8001")
 
 
-def interrupt_on_signals() -> None:
-    """Let every signal that asks for the end raise KeyboardInterrupt."""
+def _interrupt_on_signals() -> None:
     for number in STOP_SIGNALS:
-        # nohup asks to survive the terminal.
+        # nohup ignores SIGHUP, and it should stay so.
         if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN):
-            signal.signal(number, interrupt)
+            signal.signal(number, _interrupt)
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def address() -> str:
+def _address() -> str:
     host = settings.BIND_ADDRESS
     return f"http://{'127.0.0.1' if host in {'', '0.0.0.0'} else host}:{settings.PORT}"
 
 
-def wait_until_ready(children: list[Child]) -> None:
-    """Return when /readyz answers 200; CommandError if a child ends or the time is over."""
-    # Not through a proxy that http_proxy may name: it is on this machine.
+def _wait_until_ready(children: list[Child]) -> None:
+    # The server is on this machine, so a proxy that http_proxy names is not used.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + READY_LIMIT
     answer: object = None
@@ -161,18 +156,17 @@ def wait_until_ready(children: list[Child]) -> None:
         for child in children:
             child.check()
         try:
-            with opener.open(f"{address()}/readyz", timeout=5):
+            with opener.open(f"{_address()}/readyz", timeout=5):
                 return
         except OSError as exc:
             answer = exc
         time.sleep(0.1)
-    raise CommandError(f"{address()}/readyz was not ready in {READY_LIMIT} seconds: {answer}.")
+    raise CommandError(f"{_address()}/readyz was not ready in {READY_LIMIT} seconds: {answer}.")
 
 
-def watch(children: list[Child]) -> NoReturn:
-    """Until a signal: CommandError if a child ends; a database that died is started again."""
+def _watch(children: list[Child]) -> NoReturn:
     while True:
         for child in children:
             child.check()
-        connection.get_connection_params()  # joins the embedded server, if it is that
+        connection.get_connection_params()  # starts the embedded server again if it has died
         time.sleep(WATCH_SECONDS)
