@@ -1,5 +1,5 @@
-# Everything happens in .venv, which the first target that needs it makes: python3 and make suffice.
-# .venv/bin/python is always called itself: the scripts beside it break in a path with spaces.
+# Everything happens in .venv, which the first target that needs it makes. You need only python3 and make.
+# Commands call .venv/bin/python itself, because the scripts beside it break in a path with spaces.
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
@@ -8,7 +8,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-soak format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-soak format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ bench: .venv/.run-installed ## measure, a quarter of an hour (make bench QUICK=1
 bench-tuning: .venv/.run-installed ## measure other settings of the web server, eight minutes; needs wrk
 	.venv/bin/python -m bench.tuning
 
+bench-copies: .venv/.dev-installed ## measure what a cache server brings, four minutes; needs wrk
+	.venv/bin/python -m bench.copies
+
 bench-soak: .venv/.run-installed ## two million bookings in one sitting (make bench-soak BOOKINGS=100000); needs wrk
 	BOOKINGS=$(BOOKINGS) .venv/bin/python -m bench.soak
 
@@ -55,7 +58,7 @@ clean: ## remove what was installed and cached; the data in .data stays
 	@$(PYTHON) -c 'import sys; sys.exit("TicketBook needs Python 3.11 or newer; this is %d.%d. Name another one: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-# The stamps come last: an installation that breaks off is done again.
+# The stamps come last, so an installation that was interrupted is done again.
 .venv/.run-installed: requirements.txt | .venv/bin/python
 	@echo "Installing what TicketBook runs on…"
 	@$(PIP) -r requirements.txt

@@ -1,8 +1,10 @@
-"""make bench: how many bookings and pages a second, and what that is compared with.
+"""make bench: measure bookings and pages a second, and compare them with an older version, the base.
 
-Everything runs on this machine, so read the ratios. It listens on 127.0.0.1 only, works on databases of
-its own in .data/bench, and ends by itself. QUICK=1 is a short look; the whole writes RESULTS.md and
-chart.svg. BASE names a checkout to compare with; without it, bench/servers.py clones one.
+The web server, PostgreSQL and the load generator share this machine, so only the ratios mean something.
+The servers listen on 127.0.0.1 only, and their databases are separate ones in .data/bench.
+
+QUICK=1 measures less and only prints its results. Without it, RESULTS.md and chart.svg are written too.
+BASE names a checkout of the base; without it, bench/servers.py clones one.
 """
 
 import os
@@ -25,7 +27,7 @@ def main() -> None:
     start = time.monotonic()
     require_tools()
     base_folder()
-    shutil.rmtree(SMALL.data_dir, ignore_errors=True)  # the last bench's bookings
+    shutil.rmtree(SMALL.data_dir, ignore_errors=True)  # its bookings are those of the last run
     SMALL.fill(concerts=0, bookings=0)
     import django
 
@@ -35,7 +37,7 @@ def main() -> None:
     size = scenarios.QUICK if QUICK else scenarios.WHOLE
     LARGE.fill(concerts=size.concerts, bookings=size.bookings)
     found = results.Results(size)
-    measure(found)
+    _measure(found)
     found.minutes = (time.monotonic() - start) / 60
 
     text = report.text(found)
@@ -44,10 +46,10 @@ def main() -> None:
         (HERE / "RESULTS.md").write_text(text)
         (HERE / "chart.svg").write_text(chart.chart(found.hot))
     if any(found.audits):
-        raise SystemExit("The audit found differences.")
+        raise SystemExit("The audit found differences between counters and bookings.")
 
 
-def measure(found: "Results") -> None:
+def _measure(found: "Results") -> None:
     from bench import crowds, scenarios
     from bench.cost import cost
 

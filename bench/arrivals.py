@@ -1,7 +1,7 @@
-"""Customers who come when they want to, not when the last one has been served.
+"""Customers who arrive at a fixed rate, even if earlier customers still wait for their answers.
 
-`python -m bench.arrivals` reads a Plan from its standard input and writes what came of it to its
-standard output, both as JSON.
+`python -m bench.arrivals` reads a _Plan from its standard input. It writes the summary of the crowd to its
+standard output. Both are JSON.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ import uvloop
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 TENTH = 0.1  # seconds
-PATIENCE = 30.0  # seconds for the last answers
+PATIENCE = 30.0  # seconds that we wait for the last answers
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Plan:
     port: int
     tier: str
-    tokens: list[str]  # none: each customer brings a token that nobody has issued
+    tokens: list[str]  # if empty, each customer sends a made-up token
     rate: float  # arrivals a second
     seconds: float
     connections: int
 
 
-class Connection(asyncio.Protocol):
-    """Asks for one thing at a time."""
+class _Connection(asyncio.Protocol):
+    """Sends one request at a time."""
 
-    def __init__(self, crowd: "Crowd") -> None:
+    def __init__(self, crowd: "_Crowd") -> None:
         self.crowd = crowd
-        self.due: float | None = None  # when the customer who waits here came
+        self.due: float | None = None  # arrival of the customer who waits for an answer
         self.data = b""
 
     def connection_made(self, transport: Any) -> None:
@@ -61,21 +61,23 @@ class Connection(asyncio.Protocol):
         self.crowd.lost(self)
 
 
-class Crowd:
-    def __init__(self, plan: Plan) -> None:
+class _Crowd:
+    def __init__(self, plan: _Plan) -> None:
         self.plan = plan
         self.loop = asyncio.get_running_loop()
-        self.free: deque[Connection] = deque()
-        self.times: dict[str, list[float]] = defaultdict(list)  # seconds since due, by status
+        self.free: deque[_Connection] = deque()
+        self.times: dict[str, list[float]] = defaultdict(
+            list
+        )  # seconds from arrival to answer, by status
         self.sold: dict[int, int] = defaultdict(int)  # bookings confirmed, by tenth of a second
         self.sent = self.dropped = self.broken = 0
-        self.latest = 0.0  # the most that we were behind the plan, in seconds
+        self.latest = 0.0  # the longest delay of a request behind its plan, in seconds
         self.ended = False
         self.connecting: set[asyncio.Task[None]] = set()
         self.keys = f"{random.getrandbits(32):08x}-0000-4000-8000-%012x"
 
     async def connect(self) -> None:
-        await self.loop.create_connection(lambda: Connection(self), "127.0.0.1", self.plan.port)
+        await self.loop.create_connection(lambda: _Connection(self), "127.0.0.1", self.plan.port)
 
     async def run(self) -> None:
         await asyncio.gather(*(self.connect() for _ in range(self.plan.connections)))
@@ -124,8 +126,7 @@ class Crowd:
         if status == "201":
             self.sold[int((now - self.start) / TENTH)] += 1
 
-    def lost(self, connection: Connection) -> None:
-        """The server has hung up; open another one."""
+    def lost(self, connection: _Connection) -> None:
         if self.ended:
             return
         if connection.due is None:
@@ -139,7 +140,7 @@ class Crowd:
     def summary(self) -> dict[str, Any]:
         return {
             "answers": {status: len(times) for status, times in self.times.items()},
-            "times": {status: p50_and_p99(times) for status, times in self.times.items()},
+            "times": {status: _p50_and_p99(times) for status, times in self.times.items()},
             "sold": [self.sold[tenth] for tenth in range(max(self.sold, default=-1) + 1)],
             "dropped": self.dropped,
             "lost": self.broken + max(self.waiting, 0),
@@ -147,15 +148,15 @@ class Crowd:
         }
 
 
-def p50_and_p99(seconds: list[float]) -> tuple[float, float]:
-    """In milliseconds."""
+def _p50_and_p99(seconds: list[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile, in milliseconds."""
     cuts = quantiles(seconds, n=100) if len(seconds) > 1 else seconds * 99
     return cuts[49] * 1000, cuts[98] * 1000
 
 
 async def main() -> None:
-    crowd = Crowd(Plan(**json.load(sys.stdin)))
-    gc.disable()  # a pause would hold up all who come meanwhile
+    crowd = _Crowd(_Plan(**json.load(sys.stdin)))
+    gc.disable()  # a pause would delay everybody who arrives during it
     await crowd.run()
     print(json.dumps(crowd.summary()))
 

@@ -1,4 +1,4 @@
-"""Answers a second against connections, as a picture."""
+"""Draws the rates of one hot tier against the number of connections."""
 
 from bench.measure import Run
 from bench.scenarios import rate
@@ -6,8 +6,8 @@ from bench.scenarios import rate
 NAMES = {
     "book": "TicketBook",
     "base": "the base",
-    "nothing": "doing nothing, on the base",
-    "textbook": "the textbook, on the base",
+    "nothing": "empty endpoint, on the base",
+    "textbook": "textbook code, on the base",
     "pgbench": "PostgreSQL alone",
 }
 COLOURS = {
@@ -20,13 +20,14 @@ COLOURS = {
 
 
 def chart(runs: list[Run]) -> str:
-    """Lines of rate against connections, which are evenly apart, for they grow about fourfold."""
+    """Return an SVG of the median rates at each number of connections, one line for each kind of run."""
     clients = sorted({run.clients for run in runs})
-    lines = {what: rates_of(what, runs, clients) for what in COLOURS}
-    step = tick(max(max(rates) for rates in lines.values()))
+    lines = {what: _rates_of(what, runs, clients) for what in COLOURS}
+    step = _tick(max(max(rates) for rates in lines.values()))
     top = step * (int(max(max(rates) for rates in lines.values()) / step) + 1)
     width, height, left, right, bottom = 780, 400, 60, 230, 60
 
+    # The numbers of connections grow by factors, so their points are placed at equal distances.
     def x(index: int) -> float:
         return left + index * (width - left - right) / max(len(clients) - 1, 1)
 
@@ -37,7 +38,7 @@ def chart(runs: list[Run]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{left}" y="{height - 12}">connections; answers a second, median</text>',
+        f'<text x="{left}" y="{height - 12}">across: connections; up: answers a second, median</text>',
     ]
     for value in range(0, top + 1, step):
         parts.append(f'<path d="M{left} {y(value):.0f}H{x(len(clients) - 1):.0f}" stroke="#ddd"/>')
@@ -48,7 +49,7 @@ def chart(runs: list[Run]) -> str:
         parts.append(
             f'<text x="{x(index):.0f}" y="{height - 38}" text-anchor="middle">{count}</text>'
         )
-    labels = apart({what: y(rates[-1]) for what, rates in lines.items()}, gap=17)
+    labels = _apart({what: y(rates[-1]) for what, rates in lines.items()}, gap=17)
     for what, rates in lines.items():
         points = " ".join(f"{x(i):.0f},{y(value):.0f}" for i, value in enumerate(rates))
         parts.append(
@@ -59,19 +60,19 @@ def chart(runs: list[Run]) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
-def rates_of(what: str, runs: list[Run], clients: list[int]) -> list[float]:
-    """As far as it was measured; the rivals are not with 1,000 connections."""
+def _rates_of(what: str, runs: list[Run], clients: list[int]) -> list[float]:
+    # The endpoints for comparison and pgbench are not measured at 1,000 connections.
     measured = {run.clients for run in runs if run.what == what}
     return [rate(runs, what, count) for count in clients if count in measured]
 
 
-def tick(most: float) -> int:
-    """A round number that divides an axis into five to ten parts or so."""
+def _tick(most: float) -> int:
+    """Return the smallest round number that is at least a tenth of `most`."""
     return next(size for size in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if most / size <= 10)
 
 
-def apart(places: dict[str, float], *, gap: float) -> dict[str, float]:
-    """The same places from bottom to top, moved up so that there is at least `gap` between two."""
+def _apart(places: dict[str, float], *, gap: float) -> dict[str, float]:
+    """Return the places, some moved up so that any two are at least `gap` apart."""
     moved: dict[str, float] = {}
     for name, place in sorted(places.items(), key=lambda item: -item[1]):
         moved[name] = min(place, min(moved.values(), default=place + gap) - gap)

@@ -1,4 +1,4 @@
-"""What a booking costs the database, by what PostgreSQL counts."""
+"""What a booking costs the database, as PostgreSQL counts it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,12 @@ from bench.servers import Code
 
 @dataclass
 class Cost:
-    """Of one run at 64 connections with nothing else on the server."""
+    """One run at 64 connections, with nothing else on the server."""
 
     run: Run
     bookings: int
-    statements: list[tuple[str, float, float, float]]  # text, calls, ms and WAL bytes per booking
-    hot: float  # share of the tier's updates that stayed in their page
+    statements: list[tuple[str, float, float, float]]  # text; calls, ms, WAL bytes per booking
+    hot: float  # share of the updates of the tier's row that stayed in their page (HOT)
     multixacts: int
 
     @property
@@ -45,18 +45,18 @@ WHERE relname = 'concerts_tickettier'
 def cost(size: Size) -> Cost:
     with connection.cursor() as cursor:
         with warm_servers((Code.NEW, {})) as (new,):
-            booked = ask(cursor, "SELECT count(*) FROM bookings_booking")
-            multixacts = ask(cursor, "SELECT mxid_age('1')")
-            ask(
+            booked = _ask(cursor, "SELECT count(*) FROM bookings_booking")
+            multixacts = _ask(cursor, "SELECT mxid_age('1')")
+            _ask(
                 cursor,
                 "SELECT pg_stat_reset_single_table_counters('concerts_tickettier'::regclass)",
             )
-            ask(cursor, "SELECT pg_stat_statements_reset()")
+            _ask(cursor, "SELECT pg_stat_statements_reset()")
             run = over_http("book", new, name="cost", clients=64, seconds=size.seconds)
-        # Every session of the server has ended and so has reported what it did.
+        # A session has reported everything only when it has ended, so the server is stopped first.
         cursor.execute(STATEMENTS)
         rows = cursor.fetchall()
-        bookings = ask(cursor, "SELECT count(*) FROM bookings_booking") - booked
+        bookings = _ask(cursor, "SELECT count(*) FROM bookings_booking") - booked
         return Cost(
             run,
             bookings,
@@ -64,11 +64,11 @@ def cost(size: Size) -> Cost:
                 (query, calls / bookings, ms / bookings, float(wal) / bookings)
                 for query, calls, ms, wal in rows
             ],
-            ask(cursor, HOT),
-            ask(cursor, "SELECT mxid_age('1')") - multixacts,
+            _ask(cursor, HOT),
+            _ask(cursor, "SELECT mxid_age('1')") - multixacts,
         )
 
 
-def ask(cursor: Any, sql: str) -> Any:
+def _ask(cursor: Any, sql: str) -> Any:
     cursor.execute(sql)
     return cursor.fetchone()[0]

@@ -1,4 +1,7 @@
-"""The scenarios of make bench with customers who come by themselves, or who come for nothing."""
+"""Scenarios of make bench with a spike of customers, junk tokens, and thousands of slow connections.
+
+The caller starts the server that they load.
+"""
 
 import json
 import subprocess
@@ -16,23 +19,23 @@ from bench.servers import HERE, Server
 from bench.site import new_tier
 
 CROWD = 1000  # connections of a spike
-TIMES_CAPACITY = 4
-AFTERWARDS = 4.0  # seconds in which people keep coming after a spike's tier has sold out
+TIMES_CAPACITY = 4  # arrivals a second of a spike, as a multiple of the capacity
+AFTERWARDS = 4.0  # seconds for which customers keep coming after the tier has sold out
 
 
 @dataclass
 class Arrivals:
-    """What came of customers who came at a fixed rate (bench/arrivals.py)."""
+    """The result of customers who arrived at a fixed rate (bench/arrivals.py)."""
 
     run: Run
     rate: float  # arrivals a second
     times: dict[str, tuple[float, float]]  # p50 and p99 by status, in milliseconds
     sold: list[int]  # bookings confirmed in each tenth of a second
-    dropped: int  # found all connections taken, and went away
-    behind: float  # the most that the generator was behind its plan, in milliseconds
+    dropped: int  # customers who found every connection busy and left
+    behind: float  # the longest delay of a request behind its plan, in milliseconds
 
 
-def arrive(
+def _arrive(
     to: Server, name: str, *, rate: float, seconds: float, connections: int, tier: UUID, junk: bool
 ) -> Arrivals:
     tokens = [] if junk else to.site.tokens()
@@ -54,7 +57,7 @@ def arrive(
     p50, p99 = found["times"].get(wanted, (float("nan"), float("nan")))
     good = answers.get(wanted, 0) / seconds
     run = Run(name, connections, good, p50, p99, answers, cores(before, after, seconds))
-    print(run, f" {found['dropped']} dropped, {found['behind']:.0f} ms behind", flush=True)
+    print(run, f" {found['dropped']} left, sent up to {found['behind']:.0f} ms late", flush=True)
     return Arrivals(run, rate, found["times"], found["sold"], found["dropped"], found["behind"])
 
 
@@ -63,25 +66,26 @@ def arrive(
 
 @dataclass
 class Spike:
-    """Arrivals jump from none to several times what can be served; the tier sells out meanwhile."""
+    """Arrivals jump from none to several times the capacity, and the tier sells out.
+
+    Rates are bookings a second: `sustained` until the last ticket, `peak` in the best second.
+    """
 
     arrivals: Arrivals
     quantity: int
 
     @property
     def selling(self) -> list[int]:
-        """From the first confirmed booking to the last, in tenths of a second."""
+        """Bookings confirmed in each tenth of a second, from the first booking to the last."""
         sold = self.arrivals.sold
         return sold[next(tenth for tenth, count in enumerate(sold) if count) :]
 
     @property
     def sustained(self) -> float:
-        """Bookings a second on average, while tickets lasted."""
         return 10 * sum(self.selling) / len(self.selling)
 
     @property
     def peak(self) -> float:
-        """The best second."""
         tenths = self.selling
         return max(sum(tenths[i : i + 10]) for i in range(max(len(tenths) - 9, 1)))
 
@@ -94,8 +98,8 @@ class Spike:
 
 
 def spike(new: Server, size: Size, capacity: float) -> Spike:
-    """`capacity`: bookings a second that were reached with a fixed number of connections."""
-    arrivals = arrive(
+    """`capacity` is the bookings a second that a fixed number of connections reached."""
+    arrivals = _arrive(
         new,
         "spike",
         rate=TIMES_CAPACITY * capacity,
@@ -107,42 +111,48 @@ def spike(new: Server, size: Size, capacity: float) -> Spike:
     return Spike(arrivals, size.spike)
 
 
-# --- Tokens that nobody has issued --------------------------------------------------------------
+# --- Junk tokens --------------------------------------------------------------------------------
 
 
 def junk(new: Server, size: Size, capacity: float) -> list[Arrivals]:
-    """A sale at half of what can be served, alone and with as many requests with a junk token."""
+    """Sell at half of `capacity`, first alone, then with as many junk requests beside it."""
     found = []
     plan: dict[str, Any] = {"rate": capacity / 2, "connections": 256}
     plan["seconds"] = 2 if size is QUICK else 6
     with ThreadPoolExecutor(1) as beside:
         for _ in range(size.repeats):
-            found.append(arrive(new, "half a load", tier=new_tier(), junk=False, **plan))
-            other = beside.submit(arrive, new, "junk", tier=new_tier(), junk=True, **plan)
-            found.append(arrive(new, "half a load, junk", tier=new_tier(), junk=False, **plan))
+            found.append(
+                _arrive(new, "bookings at half the rate", tier=new_tier(), junk=False, **plan)
+            )
+            other = beside.submit(_arrive, new, "junk", tier=new_tier(), junk=True, **plan)
+            found.append(
+                _arrive(
+                    new, "bookings at half the rate, with junk", tier=new_tier(), junk=False, **plan
+                )
+            )
             found.append(other.result())
     return found
 
 
-# --- Connections that want little ---------------------------------------------------------------
+# --- Thousands of slow connections --------------------------------------------------------------
 
 SLOW, IDLE, BOOKING = 2500, 1500, 1000
 
 
 def many_connections(new: Server, size: Size) -> list[Run]:
-    """A thousand connections that book, alone and beside four thousand slow and idle ones."""
+    """Book on BOOKING connections, first alone, then beside SLOW slow and IDLE idle ones."""
     runs = []
     plan: dict[str, Any] = {"clients": BOOKING, "seconds": 2 if size is QUICK else 8, "skip": 1}
     for _ in range(size.repeats):
         runs.append(over_http("book", new, name="1,000 connections", look=True, **plan))
-        with idlers(new):
+        with _idlers(new):
             runs.append(over_http("book", new, name="5,000 connections", look=True, **plan))
     return runs
 
 
 @contextmanager
-def idlers(to: Server) -> Iterator[None]:
-    """Slow senders and silent ones, from when all are connected (bench/idlers.py)."""
+def _idlers(to: Server) -> Iterator[None]:
+    """Keep slow and idle connections open while the block runs (bench/idlers.py)."""
     plan = {"port": to.port, "token": to.site.tokens()[0], "tier": str(new_tier())}
     with subprocess.Popen(
         [sys.executable, "-m", "bench.idlers"],
@@ -156,5 +166,5 @@ def idlers(to: Server) -> Iterator[None]:
         process.stdin.write(json.dumps(plan | {"slow": SLOW, "idle": IDLE}) + "\n")
         process.stdin.flush()
         if process.stdout.readline() != "connected\n":
-            raise SystemExit(f"{SLOW + IDLE} connections could not be kept open at once.")
+            raise SystemExit(f"The server did not keep {SLOW + IDLE} connections open at once.")
         yield

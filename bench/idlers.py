@@ -1,9 +1,11 @@
-"""`python -m bench.idlers`: connections that want little, for a server that also has work to do.
+"""`python -m bench.idlers`: keep slow and idle connections open, while the server has other work to do.
 
-Some send a booking drop by drop, half of them already its headers, the others its body. Some have
-asked once and then say nothing. A connection that the server closes is opened anew. Reads a Plan from
-the first line of its standard input, writes a line when all are connected, ends when its standard input
-does, and at the latest after LONGEST seconds.
+A slow connection sends a booking byte by byte. Half of the slow connections send the whole request in this
+way, the others only its body. An idle connection sends one request and is silent from then on. When the
+server closes a connection, it is opened again.
+
+The program reads a _Plan as JSON from the first line of its standard input. It prints "connected" when all
+connections are open. It ends when its standard input ends, and after LONGEST seconds at the latest.
 """
 
 import asyncio
@@ -18,14 +20,16 @@ import uvloop
 
 LONGEST = 120.0
 PAUSE = 0.4  # seconds between two bytes of one sender
-SLICES = 20  # the senders take turns, so that their bytes do not come all at once
-AT_ONCE = 200  # connections being opened
+SLICES = (
+    20  # senders are split into so many groups; groups take turns, so the bytes are spread evenly
+)
+AT_ONCE = 200  # connections that are being opened at the same time
 
 GREETING = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Plan:
     port: int
     token: str
     tier: str
@@ -33,8 +37,8 @@ class Plan:
     idle: int
 
 
-class Idler(asyncio.Protocol):
-    """Sends `first` at once and `rest` byte by byte."""
+class _Idler(asyncio.Protocol):
+    """Sends `first` at once and `rest` byte by byte, a byte for each call of `drip`."""
 
     def __init__(self, first: bytes, rest: bytes = b"") -> None:
         self.first, self.rest = first, rest
@@ -54,10 +58,10 @@ class Idler(asyncio.Protocol):
             self.gone.set_result(None)
 
 
-class Idlers:
-    def __init__(self, plan: Plan) -> None:
+class _Idlers:
+    def __init__(self, plan: _Plan) -> None:
         self.plan = plan
-        self.connected: dict[int, Idler] = {}
+        self.connected: dict[int, _Idler] = {}
         self.all_here = asyncio.Event()
         self.door = asyncio.Semaphore(AT_ONCE)
 
@@ -69,7 +73,7 @@ class Idlers:
             async with asyncio.timeout(LONGEST):
                 await self.all_here.wait()
                 print("connected", flush=True)
-                await end_of_input()
+                await _end_of_input()
         for task in tasks:
             task.cancel()
 
@@ -87,9 +91,9 @@ class Idlers:
             await idler.gone
             del self.connected[number]
 
-    async def connect(self, number: int) -> Idler:
+    async def connect(self, number: int) -> _Idler:
         _, idler = await asyncio.get_running_loop().create_connection(
-            lambda: Idler(*self.words(number)), "127.0.0.1", self.plan.port
+            lambda: _Idler(*self.words(number)), "127.0.0.1", self.plan.port
         )
         return idler
 
@@ -118,14 +122,14 @@ class Idlers:
             turn = (turn + 1) % SLICES
 
 
-async def end_of_input() -> None:
+async def _end_of_input() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
     await ended.wait()
 
 
 async def main() -> None:
-    await Idlers(Plan(**json.loads(sys.stdin.readline()))).run()
+    await _Idlers(_Plan(**json.loads(sys.stdin.readline()))).run()
 
 
 if __name__ == "__main__":

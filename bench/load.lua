@@ -1,12 +1,15 @@
--- The load of one run of wrk; bench/measure.py sets the environment and reads the last line.
+-- The load of one run of wrk. bench/measure.py sets these environment variables, and reads the last line
+-- of the output.
 --
---   WORDS  a file: a line each for tokens, sessions, tiers and concerts, words apart by spaces
---   KIND   what each customer does: one of `acts`
---   SKIP   seconds at the beginning whose answers do not count; the customers come during these,
---          not all at once
---   SEED   makes the keys of this run unlike those of any other
+--   WORDS    a file with four lines: tokens, sessions, tiers and concerts; each line is its name and its
+--            words, with spaces between them
+--   KIND     what each customer does: a key of `acts`
+--   SKIP     seconds at the beginning whose answers are not counted; the connections start one after the
+--            other during these seconds
+--   CLIENTS  the number of connections
+--   SEED     starts the random numbers, so that each run makes its own idempotency keys
 --
--- Each connection sends its next request when it has its answer.
+-- A connection sends its next request when it has its answer.
 local words = {}
 for line in io.lines(os.getenv("WORDS")) do
   local name = line:match("^%S+")
@@ -57,7 +60,7 @@ local acts = {
   detail = get(function() return "/api/v1/concerts/" .. pick("concerts") end),
   availability = get(function() return "/api/v1/concerts/" .. pick("concerts") .. "/availability" end),
   page = get(function() return "/concerts/" .. pick("concerts") .. "/" end),
-  -- Twelve concerts, and an address that nobody has asked for before: no copy can answer it.
+  -- Each request has a new address, so no copy can answer it.
   newlist = get(function()
     return string.format("/api/v1/concerts?limit=12&dateFrom=2020-01-01T%02d:%02d:%02d.%06dZ",
       random(0, 23), random(0, 59), random(0, 59), random(0, 999999))
@@ -65,7 +68,7 @@ local acts = {
   mine = get(function() return "/api/v1/bookings" end, known),
 }
 
--- Lua's own clock counts whole seconds.
+-- Lua's own clock counts whole seconds, so we ask the operating system.
 local ffi = require("ffi")
 ffi.cdef "typedef struct { long s, ns; } moment; int clock_gettime(int clock, moment *now);"
 local clock = ffi.new("moment")
@@ -88,7 +91,7 @@ end
 
 if skip > 0 then
   local come, clients = 0, tonumber(os.getenv("CLIENTS"))
-  function delay() -- milliseconds before a request
+  function delay() -- returns the milliseconds to wait before a request
     come = come + 1
     return come <= clients and math.floor(come / clients * skip * 1000) or 0
   end
@@ -96,7 +99,7 @@ end
 
 function response(status, headers)
   if skip > 0 and seconds() < counts_from then return end
-  -- To a booking; a redirection to log-in is no success.
+  -- Only a redirect to a booking is a success. A redirect to the log-in page is counted as 302.
   local location = headers["Location"] or headers["location"]
   if status == 303 and not location:find("^/bookings/") then status = 302 end
   answers[status] = (answers[status] or 0) + 1

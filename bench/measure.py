@@ -1,4 +1,4 @@
-"""One run: load a server with wrk, or PostgreSQL with pgbench, and say what came of it."""
+"""One run: load a server with wrk, or PostgreSQL with pgbench, and return what was measured."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import psutil
 from bench.servers import HERE, Look, Server, concerts_of, look_at
 from bench.site import READERS, Site, new_tier
 
-# What each kind of load is after; anything else is a refusal or an error.
+# The statuses that the rate of a kind of load counts; for kinds not listed here it is 200.
 WANTED = {
     "book": ("201", "402"),
     "textbook": ("201",),
@@ -26,19 +26,19 @@ WANTED = {
     "junk": ("401",),
     "form": ("303",),
 }
-FINE = ("200", "201", "202", "303", "401", "402", "409")  # answers of the contract, no errors
-OPEN_FILES = 8192  # 5,000 connections, and what else there is
+FINE = ("200", "201", "202", "303", "401", "402", "409")  # every other status is an error
+OPEN_FILES = 8192  # enough for 5,000 connections
 
 
 @dataclass
 class Run:
     what: str
     clients: int
-    rate: float  # answers of the wanted kind in a second
+    rate: float  # answers a second that were wanted
     p50: float  # milliseconds
     p99: float
     answers: dict[str, int] = field(default_factory=dict)  # by HTTP status
-    cpu: dict[str, float] = field(default_factory=dict)  # cores
+    cpu: dict[str, float] = field(default_factory=dict)  # cores that each part kept busy
     look: Look | None = None
 
     @property
@@ -50,18 +50,22 @@ class Run:
         cpu = " ".join(f"{name} {cores:.2f}" for name, cores in self.cpu.items())
         look = f"  {self.look.connections} {self.look.megabytes:.0f} MB" if self.look else ""
         return (
-            f"{self.what:28} {self.clients:5} connections {self.rate:7.0f}/s"
+            f"{self.what:36} {self.clients:5} connections {self.rate:7.0f}/s"
             f"  p50 {self.p50:7.1f} ms  p99 {self.p99:8.1f} ms  {answers}  CPU {cpu}{look}"
         )
 
 
 def require_tools() -> None:
-    """wrk, and as many open files as there will be connections. Ends the program without them."""
+    """Allow this process enough open files; end the program if that is impossible or wrk is missing."""
     if shutil.which("wrk") is None:
-        raise SystemExit("make bench loads the server with wrk. Install it: apt-get install wrk")
+        raise SystemExit(
+            "The benchmarks need the load generator wrk. Install it: apt-get install wrk"
+        )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        raise SystemExit(f"make bench opens {OPEN_FILES} files, and `ulimit -Hn` is {hard}.")
+        raise SystemExit(
+            f"The benchmarks open up to {OPEN_FILES} files, but `ulimit -Hn` allows only {hard}."
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
@@ -76,7 +80,10 @@ def over_http(
     skip: int = 0,
     look: bool = False,
 ) -> Run:
-    """`kind` names one of the acts of load.lua. The rate leaves out the first `skip` seconds."""
+    """Load the server for `skip` and then `seconds` seconds; `kind` is a key of `acts` in load.lua.
+
+    The rate and the answers leave out the first `skip` seconds. The latencies include them.
+    """
     words = {
         "tokens": to.site.tokens()[: READERS if kind == "mine" else None],
         "sessions": to.site.sessions(),
@@ -88,7 +95,7 @@ def over_http(
         data = Path(folder, "words")
         data.write_text("".join(f"{key} {' '.join(value)}\n" for key, value in words.items()))
         environment = {"WORDS": str(data), "KIND": kind, "SKIP": str(skip), "CLIENTS": str(clients)}
-        with wrk(to, environment, clients, seconds + skip) as process:
+        with _wrk(to, environment, clients, seconds + skip) as process:
             time.sleep((seconds + skip) / 2)
             seen = look_at(to) if look else None
             out, _ = process.communicate(timeout=seconds + skip + 60)
@@ -110,12 +117,12 @@ def over_http(
 
 
 def warm_up(*servers: Server) -> None:
-    """Connections, prepared statements and caches are there before anything counts."""
+    # The measured run then finds open connections, prepared statements and filled caches.
     for to in servers:
         over_http("book", to, name="(to warm up)", clients=64, seconds=1)
 
 
-def wrk(
+def _wrk(
     to: Server, environment: dict[str, str], clients: int, seconds: int
 ) -> subprocess.Popen[str]:
     command = ["wrk", "--threads", "1", "--connections", str(clients)]
@@ -130,7 +137,6 @@ def wrk(
 
 
 def by_pgbench(tier_id: UUID, *, clients: int, seconds: int) -> Run:
-    """The statements of one booking without any Python."""
     from django.db import connection
 
     from accounts.models import User
@@ -157,17 +163,18 @@ def by_pgbench(tier_id: UUID, *, clients: int, seconds: int) -> Run:
     figures = dict(line.split(" = ", 1) for line in done.stdout.splitlines() if " = " in line)
     rate = float(figures["tps"].split()[0])
     latency = float(figures["latency average"].split()[0])
+    # pgbench reports no percentiles, so its average stands in for the median.
     run = Run("pgbench", clients, rate, latency, float("nan"))
     print(run, flush=True)
     return run
 
 
 def cpu_seconds(of: Server) -> dict[int, tuple[str, float]]:
-    """CPU seconds so far of every process of a server, by its id, with the part that it belongs to."""
+    """Return for each process id its part (web, database or load) and the CPU seconds it has used."""
     parts = {process.pid: "web" for process in of.processes()}
-    postmaster = psutil.Process(postmaster_of(of.site))
+    postmaster = psutil.Process(_postmaster_of(of.site))
     parts |= {process.pid: "database" for process in (postmaster, *postmaster.children())}
-    own = os.times()  # of children that have ended: load generators
+    own = os.times()  # its children's times are those of the load generators that have ended
     seconds = {0: ("load", own.children_user + own.children_system)}
     for pid, part in parts.items():
         with suppress(psutil.NoSuchProcess):
@@ -176,14 +183,14 @@ def cpu_seconds(of: Server) -> dict[int, tuple[str, float]]:
     return seconds
 
 
-def postmaster_of(site: Site) -> int:
+def _postmaster_of(site: Site) -> int:
     return int((site.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
 
 def cores(
     before: dict[int, tuple[str, float]], after: dict[int, tuple[str, float]], took: float
 ) -> dict[str, float]:
-    """How many cores each part kept busy."""
+    """Return how many cores each part kept busy during `took` seconds, on average."""
     busy = dict.fromkeys(("web", "database", "load"), 0.0)
     for pid, (part, seconds) in after.items():
         busy[part] += (seconds - before.get(pid, (part, 0.0))[1]) / took

@@ -1,5 +1,5 @@
--- The statements of one booking as the plain path sends them, by pgbench alone: what the database
--- could do without Python, one transaction to hold and one to settle.
+-- The statements that a booking without lanes needs: one transaction holds the ticket, and another one
+-- confirms the booking. pgbench runs them, to show what the database can do without Python.
 SELECT gen_random_uuid() AS key \gset
 BEGIN;
 SELECT id, available_quantity FROM concerts_tickettier WHERE id = :tier FOR NO KEY UPDATE;

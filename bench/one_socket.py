@@ -1,4 +1,7 @@
-"""gunicorn.conf.py, but one listening socket for all processes; gunicorn has no option to say so."""
+"""The settings of gunicorn.conf.py, but with one listening socket for all processes.
+
+gunicorn's command line cannot switch `reuse_port` off, so this needs a file.
+"""
 
 import runpy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The figures as a page."""
+"""Writes the results of make bench as a page, RESULTS.md."""
 
 import platform
 import re
@@ -17,45 +17,85 @@ from bench.servers import BASE_COMMIT
 NAMES = {
     "book": "TicketBook",
     "base": "the base",
-    "textbook": "the textbook path, on the base",
-    "nothing": "an endpoint that does nothing, on the base",
+    "textbook": "textbook code, on the base",
+    "nothing": "empty endpoint, on the base",
     "pgbench": "PostgreSQL alone (pgbench)",
     "form": "the page's form",
     "list": "`GET /concerts`",
     "detail": "`GET /concerts/{id}`",
     "availability": "`GET /concerts/{id}/availability`",
     "page": "a concert's page, not logged in",
-    "newlist": "`GET /concerts`, 12 of them, never asked before",
+    "newlist": "`GET /concerts`, never from a copy",
     "mine": "`GET /bookings`",
 }
 
 HEAD = f"""# What was measured
 
-TicketBook as it is against *the base*, which is commit {BASE_COMMIT}: there, threads alone answered. Both
-run in turn on the same database, with distinct customers with real tokens, fsync on, and the web server
-as in production (gunicorn.conf.py). The web server, PostgreSQL and the load generator share one
-machine, so read the ratios: between two runs of this page the machine itself may be twice as fast.
-Repeat it with `make bench`.
+`make bench` compares TicketBook as it is now with *the base*: commit {BASE_COMMIT}, the last version whose
+web server answered on threads only. Both run in turn on the same database, with many customers who have
+real tokens. fsync is on, and the web server has the settings of production (gunicorn.conf.py).
+
+The web server, PostgreSQL and the load generator share one machine, and the machine may be twice as fast
+at the next run of `make bench`. So compare only figures of the same page.
 
 {{machine}}
-Medians of {{repeats}} runs each, in turn; a run takes {{seconds}} s or more. {{minutes:.0f}} minutes in all.
+
+A figure is the median of {{repeats}} runs if its section says nothing else. A run takes {{seconds}} s or
+more, and the whole page took {{minutes:.0f}} minutes.
+
+The columns of the tables:
+
+- *what*: rows with *base* measure the base, and the row of pgbench measures PostgreSQL alone. All other
+  rows measure TicketBook.
+- *per second* counts the answers that were wanted: `200`, `201`, `303`, `402` after a declined payment, and
+  `401` for a junk token. For pgbench it counts bookings.
+- *lowest–highest* is the range of this rate over the runs.
+- *p50* and *p99*: half of the answers took at most p50, and 99 of 100 took at most p99. pgbench reports
+  only the average, which stands under p50.
+- *answers* are all answers of all runs, by HTTP status.
+- *CPU* is the number of cores that each part kept busy.
+"""
+
+TARGETS = """## Targets
+
+*A ÷ B* is the rate of A divided by the rate of B. Rates are those at 64 connections if the row or its
+section gives no other number.
+
+| what | target | measured |
+|---|---|---|"""
+
+HOT_TIER = """## One hot tier
+
+![Answers a second against connections](chart.svg)
+
+All customers book the same tier. The base has two more endpoints, for comparison. The *textbook code*
+makes the booking in one transaction and charges the customer while it holds the lock. The *empty endpoint*
+checks the token and the request, and answers without making a booking. pgbench sends the statements of
+a booking to PostgreSQL, without any Python.
+"""
+
+VARIANTS = """## Variations
+
+All rows are at 64 connections. The first row is the usual booking. Each other row changes what it names.
 """
 
 SLOW_GATEWAY = """## A slow gateway
 
-Each payment takes 500 to 700 ms; the base takes 500. The first two seconds do not count.
+The fast gateway answers at once. The slow gateway takes 500 to 700 ms for a payment, and 500 ms when the
+base calls it. The rates and the answers leave out the first two seconds of a run.
 """
 
-JUNK = """## Tokens that nobody has issued
+JUNK = """## Junk tokens
 
-Bookings come at half the rate that 64 connections reached, alone and with as many requests with a junk
-token beside; on at most 256 connections each.
+Customers book at half of the rate that 64 connections reached. In the rows *with junk* and *junk*, as many
+requests with a made-up token arrive at the same time. The bookings use at most 256 connections, and so do
+the requests with a made-up token.
 """
 
 MANY = """## Five thousand connections
 
-A thousand connections book, alone and beside 2,500 that send a byte every 0.4 s and 1,500 that are
-silent. MB is the memory of all processes of the web server, and what they share is counted once.
+A thousand connections book. In the runs with 5,000 connections, 2,500 others send a byte every 0.4 s and
+1,500 others are silent.
 """
 
 
@@ -65,91 +105,95 @@ def text(results: Results) -> str:
         HEAD.format(
             machine=machine(), repeats=size.repeats, seconds=size.seconds, minutes=results.minutes
         ),
-        "## Targets\n\n| what | target | measured |\n|---|---|---|",
+        TARGETS,
         "".join(f"| {' | '.join(target)} |\n" for target in targets(results)),
-        "## One hot tier\n\n![Answers a second against connections](chart.svg)\n",
-        table([run for what in NAMES for run in hot if run.what == what]),
-        split(hot),
-        "## Variations\n\nAt 64 connections.\n",
-        table(results.variants),
+        HOT_TIER,
+        _table([run for what in NAMES for run in hot if run.what == what]),
+        _split(hot),
+        VARIANTS,
+        _table(results.variants),
         SLOW_GATEWAY,
-        table(results.slow_gateway),
-        spike_text(results.spike) if results.spike else "",
+        _table(results.slow_gateway),
+        _spike_text(results.spike) if results.spike else "",
         JUNK,
-        table([arrivals.run for arrivals in results.junk]),
-        generator(results.junk),
+        _table([arrivals.run for arrivals in results.junk]),
+        _generator(results.junk),
         MANY,
-        table(results.many),
-        looks(results.many),
-        "## Reading\n\nAt 64 connections, on a small site (12 concerts, a hundred bookings) and on a "
-        f"large one ({size.concerts:,} concerts, {size.bookings:,} bookings).\n",
-        table(results.reading),
-        cost_text(results.cost) if results.cost else "",
-        audits(results),
+        _table(results.many),
+        _looks(results.many),
+        "## Reading\n\n"
+        "All rows are at 64 connections. The small site has 12 concerts and a hundred bookings.\n"
+        f"The large site has {size.concerts:,} concerts and {size.bookings:,} bookings.\n"
+        "Rows with *large site* measure the large one, the others the small one.\n",
+        _table(results.reading),
+        _cost_text(results.cost) if results.cost else "",
+        _audits(results),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def table(runs: list[Run]) -> str:
+def _table(runs: list[Run]) -> str:
     lines = [
         "| what | connections | per second | lowest–highest | p50 ms | p99 ms | answers | CPU, cores |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for what, clients in dict.fromkeys((run.what, run.clients) for run in runs):
-        lines.append(row([r for r in runs if (r.what, r.clients) == (what, clients)]))
+        lines.append(_row([r for r in runs if (r.what, r.clients) == (what, clients)]))
     return "\n".join(lines) + "\n"
 
 
-def row(same: list[Run]) -> str:
+def _row(same: list[Run]) -> str:
     rates = [run.rate for run in same]
     statuses = sorted({status for run in same for status in run.answers})
     answers = ", ".join(f"{sum(r.answers.get(s, 0) for r in same)} × {s}" for s in statuses)
     cpu = ", ".join(f"{part} {median(r.cpu[part] for r in same):.2f}" for part in same[0].cpu)
     p99 = median(run.p99 for run in same)
     return (
-        f"| {name(same[0].what)} | {same[0].clients} | {median(rates):.0f}"
+        f"| {_name(same[0].what)} | {same[0].clients} | {median(rates):.0f}"
         f" | {min(rates):.0f}–{max(rates):.0f} | {median(r.p50 for r in same):.1f}"
         f" | {'–' if p99 != p99 else format(p99, '.0f')} | {answers or '–'} | {cpu or '–'} |"
     )
 
 
-def name(what: str) -> str:
+def _name(what: str) -> str:
     kind, comma, variant = what.partition(", ")
     return f"{NAMES.get(kind, kind)}{comma}{variant}"
 
 
-def split(hot: list[Run]) -> str:
-    """How the kernel dealt connections out."""
+def _split(hot: list[Run]) -> str:
     seen = [
         " + ".join(map(str, run.look.connections))
         for run in hot
         if run.look and (run.what, run.clients) == ("book", 64)
     ]
     return (
-        f"Of the 64 connections, the processes of the web server had {', '.join(seen)} (a sum for each "
-        "run).\n"
+        "The kernel divides the connections between the processes of the web server. In the runs at 64\n"
+        f"connections, it divided them as {', '.join(seen)}.\n"
     )
 
 
-def looks(many: list[Run]) -> str:
+def _looks(many: list[Run]) -> str:
     lines = [
-        f"- {run.what}: {' + '.join(f'{count:,}' for count in run.look.connections)} connections by "
-        f"process, {run.look.megabytes:.0f} MB."
+        f"- {run.what}: {' + '.join(f'{count:,}' for count in run.look.connections)}; "
+        f"{run.look.megabytes:.0f} MB."
         for run in many
         if run.look
     ]
-    return "\n".join(lines) + "\n"
-
-
-def generator(junk: list[Arrivals]) -> str:
-    behind, dropped = max(each.behind for each in junk), sum(each.dropped for each in junk)
     return (
-        f"The generator was at most {behind:.0f} ms behind its plan; {dropped} customers found all "
-        "connections taken.\n"
+        "How many connections each process of the web server had, and the memory of all processes together\n"
+        "(shared memory is counted once), run by run:\n\n" + "\n".join(lines) + "\n"
     )
 
 
-def spike_text(spike: Spike) -> str:
+def _generator(junk: list[Arrivals]) -> str:
+    behind, dropped = max(each.behind for each in junk), sum(each.dropped for each in junk)
+    return (
+        f"The load generator sent its requests at most {behind:.0f} ms late. {dropped} customers found every "
+        "connection busy\nand left.\n"
+    )
+
+
+def _spike_text(spike: Spike) -> str:
     arrivals, run = spike.arrivals, spike.arrivals.run
     answers = ", ".join(f"{n} × {status}" for status, n in sorted(run.answers.items()))
     times = "; ".join(
@@ -158,26 +202,28 @@ def spike_text(spike: Spike) -> str:
     )
     return (
         "## A spike\n\n"
-        f"From one moment to the next {arrivals.rate:.0f} customers a second want one tier of "
-        f"{spike.quantity:,} tickets, on at most {run.clients} connections; {arrivals.dropped} found "
-        "all of these waiting and went away. They keep coming after it has sold out.\n\n"
-        f"- Answers: {answers}.\n"
-        f"- p50 and p99, from when the customer came: {times}.\n"
+        f"This is one run. From one moment to the next, {arrivals.rate:.0f} customers arrive each second,\n"
+        f"and all of them want the same tier. It has {spike.quantity:,} tickets. Customers keep coming\n"
+        f"after it has sold out. They share {run.clients} connections.\n"
+        f"{arrivals.dropped} customers found every connection busy and left.\n\n"
+        f"- Answers by HTTP status: {answers}.\n"
+        f"- p50 and p99 of the time from arrival to answer, by HTTP status: {times}.\n"
         f"- Bookings confirmed in each second: {', '.join(map(str, spike.by_second))}.\n"
-        f"- {spike.sustained:.0f} a second on average until the last ticket, {spike.peak:.0f} in the "
-        "best second.\n"
-        f"- The generator took {run.cpu['load']:.2f} cores and was at most {arrivals.behind:.0f} ms "
-        "behind its plan.\n"
+        f"- Bookings a second: {spike.sustained:.0f} on average until the last ticket, "
+        f"{spike.peak:.0f} in the best second.\n"
+        f"- The load generator kept {run.cpu['load']:.2f} cores busy and sent its requests at most "
+        f"{arrivals.behind:.0f} ms late.\n"
     )
 
 
-def cost_text(cost: Cost) -> str:
-    """What pg_stat_statements says of one run."""
+def _cost_text(cost: Cost) -> str:
     lines = [
         "## What a booking costs the database\n",
-        f"{cost.bookings} bookings at 64 connections, by pg_stat_statements: {cost.calls:.1f} statements "
-        f"and {cost.milliseconds:.2f} ms each (waits for the lock and for the disk included). New "
-        f"multixacts: {cost.multixacts}.\n",
+        f"This is one run of {cost.bookings} bookings at 64 connections, as pg_stat_statements counts it.\n"
+        f"A booking takes {cost.calls:.1f} statements and {cost.milliseconds:.2f} ms on average. "
+        "Waits for the lock and for the disk are included.\n"
+        f"The run made {cost.multixacts} multixacts.\n\n"
+        "The table has the statements that took most of the time. Its figures are for one booking.\n",
         "| statement | calls | ms | WAL bytes |",
         "|---|---|---|---|",
     ]
@@ -187,12 +233,13 @@ def cost_text(cost: Cost) -> str:
     return "\n".join(lines) + "\n"
 
 
-def audits(results: Results) -> str:
+def _audits(results: Results) -> str:
     found = [line for audit in results.audits for line in audit]
     errors = sorted({f"{run.what}: {run.errors}" for run in results.runs if run.errors})
     return (
-        f"The audit after the scenarios: {'; '.join(found) or 'no difference'}.\n"
-        f"Answers that are errors: {'; '.join(errors) or 'none'}.\n"
+        "## Errors\n\n"
+        f"- Differences between counters and bookings, found by the audits: {'; '.join(found) or 'none'}.\n"
+        f"- Answers that are errors: {'; '.join(errors) or 'none'}.\n"
     )
 
 
@@ -203,5 +250,5 @@ def machine() -> str:
     return (
         f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
         f"Python {platform.python_version()}, Django {version('django')}, "
-        f"gunicorn {version('gunicorn')}, PostgreSQL {postgres}; the load is wrk's."
+        f"gunicorn {version('gunicorn')}, PostgreSQL {postgres}; load generator: wrk."
     )

@@ -1,4 +1,4 @@
-"""What one run of make bench has found, and what was aimed at."""
+"""The results of one make bench, and the targets that they are compared with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Results:
     many: list[Run] = field(default_factory=list)
     cost: Cost | None = None
     spike: Spike | None = None
-    audits: list[list[str]] = field(default_factory=list)  # what each found
+    audits: list[list[str]] = field(default_factory=list)  # the differences that each audit found
     minutes: float = 0
 
     def audit(self, site: Site) -> None:
@@ -47,136 +47,173 @@ class Results:
         ]
 
 
-class Target(NamedTuple):
+class _Target(NamedTuple):
     what: str
     aim: str
     measured: str
 
 
-def targets(results: Results) -> list[Target]:
+def targets(results: Results) -> list[_Target]:
     return [
-        *hot_tier(results.hot),
-        *variants(results.variants, results.slow_gateway),
-        *reading(results.reading),
-        *crowds(results),
+        *_hot_tier(results.hot),
+        *_variants(results.variants, results.slow_gateway),
+        *_reading(results.reading),
+        *_crowds(results),
     ]
 
 
-def against(
+def _against(
     runs: list[Run], what: str, other: str, clients: int = 64, others: int | None = None
 ) -> str:
     return f"{rate(runs, what, clients) / rate(runs, other, others or clients):.2f}"
 
 
-def middle(runs: list[Run], what: str, of: Callable[[Run], float], clients: int = 64) -> float:
+def _middle(runs: list[Run], what: str, of: Callable[[Run], float], clients: int = 64) -> float:
     return median(of(run) for run in runs if (run.what, run.clients) == (what, clients))
 
 
-def hot_tier(runs: list[Run]) -> list[Target]:
+def _hot_tier(runs: list[Run]) -> list[_Target]:
     aims = {1: "≥ 1", 64: "≥ 4", 256: "≥ 5", 1000: "≥ 6"}
-    p99 = middle(runs, "book", lambda run: run.p99, 1000)
-    p99_base = middle(runs, "base", lambda run: run.p99, 1000)
+    p99 = _middle(runs, "book", lambda run: run.p99, 1000)
+    p99_base = _middle(runs, "base", lambda run: run.p99, 1000)
     thousand = [run for run in runs if (run.what, run.clients) == ("book", 1000)]
     wrong = sorted({status for run in thousand for status in run.errors if status != "503"})
     return [
         *(
-            Target(
-                f"a hot tier at {count:,} connection{'s' if count > 1 else ''}, against the base",
+            _Target(
+                f"one hot tier, {count:,} connection{'s' if count > 1 else ''}: TicketBook ÷ the base",
                 aim,
-                against(runs, "book", "base", count),
+                _against(runs, "book", "base", count),
             )
             for count, aim in aims.items()
         ),
-        Target("… p99 at 1,000", "< 500 ms", f"{p99:.0f} ms (the base: {p99_base:.0f} ms)"),
-        Target(
-            "… what went wrong at 1,000", "no 5xx but 503, none lost", ", ".join(wrong) or "nothing"
+        _Target(
+            "one hot tier, 1,000 connections: p99",
+            "< 500 ms",
+            f"{p99:.0f} ms (the base: {p99_base:.0f} ms)",
         ),
-        Target("… at 64 against the base's do-nothing", "≥ 2.5", against(runs, "book", "nothing")),
-        Target("… at 64 against the base's textbook", "≥ 12", against(runs, "book", "textbook")),
+        _Target(
+            "one hot tier, 1,000 connections: errors", "none except 503", ", ".join(wrong) or "none"
+        ),
+        _Target(
+            "one hot tier: TicketBook ÷ the empty endpoint",
+            "≥ 2.5",
+            _against(runs, "book", "nothing"),
+        ),
+        _Target(
+            "one hot tier: TicketBook ÷ the textbook code",
+            "≥ 12",
+            _against(runs, "book", "textbook"),
+        ),
     ]
 
 
-def variants(runs: list[Run], slow: list[Run]) -> list[Target]:
+def _variants(runs: list[Run], slow: list[Run]) -> list[_Target]:
     tiers = "a hundred tiers"
     return [
-        Target(
-            "payments at 80 % against 100 %", "≥ 0.9", against(runs, "payments at 80 %", "book")
+        _Target(
+            "80 % of payments succeed ÷ all succeed",
+            "≥ 0.9",
+            _against(runs, "80 % of payments succeed", "book"),
         ),
-        Target(
-            "payments of half a second at 2,000 connections, against none at 1,000",
+        _Target(
+            "slow gateway at 2,000 connections ÷ fast gateway at 1,000",
             "≥ 0.6",
-            against(slow, "slow gateway", "prompt gateway", 2000, 1000),
+            _against(slow, "slow gateway", "fast gateway", 2000, 1000),
         ),
-        Target(
-            "… against the base at 256",
+        _Target(
+            "slow gateway: TicketBook at 2,000 connections ÷ the base at 256",
             "–",
-            against(slow, "slow gateway", "slow gateway, base", 2000, 256),
+            _against(slow, "slow gateway", "slow gateway, base", 2000, 256),
         ),
-        Target("a hundred tiers against the base", "≥ 2", against(runs, tiers, f"{tiers}, base")),
-        Target("the page's form against the base", "≥ 1.5", against(runs, "form", "form, base")),
-        Target("lanes on against off, one tier", "–", against(runs, "book", "lanes off")),
-        Target("… a hundred tiers", "–", against(runs, tiers, f"{tiers}, lanes off")),
+        _Target(
+            "a hundred tiers: TicketBook ÷ the base", "≥ 2", _against(runs, tiers, f"{tiers}, base")
+        ),
+        _Target(
+            "the page's form: TicketBook ÷ the base", "≥ 1.5", _against(runs, "form", "form, base")
+        ),
+        _Target("one tier: lanes on ÷ lanes off", "–", _against(runs, "book", "lanes off")),
+        _Target(
+            "a hundred tiers: lanes on ÷ lanes off",
+            "–",
+            _against(runs, tiers, f"{tiers}, lanes off"),
+        ),
     ]
 
 
-def reading(runs: list[Run]) -> list[Target]:
+def _reading(runs: list[Run]) -> list[_Target]:
     aims = {
         "availability": ("availability", "≥ 2"),
         "list": ("the list of concerts", "≥ 2"),
         "page": ("a concert's page, not logged in", "≥ 2"),
-        "newlist": ("a list never asked for before", "–"),
+        "newlist": ("the list of concerts, never from a copy", "–"),
         "mine": ("my bookings", "–"),
     }
-    growing = {"newlist": "a new list", "mine": "my bookings"}
+    growing = {"newlist": "the list of concerts, never from a copy", "mine": "my bookings"}
     return [
         *(
-            Target(f"{what} against the base", aim, against(runs, f"{kind}, new", f"{kind}, base"))
+            _Target(
+                f"{what}: TicketBook ÷ the base",
+                aim,
+                _against(runs, f"{kind}, TicketBook", f"{kind}, base"),
+            )
             for kind, (what, aim) in aims.items()
         ),
         *(
-            Target(
-                f"{what}, small site against large",
+            _Target(
+                f"{what}: small site ÷ large site",
                 "≤ 1.5",
-                against(runs, f"{kind}, new", f"{kind}, large"),
+                _against(runs, f"{kind}, TicketBook", f"{kind}, large site"),
             )
             for kind, what in growing.items()
         ),
     ]
 
 
-def crowds(results: Results) -> list[Target]:
+def _crowds(results: Results) -> list[_Target]:
     many, junk = results.many, [arrivals.run for arrivals in results.junk]
     wrong = sorted({status for run in many for status in run.errors if status != "503"})
     lines = [
-        Target(
-            "5,000 connections, half of them slow, goodput",
+        _Target(
+            "1,000 connections that book: 4,000 slow and idle ones beside them ÷ none beside them",
             "≥ 0.8",
-            against(many, "5,000 connections", "1,000 connections", 1000),
+            _against(many, "5,000 connections", "1,000 connections", 1000),
         ),
-        Target("… what went wrong", "no 5xx but 503, none lost", ", ".join(wrong) or "nothing"),
-        Target("… memory of the web server", "< 600 MB", f"{megabytes(many):.0f} MB"),
-        Target(
-            "a sale at half a load, beside as much junk",
+        _Target("5,000 connections: errors", "none except 503", ", ".join(wrong) or "none"),
+        _Target(
+            "5,000 connections: memory of the web server", "< 600 MB", f"{_megabytes(many):.0f} MB"
+        ),
+        _Target(
+            "bookings at half the rate: with junk ÷ without junk",
             "≥ 0.9",
-            against(junk, "half a load, junk", "half a load", 256),
+            _against(
+                junk, "bookings at half the rate, with junk", "bookings at half the rate", 256
+            ),
         ),
     ]
     if spike := results.spike:
         lines += [
-            Target(
-                "spike: goodput against its peak", "≥ 0.9", f"{spike.sustained / spike.peak:.2f}"
+            _Target(
+                "spike: average until the last ticket ÷ best second",
+                "≥ 0.9",
+                f"{spike.sustained / spike.peak:.2f}",
             ),
-            Target(
-                "spike: p50 of a refusal",
+            _Target(
+                "spike: p50 of refusals",
                 "< 50 ms",
-                f"{spike.p50(409):.0f} ms (of a booking: {spike.p50(201):.0f} ms)",
+                f"{spike.p50(409):.0f} ms (bookings: {spike.p50(201):.0f} ms)",
             ),
         ]
     if cost := results.cost:
-        lines.append(Target("HOT updates of the tier's row", "≥ 99 %", f"{cost.hot:.1%}"))
+        lines.append(
+            _Target(
+                "updates of the tier's row that stayed in their page (HOT)",
+                "≥ 99 %",
+                f"{cost.hot:.1%}",
+            )
+        )
     return lines
 
 
-def megabytes(many: list[Run]) -> float:
-    """The most that was seen at 5,000 connections."""
+def _megabytes(many: list[Run]) -> float:
     return max(run.look.megabytes for run in many if run.look and run.what == "5,000 connections")

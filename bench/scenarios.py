@@ -1,6 +1,6 @@
-"""The scenarios of make bench that are closed loops: who has an answer asks again.
+"""Scenarios of make bench in which each connection sends its next request when it has its answer.
 
-Each loads servers that it starts itself; the audit follows each. bench/crowds.py has the others.
+Each scenario starts the servers that it loads. bench/crowds.py has the other scenarios.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,27 +12,27 @@ from bench.measure import Run, by_pgbench, over_http, warm_up
 from bench.servers import Code, Server, server, servers
 from bench.site import LARGE, SMALL, new_tier
 
-RIVALS = ("textbook", "nothing")  # of the base's benchmark
+RIVALS = ("textbook", "nothing")  # endpoints of the base, for comparison
 HUNDRED = 100  # tiers on sale at once
-MANY = 1000  # connections from which on a run takes longer, for the first answers come late
+MANY = 1000  # from so many connections on, the first answers come late, so a run takes longer
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """How much a run of make bench measures."""
 
-    clients: list[int]
-    rivals: list[int]  # connections at which the rivals are measured too
+    clients: list[int]  # numbers of connections
+    rivals: list[int]  # numbers of connections at which RIVALS and pgbench are measured too
     reads: list[str]
     repeats: int
     seconds: int
-    spike: int  # tickets
-    concerts: int  # of the large site
-    bookings: int
+    spike: int  # tickets of the tier that sells out
+    concerts: int  # on the large site
+    bookings: int  # on the large site
 
 
 READS = ["list", "detail", "availability", "page", "newlist", "mine"]
-GROWING = ("newlist", "mine")  # what could be slower on a large site
+GROWING = ("newlist", "mine")  # kinds that could be slower on a large site
 CLIENTS = [1, 64, 256, 1000]
 WHOLE = Size(CLIENTS, CLIENTS[:3], READS, 3, 3, 8000, 10_000, 1_000_000)
 QUICK = Size(CLIENTS, [64], [kind for kind in READS if kind != "detail"], 1, 1, 4000, 500, 20_000)
@@ -46,12 +46,12 @@ def warm_servers(*wanted: tuple[Code, dict[str, str]]) -> Iterator[list[Server]]
 
 
 def hot_tier(size: Size) -> list[Run]:
-    """One tier, side by side: TicketBook, the base, its textbook and its nothing, pgbench."""
+    """Book one tier: with TicketBook, the base, the base's two endpoints of RIVALS, and pgbench."""
     runs = []
     for _ in range(size.repeats):
         with warm_servers((Code.NEW, {}), (Code.BASE, {})) as (new, base):
             for clients in size.clients:
-                # In turn, so that a slow moment of the machine meets all of them.
+                # They take turns, so that a slow moment of the machine affects all of them.
                 many = clients >= MANY
                 for name, to in (("book", new), ("base", base)):
                     run = over_http(
@@ -72,7 +72,6 @@ def hot_tier(size: Size) -> list[Run]:
 
 
 def variants(size: Size) -> list[Run]:
-    """At 64 connections: payments declined, lanes off, a hundred tiers, and the page's form."""
     runs = []
     for _ in range(size.repeats):
         with warm_servers(
@@ -83,7 +82,7 @@ def variants(size: Size) -> list[Run]:
         ) as (new, declining, alone, base):
             for name, kind, to, tiers in (
                 ("book", "book", new, 1),
-                ("payments at 80 %", "book", declining, 1),
+                ("80 % of payments succeed", "book", declining, 1),
                 ("lanes off", "book", alone, 1),
                 ("a hundred tiers", "book", new, HUNDRED),
                 ("a hundred tiers, base", "book", base, HUNDRED),
@@ -96,17 +95,17 @@ def variants(size: Size) -> list[Run]:
     return runs
 
 
+# The base does not know the spread, so each of its payments takes half a second.
 SLOW = {"PAYMENT_LATENCY_MS": "500", "PAYMENT_LATENCY_SPREAD_MS": "200"}
 
 
 def slow_gateway(size: Size) -> list[Run]:
-    """A payment takes half a second; the base's threads wait for it, and know no spread."""
     runs = []
     seconds = 2 if size is QUICK else 8
     for _ in range(size.repeats):
         with warm_servers((Code.NEW, {}), (Code.NEW, SLOW), (Code.BASE, SLOW)) as (new, slow, base):
             for name, to, clients in (
-                ("prompt gateway", new, 1000),
+                ("fast gateway", new, 1000),
                 ("slow gateway", slow, 2000),
                 ("slow gateway, base", base, 256),
             ):
@@ -116,14 +115,13 @@ def slow_gateway(size: Size) -> list[Run]:
 
 
 def reading(size: Size) -> list[Run]:
-    """The catalogue and my bookings: new and base on a small site, and new on a large one."""
     runs = []
     with server(SMALL) as new, server(SMALL, Code.BASE) as base, server(LARGE) as large:
         for _ in range(size.repeats):
             for kind in size.reads:
-                sites = [("new", new), ("base", base), ("large", large)]
+                sites = [("TicketBook", new), ("base", base), ("large site", large)]
                 for name, to in sites if kind in GROWING else sites[:2]:
-                    # The first requests for an address are each answered anew (fresh.py).
+                    # Only addresses that many ask for have a copy, so a short run asks first.
                     if kind not in GROWING:
                         over_http(kind, to, name="(to warm up)", clients=64, seconds=1)
                     run = over_http(
@@ -134,5 +132,5 @@ def reading(size: Size) -> list[Run]:
 
 
 def rate(runs: Iterable[Run], what: str, clients: int = 64) -> float:
-    """The median of the repeats."""
+    """Return the median rate of all runs with this name and number of connections."""
     return median(run.rate for run in runs if (run.what, run.clients) == (what, clients))

@@ -1,4 +1,4 @@
-"""The servers that are measured: TicketBook as it is, and the base that it is compared with."""
+"""The servers that are measured: TicketBook as it is now, and the base, an older version of it."""
 
 import json
 import os
@@ -19,11 +19,11 @@ import psutil
 from bench.site import HOME, SMALL, Site
 
 HERE = Path(__file__).parent
-BASE_COMMIT = "b141813"  # the last commit whose web server was threads alone
+BASE_COMMIT = "b141813"  # the last commit whose web server answered on threads only
 
 
 class Code(Enum):
-    """Which TicketBook; the value is its part of gunicorn's command line."""
+    """A version of TicketBook; the value is the module that gunicorn is told to serve."""
 
     NEW = "ticketbook.asgi"
     BASE = "ticketbook.wsgi"
@@ -34,13 +34,16 @@ class Code(Enum):
 
     @property
     def settings(self) -> str:
-        # The base has the textbook and an endpoint that does nothing, for its own benchmark.
+        # These settings of the base add its two endpoints for comparison.
         return "bench.settings" if self is Code.BASE else "ticketbook.settings"
 
 
 @cache
 def base_folder() -> Path:
-    """A checkout of BASE_COMMIT: the one that the variable BASE names, or a clone of our own."""
+    """Return a checkout of BASE_COMMIT: the folder that the variable BASE names, or a clone in HOME.
+
+    Ends the program if this repository does not have the commit.
+    """
     if named := os.environ.get("BASE"):
         return Path(named).absolute()
     folder = HOME / f"base-{BASE_COMMIT}"
@@ -48,18 +51,18 @@ def base_folder() -> Path:
         HOME.mkdir(parents=True, exist_ok=True)
         part = folder.with_suffix(f".{os.getpid()}")
         try:
-            git("clone", "--quiet", "--shared", "--no-checkout", str(HERE.parent), str(part))
-            git("-C", str(part), "checkout", "--quiet", "--detach", BASE_COMMIT)
+            _git("clone", "--quiet", "--shared", "--no-checkout", str(HERE.parent), str(part))
+            _git("-C", str(part), "checkout", "--quiet", "--detach", BASE_COMMIT)
         except subprocess.CalledProcessError:
             raise SystemExit(
-                f"The commit {BASE_COMMIT}, which make bench compares with, is not in this repository. "
+                f"make bench compares with the commit {BASE_COMMIT}. It is not in this repository. "
                 "Fetch it, or set BASE to a checkout of it."
             ) from None
         part.rename(folder)
     return folder
 
 
-def git(*arguments: str) -> None:
+def _git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], check=True)
 
 
@@ -74,7 +77,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def processes(self) -> list[psutil.Process]:
-        """The master first, then its workers; not the PostgreSQL that one of them may have started."""
+        """The master and then its workers, but not a PostgreSQL that one of them has started."""
         master = psutil.Process(self.pid)
         return [master, *(child for child in master.children() if child.name() != "postgres")]
 
@@ -87,24 +90,27 @@ def server(
     *,
     arguments: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """gunicorn with gunicorn.conf.py, as production starts it; payments succeed unless told otherwise."""
-    with launched(site, code, changes or {}, arguments) as started:
-        wait_until_ready(started)
+    """Start gunicorn as in production, and yield when it is ready. It is stopped after the block.
+
+    `changes` are environment variables. Unless they say otherwise, all payments succeed.
+    """
+    with _launched(site, code, changes or {}, arguments) as started:
+        _wait_until_ready(started)
         yield started
 
 
 @contextmanager
 def servers(*wanted: tuple[Code, Mapping[str, str]]) -> Iterator[list[Server]]:
-    """Several at once on the small site; the caller gives only one of them work at a time."""
+    """Start several servers on the small site. The caller loads only one of them at a time."""
     with ExitStack() as stack:
-        started = [stack.enter_context(launched(SMALL, *each)) for each in wanted]
+        started = [stack.enter_context(_launched(SMALL, *each)) for each in wanted]
         for each in started:
-            wait_until_ready(each)
+            _wait_until_ready(each)
         yield started
 
 
 @contextmanager
-def launched(
+def _launched(
     site: Site, code: Code, changes: Mapping[str, str], arguments: Sequence[str] = ()
 ) -> Iterator[Server]:
     port = free_port()
@@ -119,18 +125,18 @@ def launched(
     try:
         yield Server(site, port, process.pid)
     finally:
-        stop(process)
+        _stop(process)
 
 
 def free_port() -> int:
-    """A fixed one could be another server's: with reuse_port, both would get half of the connections."""
+    # Another server could already use a fixed port. With reuse_port, both would then share the connections.
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
 
 
-def wait_until_ready(started: Server) -> None:
+def _wait_until_ready(started: Server) -> None:
     deadline = time.monotonic() + 60
     while (
         time.monotonic() < deadline and psutil.Process(started.pid).status() != psutil.STATUS_ZOMBIE
@@ -143,12 +149,12 @@ def wait_until_ready(started: Server) -> None:
     raise SystemExit("The server did not become ready.")
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(timeout=60)
     except subprocess.TimeoutExpired:
-        print("The server did not end by itself. It is killed.", file=sys.stderr)
+        print("The server did not stop within 60 seconds, so it is killed.", file=sys.stderr)
         for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -164,32 +170,35 @@ def concerts_of(server: Server) -> list[str]:
 
 @dataclass
 class Look:
-    """A server in the middle of a run."""
+    """The state of a server in the middle of a run."""
 
-    connections: list[int]  # of each worker
-    megabytes: float  # of all its processes; what they share is counted once
+    connections: list[int]  # one number for each worker
+    megabytes: float  # of all processes together; shared memory is counted once
 
 
 def look_at(server: Server) -> Look:
     processes = server.processes()
-    sockets = client_sockets(server.port)
+    sockets = _client_sockets(server.port)
     return Look(
-        [sum(file in sockets for file in open_files(worker.pid)) for worker in processes[1:]],
+        [sum(file in sockets for file in _open_files(worker.pid)) for worker in processes[1:]],
         sum(process.memory_full_info().pss for process in processes) / 2**20,
     )
 
 
-def client_sockets(port: int) -> set[str]:
-    """Of all clients that are connected to a port. psutil would take seconds for 5,000 of them."""
+ESTABLISHED = "01"  # a connection's state in /proc/net/tcp
+
+
+def _client_sockets(port: int) -> set[str]:
+    # psutil would take seconds for 5,000 connections, so we read the kernel's list ourselves.
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return {
         f"socket:[{inode}]"
         for _, local, _, state, _, _, _, _, _, inode, *_ in rows
-        if state == "01" and local.endswith(f":{port:04X}")
+        if state == ESTABLISHED and local.endswith(f":{port:04X}")
     }
 
 
-def open_files(pid: int) -> Iterator[str]:
+def _open_files(pid: int) -> Iterator[str]:
     for file in os.scandir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):
             yield os.readlink(file)

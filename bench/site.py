@@ -1,7 +1,7 @@
-"""What the scenarios run on: databases with customers and concerts.
+"""The databases that the scenarios run on, with customers and concerts.
 
-`python -m bench.site` fills the database of its DATA_DIR; bench/__main__.py does so for a small site
-and, in a process of its own, for a large one.
+`python -m bench.site CONCERTS BOOKINGS` fills the database in DATA_DIR. `Site.fill` runs it in a process of
+its own, because the settings of a process name only one database.
 """
 
 import os
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 CUSTOMERS = 5000
 SESSIONS = 64  # customers who are logged in
-READERS = 50  # customers who look at their bookings, …
-BOOKINGS_OF_A_READER = 2  # … a hundred in all
+READERS = 50  # customers who have bookings and look at them
+BOOKINGS_OF_A_READER = 2
 
 HOME = Path(os.environ.get("BENCH_HOME") or ".data/bench").absolute()
 
 
 @dataclass(frozen=True)
 class Site:
-    """A database of its own."""
+    """A site with a database of its own."""
 
     name: str
 
@@ -45,18 +45,18 @@ class Site:
         }
 
     def tokens(self) -> list[str]:
-        """Of distinct customers; the first ones are the READERS."""
+        """API tokens, each of another customer. The first READERS of them have bookings."""
         return self.words("tokens")
 
     def sessions(self) -> list[str]:
-        """Of customers who are logged in: the session's id, a colon, a CSRF token."""
+        """For each customer who is logged in: the session's id, a colon and a CSRF token."""
         return self.words("sessions")
 
     def words(self, name: str) -> list[str]:
         return (self.data_dir / f"bench-{name}").read_text().split()
 
     def fill(self, *, concerts: int, bookings: int) -> None:
-        """Once: what is there stays, if it is of this size."""
+        """Fill the database, unless it has been filled with these numbers before."""
         size, filled = f"{concerts} {bookings}", self.data_dir / "bench-filled"
         if not (filled.exists() and filled.read_text() == size):
             shutil.rmtree(self.data_dir, ignore_errors=True)
@@ -68,7 +68,7 @@ class Site:
             filled.write_text(size)
 
     def audit(self) -> list[str]:
-        """What does not add up, by the command that anybody can call."""
+        """Return what `manage.py audit_inventory` says if it fails, line by line; [] if all is well."""
         done = subprocess.run(
             [sys.executable, "manage.py", "audit_inventory"],
             env=self.environment,
@@ -79,13 +79,12 @@ class Site:
 
 
 SMALL = Site("small")
-LARGE = Site(
-    "large-quick" if os.environ.get("QUICK") else "large"
-)  # the whole one takes long to fill
+# The whole large site takes long to fill, so QUICK=1 has a smaller one beside it.
+LARGE = Site("large-quick" if os.environ.get("QUICK") else "large")
 
 
 def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
-    """Every run sells a tier of its own, so that all begin alike."""
+    # Every run sells a new tier, so that all runs start alike.
     from django.utils import timezone
 
     from concerts import stock
@@ -105,17 +104,16 @@ def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
     return made
 
 
-def fill(concerts: int, bookings: int) -> None:
-    """Demo concerts, a large catalogue if asked for, customers with tokens, and a hundred bookings."""
+def _fill(concerts: int, bookings: int) -> None:
     from django.conf import settings
     from django.core.management import call_command
     from django.db import connection
 
     call_command("migrate", verbosity=0)
     call_command("load_demo", concerts=concerts, bookings=bookings, stdout=sys.stderr)
-    tokens = new_customers(CUSTOMERS)
-    sessions = [new_session(token) for token in tokens[:SESSIONS]]
-    some_bookings(tokens[:READERS], new_tier())
+    tokens = _new_customers(CUSTOMERS)
+    sessions = [_new_session(token) for token in tokens[:SESSIONS]]
+    _some_bookings(tokens[:READERS], new_tier())
     with connection.cursor() as cursor:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         cursor.execute("VACUUM ANALYZE")
@@ -136,8 +134,7 @@ SELECT (%s::text[])[n], (%s::text[])[n], id, now(), now() + interval '90 days' F
 """
 
 
-def new_customers(count: int) -> list[str]:
-    """Customers without a password, and the token of each."""
+def _new_customers(count: int) -> list[str]:
     from django.db import connection
     from knox.crypto import hash_token
 
@@ -148,7 +145,7 @@ def new_customers(count: int) -> list[str]:
     return tokens
 
 
-def customer_of(token: str) -> "User":
+def _customer_of(token: str) -> "User":
     from knox.crypto import hash_token
     from knox.models import AuthToken
 
@@ -156,13 +153,13 @@ def customer_of(token: str) -> "User":
     return user
 
 
-def new_session(token: str) -> str:
-    """Log in without a browser: what Django keeps of a session, and a CSRF token to go with it."""
+def _new_session(token: str) -> str:
+    # This is what Django's login() stores, written without a request.
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
 
-    user, session = customer_of(token), SessionStore()
+    user, session = _customer_of(token), SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
@@ -170,14 +167,14 @@ def new_session(token: str) -> str:
     return f"{session.session_key}:{secrets.token_hex(16)}"
 
 
-def some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
+def _some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
     from django.utils import timezone
 
     from bookings.placing import place
     from bookings.wishes import Wish
 
     for token in tokens:
-        user = customer_of(token)
+        user = _customer_of(token)
         for _ in range(BOOKINGS_OF_A_READER):
             wish = Wish(
                 user=user,
@@ -193,4 +190,4 @@ if __name__ == "__main__":
     import django
 
     django.setup()
-    fill(*(int(argument) for argument in sys.argv[1:]))
+    _fill(*(int(argument) for argument in sys.argv[1:]))

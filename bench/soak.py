@@ -1,8 +1,9 @@
-"""make bench-soak: sell a great many tickets in one sitting, and see that nothing grows.
+"""make bench-soak: make very many bookings in one run, and check that nothing grows.
 
-BOOKINGS says how many (two million, a quarter of an hour or so). One payment in five is declined. After
-each minute it prints the bookings, the memory of the web server and its sessions at the database; it fails
-if either has grown, or if the audit finds a difference.
+BOOKINGS is the number of bookings. The default, two million, takes about a quarter of an hour. One payment
+in five is declined. After each minute the program prints the bookings, the memory of the web server and
+the number of database sessions. It fails if the memory or the sessions have grown, or if the audit finds
+a difference.
 """
 
 import os
@@ -16,12 +17,12 @@ from bench.site import SMALL
 
 os.environ |= SMALL.environment
 BOOKINGS = int(os.environ.get("BOOKINGS", 2_000_000))
-CLIENTS, SECONDS, LONGEST = 256, 60, 40  # LONGEST: minutes, whatever has been sold by then
-GROWTH = 1.25  # of memory, since the end of the second minute
+CLIENTS, SECONDS, LONGEST = 256, 60, 40  # it ends after LONGEST minutes at the latest
+GROWTH = 1.25  # the most by which memory may have grown since the second minute
 
 
 @dataclass
-class Minute:
+class _Minute:
     bookings: int
     megabytes: float
     sessions: int
@@ -34,25 +35,30 @@ def main() -> None:
     import django
 
     django.setup()
-    minutes: list[Minute] = []
+    minutes: list[_Minute] = []
     with server(changes={"PAYMENT_SUCCESS_RATE": "0.8"}) as web:
         while sum(minute.bookings for minute in minutes) < BOOKINGS and len(minutes) < LONGEST:
-            minutes.append(sell(web))
-            print(minutes[-1], sum(minute.bookings for minute in minutes), flush=True)
+            minutes.append(_sell(web))
+            last, total = minutes[-1], sum(minute.bookings for minute in minutes)
+            print(
+                f"{last.bookings} bookings in this minute, {total} in all;"
+                f" {last.megabytes:.0f} MB, {last.sessions} database sessions",
+                flush=True,
+            )
     print("audit:", audit := SMALL.audit() or "no difference")
-    problems = grown(minutes) + ([] if audit == "no difference" else ["the audit differs"])
+    problems = _grown(minutes) + ([] if audit == "no difference" else ["the audit differs"])
     if problems:
         raise SystemExit("; ".join(problems))
 
 
-def sell(web: Server) -> Minute:
+def _sell(web: Server) -> _Minute:
     run = over_http("book", web, clients=CLIENTS, seconds=SECONDS)
     time.sleep(1)
     made = run.answers.get("201", 0) + run.answers.get("402", 0)
-    return Minute(made, look_at(web).megabytes, sessions())
+    return _Minute(made, look_at(web).megabytes, _sessions())
 
 
-def sessions() -> int:
+def _sessions() -> int:
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -63,7 +69,7 @@ def sessions() -> int:
         return count
 
 
-def grown(minutes: list[Minute]) -> list[str]:
+def _grown(minutes: list[_Minute]) -> list[str]:
     usual, last = minutes[min(1, len(minutes) - 1)], minutes[-1]
     found = []
     if last.megabytes > GROWTH * usual.megabytes:

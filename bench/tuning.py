@@ -1,7 +1,8 @@
-"""python -m bench.tuning: why gunicorn.conf.py says what it says. Writes TUNING.md; eight minutes.
+"""python -m bench.tuning: compare our settings of the web server with others.
 
-Each variant sells one hot tier in turn with the settings as they are, on a second server beside it
-that rests meanwhile, so a slow moment of the machine meets both. What counts is the ratio.
+Two servers run side by side, one with our settings and one with another setting. They sell a hot tier in
+turn, and one of them rests while the other works. So a slow moment of the machine affects both, and the
+ratio of their rates means something. This takes eight minutes and writes TUNING.md.
 """
 
 import os
@@ -20,34 +21,34 @@ CLIENTS = [64, 256]
 
 
 @dataclass
-class Variant:
+class _Variant:
     name: str
     arguments: tuple[str, ...] = ()
     changes: dict[str, str] = field(default_factory=dict)
     ratios: dict[int, list[float]] = field(default_factory=lambda: {c: [] for c in CLIENTS})
 
 
-def gunicorn(name: str, *arguments: str, **changes: str) -> Variant:
-    return Variant(name, arguments, changes)
+def _gunicorn(name: str, *arguments: str, **changes: str) -> _Variant:
+    return _Variant(name, arguments, changes)
 
 
 VARIANTS = [
-    gunicorn("as it is (twice the same, to see the noise)"),
-    gunicorn("1 process", WEB_CONCURRENCY="1"),
-    gunicorn("3 processes", WEB_CONCURRENCY="3"),
-    gunicorn("4 processes", WEB_CONCURRENCY="4"),
-    gunicorn("asyncio's own event loop", "--asgi-loop", "asyncio"),
-    gunicorn("one listening socket", "--config", str(HERE / "one_socket.py")),
-    gunicorn("1 thread for lanes", LANE_THREADS="1"),
-    gunicorn("4 threads for lanes", LANE_THREADS="4"),
-    gunicorn("16 threads for lanes", LANE_THREADS="16"),
-    gunicorn("4 threads for the rest of the site", WEB_THREADS="4"),
-    gunicorn("32 threads for the rest of the site", WEB_THREADS="32"),
+    _gunicorn("our settings on both servers, to show the noise"),
+    _gunicorn("1 process", WEB_CONCURRENCY="1"),
+    _gunicorn("3 processes", WEB_CONCURRENCY="3"),
+    _gunicorn("4 processes", WEB_CONCURRENCY="4"),
+    _gunicorn("asyncio's event loop instead of uvloop", "--asgi-loop", "asyncio"),
+    _gunicorn("one listening socket for all processes", "--config", str(HERE / "one_socket.py")),
+    _gunicorn("1 thread for lanes", LANE_THREADS="1"),
+    _gunicorn("4 threads for lanes", LANE_THREADS="4"),
+    _gunicorn("16 threads for lanes", LANE_THREADS="16"),
+    _gunicorn("4 threads for the rest of the site", WEB_THREADS="4"),
+    _gunicorn("32 threads for the rest of the site", WEB_THREADS="32"),
 ]
 
 
 CONCLUSIONS = """
-What follows from it is in gunicorn.conf.py and ticketbook/settings.py, beside each setting.
+gunicorn.conf.py and ticketbook/settings.py say what we concluded, beside each setting.
 """
 
 
@@ -72,19 +73,21 @@ def main() -> None:
                             for to in (usual, changed)
                         ]
                         variant.ratios[clients].append(pair[1] / pair[0])
-        text = page(machine())
+        text = _page(machine())
     print(text)
     (HERE / "TUNING.md").write_text(text)
 
 
-def page(machine: str) -> str:
+def _page(machine: str) -> str:
     lines = [
-        "# Why gunicorn.conf.py says what it says",
+        "# Why the web server has these settings",
         "",
-        "Bookings a second of one hot tier against the settings as they are (2 processes with uvloop, 8",
-        "threads for lanes and 8 for the rest of the site each, a listening socket each), in turn.",
-        f"Medians of {REPEATS} pairs of runs of {SECONDS} seconds, lowest and highest in brackets. Repeat it",
-        "with `make bench-tuning`.",
+        "Our settings are 2 processes with uvloop. Each process has 8 threads for lanes, 8 threads for",
+        "the rest of the site, and its own listening socket. Each row below changes one of these settings.",
+        "",
+        "A figure is a ratio: the bookings a second of one hot tier with the changed setting, divided by",
+        f"those with our settings. It is the median of {REPEATS} pairs of runs of {SECONDS} seconds. The",
+        "lowest and the highest ratio are in brackets. Repeat it with `make bench-tuning`.",
         "",
         machine,
         "",
