@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
 from django.db import NotSupportedError, connection
 
+from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import EmbeddedPostgresError
 
 # The SQLSTATE classes with which a server refuses a connection: connection exception, invalid
@@ -27,14 +30,15 @@ def run_command(argv: list[str]) -> None:
 
     `--traceback` and DEBUG show the whole error.
     """
+    is_worker = argv[1:3] == ["procrastinate", "worker"]
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             # By default they end a process at once, before it can leave the embedded server.
-            signal.signal(number, _exit)
+            signal.signal(number, _end if is_worker else _exit)
     if argv[1:2] == ["demo"]:
         os.environ["DEMO"] = "on"
     try:
-        if argv[1:3] == ["procrastinate", "worker"]:
+        if is_worker:
             # Its own connection pool would try for 30 seconds, and not say what is wrong.
             connection.ensure_connection()
             connection.close()
@@ -50,6 +54,16 @@ def run_command(argv: list[str]) -> None:
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End the job worker, until procrastinate installs handlers of its own.
+
+    An exception is not enough here. In a callback of an import it is only printed. And if psycopg's
+    pool is cancelled while it connects, it tries again, and asyncio.run waits for it forever.
+    """
+    with suppress(RuntimeError):  # no new thread: the interpreter is about to end
+        threading.Thread(target=membership.leave_and_exit, args=(128 + number,)).start()
 
 
 def explain(exc: BaseException) -> str | None:

@@ -1,3 +1,6 @@
-from bookings.tests.conftest import book, gateway_process, ledger, left
+"""Fixtures of other apps that the demo's tests need."""
 
-__all__ = ["book", "gateway_process", "ledger", "left"]
+from bookings.tests.conftest import book, gateway_process, left, ledger
+from ticketbook.tests.conftest import open_folder
+
+__all__ = ["book", "gateway_process", "ledger", "left", "open_folder"]

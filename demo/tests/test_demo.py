@@ -27,18 +27,18 @@ class Demo:
     everything: list[psutil.Process]
 
     def end(self) -> tuple[str, str]:
-        """Wait until it has ended by itself; returns what it still said."""
+        """Wait until it has ended by itself; returns its remaining output and errors."""
         return self.process.communicate(timeout=60)
 
     def leftovers(self) -> list[psutil.Process]:
-        """Those of its processes that outlive it by more than a few seconds."""
+        """Its processes that still live twenty seconds later."""
         psutil.wait_procs(self.everything, timeout=20, callback=None)
         return [process for process in self.everything if lives(process.pid)]
 
 
 @contextmanager
 def demo(data_dir: Path) -> Iterator[Demo]:
-    """`manage.py demo`, up to the line that says how to stop it."""
+    """Run `manage.py demo`, and wait for the line that says how to stop it."""
     port = free_port()
     process = python(
         "manage.py", "demo", env=environment(PORT=port, DATA_DIR=data_dir, WEB_CONCURRENCY=1)
@@ -55,7 +55,12 @@ def demo(data_dir: Path) -> Iterator[Demo]:
         yield Demo(process, f"http://127.0.0.1:{port}", everything)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate()
+        try:
+            process.communicate(timeout=60)
+        finally:  # a process that outlives the demo must not hang the tests
+            for survivor in [process, *everything]:
+                if lives(survivor.pid):
+                    survivor.kill()
 
 
 def ready(address: str) -> bool:
@@ -69,7 +74,7 @@ def ready(address: str) -> bool:
 def runs_another(data_dir: Path, server: int) -> bool:
     try:
         return postmaster(data_dir) != server
-    except (FileNotFoundError, IndexError):  # just being written
+    except (FileNotFoundError, IndexError):  # the pid file is just being written
         return False
 
 
@@ -129,8 +134,8 @@ def test_a_site_for_customers_gets_no_demo_data(tmp_path):
     assert not (tmp_path / "postgres").exists()
 
 
-def test_a_real_server_is_one_variable_away(tmp_path):
-    """It needs no SECRET_KEY either, and touches nothing embedded: here the server is not there."""
+def test_the_demo_can_use_a_real_server(tmp_path):
+    """It needs no SECRET_KEY and touches no embedded server. Here the real server does not answer."""
     url = "postgres://ann@127.0.0.1:9/tickets"
     done = manage("demo", DATABASE_URL=url, PORT=free_port(), DATA_DIR=tmp_path)
     assert done.returncode == 1

@@ -28,7 +28,7 @@ def load(**options):
 
 
 def rows():
-    """Every row that the demo makes, and everything in it."""
+    """All rows of the demo, with all their fields."""
     models = [User, Concert, TicketTier, Booking]
     return {model: list(model.objects.order_by("pk").values()) for model in models}
 
@@ -142,7 +142,9 @@ def test_a_customer_with_the_address_of_the_staff_log_in_stays_a_customer():
     ("embedded", "debug", "refused"),
     [(False, False, True), (True, False, False), (False, True, False)],
 )
-def test_a_real_server_gets_known_passwords_only_on_demand(settings, embedded, debug, refused):
+def test_a_real_server_gets_users_with_known_passwords_only_on_demand(
+    settings, embedded, debug, refused
+):
     settings.EMBEDDED, settings.DEBUG = embedded, debug
     if refused:
         with pytest.raises(
@@ -170,11 +172,11 @@ def test_numbers_that_make_no_sense_are_refused(options, says):
 
 @pytest.mark.django_db(transaction=True)
 class TestTwoThatLoadAtOnce:
-    """The second comes when the first has added a concert and not committed."""
+    """The second one starts when the first one has added a concert and has not committed yet."""
 
     @pytest.fixture
     def first(self):
-        # Everybody is there already, so that no unique address makes the second wait by chance.
+        # All users are there already. Otherwise the second could wait because of a unique address.
         for log_in in staging.LOG_INS:
             staging._sign_up(log_in)
         staging._crowd()
@@ -190,7 +192,7 @@ class TestTwoThatLoadAtOnce:
         assert second.finish() == 0
         assert audit() == []
 
-    def test_without_waiting_every_concert_would_be_there_twice(self, monkeypatch, first):
+    def test_control_without_waiting_every_concert_is_there_twice(self, monkeypatch, first):
         monkeypatch.setattr(staging, "_one_at_a_time", lambda: None)
         self.load()
         first.finish()
@@ -208,7 +210,7 @@ def constraints_and_indexes():
 
 
 def without_casts(definition):
-    """PostgreSQL prints a list of texts in two ways: as Django wrote it, and as it was printed before."""
+    """PostgreSQL prints other casts for a constraint that was made anew from its printed form."""
     return re.sub(r"::(character varying|text)(\[\])?|[()]", "", definition)
 
 

@@ -1,4 +1,4 @@
-"""On 10,000 tiers and a million bookings: every query finds its index, and the audit takes seconds."""
+"""On 10,000 tiers and a million bookings every query finds its index, and the audit takes seconds."""
 
 import json
 import time
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.large, pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module", autouse=True)
 def catalogue(django_db_setup, django_db_blocker):
-    """Loaded once and committed; no test here may be transactional, for that would flush it."""
+    """Loaded once and committed. No test here may be transactional, because Django would flush it then."""
     with django_db_blocker.unblock():
         bulk.load_bulk(concerts=3334, bookings=1_000_000)
         bulk.vacuum()
@@ -49,7 +49,7 @@ def tier():
 
 @contextmanager
 def planned():
-    """A set that gets (kind of scan, index) of all that PostgreSQL plans for the queries inside."""
+    """Yields a set that gets (kind of scan, index) of all plans for the queries made inside."""
     scans = set()
 
     def explain(execute, sql, params, many, context):
@@ -85,7 +85,7 @@ def test_my_bookings_come_in_order_from_their_index(customer):
     assert scans == {("Index Scan", "booking_user_newest")}
 
 
-def test_the_next_page_of_my_bookings_does_too(customer):
+def test_the_next_page_of_my_bookings_comes_from_its_index_too(customer):
     last = Booking.objects.of(customer).newest_first()[49]
     with planned() as scans:
         assert list(Booking.objects.of(customer).newest_first().filter(id__lt=last.pk)[:50])
@@ -99,7 +99,7 @@ def test_a_key_is_looked_up_in_the_unique_index(customer):
     with planned() as scans:
         assert bookings_of_keys(send_keys([again])) == {again.identity: booking}
 
-    # The keys asked for come as an array.
+    # The function scan is of the array of keys.
     assert scans == {("Function Scan", None), ("Index Scan", "booking_user_key_unique")}
 
 
@@ -157,7 +157,7 @@ def test_the_list_of_concerts_comes_in_order_from_its_index():
 @pytest.mark.parametrize(
     "path", ["/concerts/", "/api/v1/concerts", "/api/v1/concerts?available=true"]
 )
-def test_so_does_the_first_page_that_is_answered_and_its_tiers_from_theirs(client, path):
+def test_the_first_page_of_concerts_and_their_tiers_come_from_indexes(client, path):
     with planned() as scans:
         assert client.get(path).status_code == 200
 

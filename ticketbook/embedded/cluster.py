@@ -57,7 +57,7 @@ class Cluster:
         self._check()
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
-            if (server := self._find()) is None:
+            if (server := self.find()) is None:
                 self._start()
             elif self._status() == "ready":
                 return server
@@ -155,7 +155,7 @@ class Cluster:
 
     # --- Running it ---------------------------------------------------------------------------
 
-    def _find(self) -> Postmaster | None:
+    def find(self) -> Postmaster | None:
         """The server that postmaster.pid names, if that process really serves this cluster."""
         try:
             process = psutil.Process(int(self._pid_file_line(0)))
@@ -220,7 +220,7 @@ class Cluster:
         time.sleep(0.1)
 
     def _arguments(self) -> list[str]:
-        # -D is also how _find tells our server from others.
+        # -D is also how find tells our server from others.
         arguments = ["-D", str(self.folder.resolve()), "-p", str(self._free_port())]
         for name, value in OPTIONS.items():
             arguments += ["-c", f"{name}={value}"]

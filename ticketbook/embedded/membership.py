@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 
@@ -27,7 +27,8 @@ DATABASE = "ticketbook"
 class Membership:
     """What a process holds while it uses the server of one DATA_DIR."""
 
-    def __init__(self, server: Postmaster, users_lock: int) -> None:
+    def __init__(self, cluster: Cluster, server: Postmaster, users_lock: int) -> None:
+        self.cluster = cluster
         self.server = server
         self.users_lock = users_lock
         self.params: dict[str, Any] = {}
@@ -57,6 +58,20 @@ def join(data_dir: Path) -> dict[str, Any]:
 
 def leave() -> None:
     """Stop using the servers that this process joined. The last user of a server stops it."""
+    with _mutex:
+        _leave()
+
+
+def leave_and_exit(code: int) -> NoReturn:
+    """Leave, and end the process at once. Runs on a thread of its own; no other thread can join again."""
+    with _mutex:
+        try:
+            _leave()
+        finally:
+            os._exit(code)
+
+
+def _leave() -> None:
     while _memberships:
         data_dir, member = _memberships.popitem()
         # If the folder is gone, no other process can use what is left of its server.
@@ -82,7 +97,7 @@ def _enter(data_dir: Path) -> Membership:
 
 def _become_member(data_dir: Path) -> Membership:
     cluster = Cluster(data_dir)
-    member = Membership(cluster.serve(), _register(data_dir))
+    member = Membership(cluster, cluster.serve(), _register(data_dir))
     try:
         member.params = {
             "host": "127.0.0.1",
@@ -102,6 +117,10 @@ def _become_member(data_dir: Path) -> Membership:
 def _release(member: Membership) -> None:
     if _is_last_user(member):
         member.server.stop()
+        # Another process, gone by now, may have started it again after a crash.
+        if newer := member.cluster.find():
+            newer.stop()
+            newer.close()
     member.close()
 
 

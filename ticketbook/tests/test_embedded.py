@@ -59,7 +59,7 @@ def connect(params: dict[str, Any], **changes: Any) -> psycopg.Connection:
 
 @contextmanager
 def replaced(file: Path, text: str | None) -> Iterator[None]:
-    """The file with another content, or gone, for a while."""
+    """Inside the block the file has this text, or is gone."""
     aside = file.with_suffix(".aside")
     file.rename(aside)
     if text is not None:
@@ -120,7 +120,7 @@ def test_a_database_that_was_dropped_is_made_again(data_dir):
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_half_made_cluster_is_thrown_away(open_folder):
+def test_a_half_made_cluster_is_thrown_away(open_folder):
     data_dir = open_folder / "half"
     half = data_dir / "postgres.new-half"
     half.mkdir(parents=True)
@@ -154,12 +154,23 @@ def test_a_user_that_is_killed_leaves_the_server_to_the_next(data_dir):
     assert not lives(server)
 
 
+def test_the_last_one_stops_a_server_that_it_does_not_know_yet(data_dir):
+    with User(data_dir):
+        watcher = User(data_dir)
+        watcher.join()
+        kill(postmaster(data_dir))
+        watcher.join()
+        server = postmaster(data_dir)
+        watcher.kill()
+    assert not lives(server)
+
+
 def test_a_forked_child_keeps_the_server_that_its_parent_leaves(data_dir):
     with User(data_dir, FORKS) as parent:
         server = postmaster(data_dir)
         parent.process.wait(10)
         assert lives(server)
-    # communicate() read to the end of the child's output: it has left too.
+    # `with` has read the child's output to its end, so the child has left too.
     psutil.wait_procs([psutil.Process(server)] if lives(server) else [], timeout=10)
     assert not lives(server)
 
@@ -220,7 +231,7 @@ def test_a_lost_password_is_named(data_dir, password, sentence):
         pass
     with replaced(data_dir / "postgres.password", password):
         assert sentence in complaint(data_dir)
-    assert not (data_dir / "postgres" / "postmaster.pid").exists()  # nor is it left running
+    assert not (data_dir / "postgres" / "postmaster.pid").exists()  # it was not left running
 
 
 def test_a_server_that_cannot_start_says_why(data_dir):

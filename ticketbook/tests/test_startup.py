@@ -1,6 +1,9 @@
 import os
+import signal
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +16,7 @@ from django.db import NotSupportedError, OperationalError
 
 from ticketbook.embedded.binaries import server_user
 from ticketbook.startup import explain
-from ticketbook.tests.running import User, environment, free_port, manage, python
+from ticketbook.tests.running import User, environment, free_port, manage, postmaster, python
 
 OLD_SERVERS = sorted(Path("/usr/lib/postgresql").glob("1[0-7]/bin"))
 SOCKETLESS = "unix_socket_directories="
@@ -87,7 +90,7 @@ def test_the_database_shell_speaks_to_the_embedded_server(data_dir):
 
 @contextmanager
 def old_server(folder: Path) -> Iterator[int]:
-    """A PostgreSQL of before 18 that trusts everybody; yields its port."""
+    """A PostgreSQL older than 18 that asks for no password; yields its port."""
     options: dict[str, Any] = {"cwd": "/", "text": True, "stderr": subprocess.PIPE}
     folder.mkdir()
     if os.geteuid() == 0:
@@ -105,6 +108,67 @@ def old_server(folder: Path) -> Iterator[int]:
     yield port
     server.terminate()
     server.communicate()
+
+
+def pass_on(source: socket.socket, target: socket.socket) -> None:
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+
+def relay(client: socket.socket, port: int) -> None:
+    """Until both have said goodbye."""
+    with client, socket.create_connection(("127.0.0.1", port)) as server:
+        back = threading.Thread(target=pass_on, args=(server, client))
+        back.start()
+        pass_on(client, server)
+        back.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_worker_ends_that_is_told_to_while_its_pool_connects(number, data_dir, tmp_path):
+    """The first connection tries the database; those of the pool are never answered."""
+    with User(data_dir) as ann, socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        url = "postgres://ticketbook:{password}@127.0.0.1:{}/ticketbook?sslmode=disable".format(
+            listener.getsockname()[1], **ann.params
+        )
+        env = environment(DATABASE_URL=url, SECRET_KEY="x" * 50, DATA_DIR=tmp_path)
+        worker = python("manage.py", "procrastinate", "worker", env=env)
+        try:
+            relay(listener.accept()[0], ann.params["port"])
+            with listener.accept()[0]:
+                time.sleep(0.5)  # all of them wait, and not one is just being begun
+                worker.send_signal(number)
+                assert worker.wait(20) == 128 + number
+        finally:
+            worker.kill()
+            worker.communicate()
+
+
+def test_a_worker_ends_though_it_is_told_to_where_an_exception_is_lost(data_dir):
+    """As in a callback of an import: what is raised there is printed, and that is all."""
+    script = """
+import signal, time
+from django.core.management import ManagementUtility
+from ticketbook.startup import run_command
+
+class Told:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+def execute(self):
+    Told()
+    time.sleep(30)
+
+ManagementUtility.execute = execute
+run_command(["manage.py", "procrastinate", "worker"])
+"""
+    worker = python("-c", script, env=environment(DATA_DIR=data_dir))
+    complaints = worker.communicate(timeout=40)[1]
+    assert (worker.returncode, complaints) == (128 + signal.SIGTERM, "")
+    with pytest.raises(FileNotFoundError):
+        postmaster(data_dir)
 
 
 @pytest.mark.skipif(not OLD_SERVERS, reason="there is no PostgreSQL older than 18 here")
