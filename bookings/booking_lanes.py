@@ -5,7 +5,7 @@
 | a tier's | wishes for its tickets, and settlements that give tickets back | TIER_THREADS |
 | SETTLEMENTS | settlements that keep their tickets, of all tiers | SHARED_THREADS |
 | TOKENS | digests of API tokens: whose are they? | SHARED_THREADS |
-| KEYS | wishes that will be refused, unless their key made a booking before | SHARED_THREADS |
+| KEYS | wishes that are about to be refused: has the same request made a booking before? | SHARED_THREADS |
 
 `hold_alone` and `settle_alone` are the same steps for one item, without a lane.
 """
@@ -119,7 +119,8 @@ class KeyLane(Lane[Wish, Booking | None]):
         batch.answer(known.get(wish.identity) for wish in wishes)
 
 
-# Tiers have threads of their own: no other lane may wait behind threads that wait for a tier's lock.
+# Tiers have threads of their own. Otherwise the other lanes would stand still while all threads wait for
+# the locks of tiers.
 TIER_THREADS = LaneThreads("tier lane", settings.LANE_THREADS)
 SHARED_THREADS = LaneThreads("lane", 3)
 SETTLEMENTS = SettlementLane(SHARED_THREADS)
@@ -131,7 +132,7 @@ _tier_lanes: dict[UUID, TierLane] = {}
 
 
 def lane_of(tier_id: UUID) -> TierLane:
-    # Two lanes of one tier would do no harm: they would be two batches that wait for the same lock.
+    # No lock here: if two threads made two lanes for one tier, each would wait for the tier's lock in turn.
     if lane := _tier_lanes.get(tier_id):
         return lane
     if len(_tier_lanes) >= MAX_LANES:
@@ -141,7 +142,7 @@ def lane_of(tier_id: UUID) -> TierLane:
 
 def _drop_empty_lanes() -> None:
     for tier_id, lane in list(_tier_lanes.items()):
-        if not lane.called:
+        if not lane.has_thread:
             _tier_lanes.pop(tier_id, None)
 
 

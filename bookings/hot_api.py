@@ -27,7 +27,8 @@ from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.problems import SERVER_ERROR, describe, problem
 from ticketbook.api.strict import MAX_BODY, UUID_TEXT
 from ticketbook.front.answers import Answer, Scope, rendered
-from ticketbook.front.site import Site, scheme_of
+from ticketbook.front.calls import scheme_of
+from ticketbook.front.site import Site
 
 logger = logging.getLogger(__name__)
 

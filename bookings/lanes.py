@@ -1,7 +1,7 @@
 """Lanes: requests that wait for the same thing are served together, in one transaction.
 
-With a lock for each booking, a hot tier collapses: every request waits for all before it, and the
-waiting costs more than the work. So the wishes for one tier queue in its lane. A thread opens a
+If each booking took the tier's lock by itself, a hot tier would collapse: the more requests wait for the
+lock, the more each wait costs. So the wishes for one tier queue in its lane. A thread opens a
 transaction, waits for the tier's lock, takes along all wishes that have come by then (they *board*),
 serves them in the order in which they came, commits, and wakes each of them.
 
@@ -96,7 +96,7 @@ class Batch(Generic[Item, Answer]):
     def answer_one_by_one(self, serve: Callable[[Item], Answer]) -> None:
         """Serve each item alone, because one of them has made the shared transaction fail."""
         for waiter in self.waiters:
-            if waiter.future.done():  # its client was told that nothing is stored, so store nothing
+            if waiter.future.done():  # it gave up or was cancelled meanwhile: store nothing for it
                 continue
             try:
                 waiter.answer = serve(waiter.item)
@@ -104,7 +104,10 @@ class Batch(Generic[Item, Answer]):
                 waiter.error = exc
 
     def fail(self, error: BaseException) -> None:
-        """Nothing was written. Waiters that have not boarded yet are told too."""
+        """Give Busy to every waiter that has neither an answer nor an error yet.
+
+        If the error came before boarding, the first waiters of the queue board now and get it too.
+        """
         self.board()
         busy = Busy()
         busy.__cause__ = error
@@ -119,11 +122,11 @@ class Lane(ABC, Generic[Item, Answer]):
     def __init__(self, threads: "LaneThreads") -> None:
         self.threads = threads
         self.queue: deque[Waiter[Item, Answer]] = deque()
-        self.called = False  # a thread serves this lane, or will
+        self.has_thread = False  # a thread serves this lane, or has been called to
 
     @abstractmethod
     def serve(self, batch: Batch[Item, Answer]) -> None:
-        """Let the batch board and answer it. If this raises, every waiter of the batch gets Busy."""
+        """Let the batch board and answer it. If this raises, waiters without an answer get Busy."""
 
     async def ask(self, item: Item) -> Answer:
         """The answer to one item.
@@ -141,7 +144,8 @@ class Lane(ABC, Generic[Item, Answer]):
             waiter.timer.cancel()
 
     def _leave(self, waiter: Waiter[Item, Answer]) -> None:
-        # A waiter that has boarded is served all the same; its key finds the booking later.
+        # A waiter that has boarded is no longer in the queue. It may still be served, and then a later
+        # request with the same key finds its booking.
         with self.threads.mutex:
             if waiter in self.queue:
                 self.queue.remove(waiter)
@@ -156,14 +160,17 @@ class Lane(ABC, Generic[Item, Answer]):
 
     @contextmanager
     def batch(self) -> Iterator[Batch[Item, Answer]]:
-        """The next batch. However the block ends, each of its waiters gets an answer or an error."""
+        """The next batch. However the block ends, each of its waiters gets an answer or an error.
+
+        (If even waking them fails, they get Busy when their PATIENCE is over.)
+        """
         batch = Batch(self)
         try:
             yield batch
         except BaseException as exc:
+            batch.fail(exc)
             if not is_busy(exc):
                 logger.exception("A batch of %s failed", self)
-            batch.fail(exc)
         finally:
             _wake(batch.waiters)
 
@@ -175,7 +182,7 @@ def _wake(waiters: Sequence[Waiter[Any, Any]]) -> None:
     for loop, its_waiters in loops.items():
         try:
             loop.call_soon_threadsafe(_wake_on_loop, its_waiters)
-        except RuntimeError:  # the loop has ended, and all who waited on it with it
+        except RuntimeError:  # the loop has ended, so nobody waits on it any more
             logger.warning("%d waiters ended with their event loop", len(its_waiters))
 
 
@@ -183,7 +190,7 @@ def _wake_on_loop(waiters: list[Waiter[Any, Any]]) -> None:
     for waiter in waiters:
         try:
             waiter.wake()
-        except Exception:  # one that cannot be woken must not keep the others asleep
+        except Exception:  # wake the others all the same
             logger.exception("A waiter could not be woken")
 
 
@@ -206,14 +213,15 @@ class LaneThreads:
         with self.mutex:
             if len(lane.queue) >= MAX_QUEUE:
                 raise Busy
-            if not lane.called:
+            if not lane.has_thread:
                 self._call_thread_for(lane)
             lane.queue.append(waiter)
 
     def _call_thread_for(self, lane: Lane[Any, Any]) -> None:
+        # Every lane in `ready` takes one of the idle threads.
         if self.idle <= len(self.ready) and len(self.threads) < self.size:
             self._start_thread()
-        lane.called = True
+        lane.has_thread = True
         self.ready.append(lane)
         self.mutex.notify()
 
@@ -229,18 +237,29 @@ class LaneThreads:
     def _work(self) -> None:
         try:
             while (lane := self._next()) is not None:
-                try:
-                    with lane.batch() as batch:
-                        drop_dead_connection()
-                        lane.serve(batch)
-                except (
-                    BaseException
-                ):  # whatever happens, this thread lives on and serves the next lane
-                    logger.exception("%s could not be served", lane)
-                finally:
-                    self._done_with(lane)
+                self._serve(lane)
         finally:
+            self._end()
             connection.close()
+
+    def _serve(self, lane: Lane[Any, Any]) -> None:
+        try:
+            with lane.batch() as batch:
+                drop_dead_connection()
+                lane.serve(batch)
+        except BaseException:
+            # Whatever serving raised, this thread goes on to the next lane.
+            logger.exception("%s could not be served", lane)
+        finally:
+            self._done_with(lane)
+
+    def _end(self) -> None:
+        # If not even the error could be logged, this thread ends while lanes wait for one. Another thread
+        # takes its place.
+        with self.mutex:
+            self.threads.discard(threading.current_thread())
+            if self.idle < len(self.ready) and not self.stopping:
+                self._start_thread()
 
     def _next(self) -> Lane[Any, Any] | None:
         """The next lane with waiters, or None if this thread should end."""
@@ -250,7 +269,9 @@ class LaneThreads:
                 found = self.mutex.wait_for(lambda: self.ready or self.stopping, IDLE)
                 if found and self.ready:
                     return self.ready.popleft()
-                self.threads.discard(threading.current_thread())
+                self.threads.discard(
+                    threading.current_thread()
+                )  # from now on, calls start a new one
                 return None
             finally:
                 self.idle -= 1
@@ -258,8 +279,8 @@ class LaneThreads:
     def _done_with(self, lane: Lane[Any, Any]) -> None:
         # A lane that has waiters again goes to the end of the line, behind the other lanes.
         with self.mutex:
-            lane.called = bool(lane.queue)
-            if lane.called:
+            lane.has_thread = bool(lane.queue)
+            if lane.has_thread:
                 self.ready.append(lane)
                 self.mutex.notify()
 

@@ -28,8 +28,7 @@ from ticketbook.errors import Busy
 
 logger = logging.getLogger(__name__)
 
-# A buyer for whom expired holds are resolved waits for the gateway's answer about each of them, so only
-# a few are.
+# The buyer waits while the gateway is asked about each overdue hold, so only a few are resolved.
 RESOLVE_ON_DEMAND = 3
 
 
@@ -43,8 +42,10 @@ def place(wish: Wish) -> Placed:
     """Book tickets, and wait for it. For code on a thread.
 
     Returns a booking that is CONFIRMED, FAILED (declined) or PENDING (the gateway gave no answer).
-    Raises NotFound, SalesClosed, InsufficientTickets and CustomerLimitReached, and stores nothing then;
-    RequestInProgress and IdempotencyKeyReused; Busy or OperationalError if the database is busy.
+
+    Raises NotFound, SalesClosed, InsufficientTickets or CustomerLimitReached; nothing is stored then.
+    Raises RequestInProgress or IdempotencyKeyReused if the key has made a booking before. Raises Busy or
+    OperationalError if the database is busy; there may be a hold then, which the resolver finds.
     """
     if settings.BOOKING_LANES:
         return event_loop.run(aplace(wish, InLanes()))
@@ -64,26 +65,26 @@ async def aplace(wish: Wish, steps: Steps) -> Placed:
     return Placed(await _charge_and_settle(held.booking, wish, steps), replayed=False)
 
 
-_nothing_found: dict[UUID, datetime] = {}  # by tier: when it had no expired holds
+_last_look: dict[UUID, datetime] = {}  # when a tier was last searched for overdue holds
 
 
 async def _resolve_holds_in_the_way(wish: Wish, steps: Steps) -> bool:
-    """Resolve expired holds of the tier, in case no worker does; returns whether there were any.
+    """Resolve overdue holds of the tier, in case no worker does. Returns whether there were any.
 
-    When a tier has sold out thousands are refused. If one of them found no expired hold, the others do
-    not look again within a second.
+    When a tier has sold out thousands are refused. If one of them found no overdue hold, the others do
+    not search again within a second.
     """
     tier_id, now = wish.ticket_tier_id, wish.now
-    last = _nothing_found.get(tier_id)
+    last = _last_look.get(tier_id)
     if last is not None and abs(now - last) < timedelta(seconds=1):
         return False
-    if len(_nothing_found) >= 1000:
-        _nothing_found.clear()
-    _nothing_found[tier_id] = now  # before the look, so that nobody else looks meanwhile
+    if len(_last_look) >= 1000:
+        _last_look.clear()
+    _last_look[tier_id] = now  # before the search, so that nobody else begins one
     holds = Booking.objects.filter(ticket_tier_id=tier_id)
     found = await steps.resolve(holds, limit=RESOLVE_ON_DEMAND, now=now)
     if found:
-        _nothing_found.pop(tier_id, None)
+        _last_look.pop(tier_id, None)
     return bool(found)
 
 
@@ -120,7 +121,8 @@ async def _settle(booking: Booking, outcome: Outcome, wish: Wish, steps: Steps) 
     settlement = Settlement(booking, outcome, wish.time())
     if await steps.settle(settlement):
         return settlement.applied()
-    # Somebody else has settled the booking meanwhile, so this money may have come too late.
+    # Somebody else has settled the booking meanwhile. If it failed then and is paid now, the money is late
+    # and has to be refunded.
     return await steps.call(lambda: settle(booking, outcome, now=wish.time()))
 
 

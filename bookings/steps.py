@@ -1,8 +1,9 @@
 """How each step of a booking is made: in lanes with other requests, or on the calling thread.
 
 `InLanes` is for the event loop. It awaits lanes, which serve many requests in one transaction, and it
-awaits the gateway. `OnThisThread` is for BOOKING_LANES=off and for tests: the same steps, one request
-at a time, without an event loop.
+awaits the gateway. `OnThisThread` makes the same steps for one request at a time, without an event loop.
+It is for views and tests with BOOKING_LANES=off. (The hot API always uses lanes; with BOOKING_LANES=off
+they serve batches of one.)
 """
 
 import asyncio
@@ -66,10 +67,10 @@ class OnThisThread:
         return function()
 
 
-def finish(steps: Coroutine[Any, Any, Result]) -> Result:
+def finish(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine whose steps are made OnThisThread. It never waits, so it needs no event loop."""
     try:
-        steps.send(None)
+        coroutine.send(None)
     except StopIteration as end:
         result: Result = end.value
         return result
@@ -91,7 +92,7 @@ class InLanes:
             answer = await lane_of(wish.ticket_tier_id).ask(wish)
         else:
             answer = replay_of(await KEYS.ask(wish), wish) or refusal
-        assert not isinstance(answer, bool)
+        assert not isinstance(answer, bool)  # that is how this lane answers a settlement
         return _held_or_refused(answer)
 
     async def charge(self, booking: Booking) -> payments.Outcome:
@@ -124,7 +125,7 @@ def _held_or_refused(answer: Answer) -> Held:
 
 
 def _early_refusal(wish: Wish) -> Refusal | None:
-    """A refusal by what this process saw under the lock a tenth of a second ago, or None."""
+    """A refusal by the tier's recent snapshot (concerts/stock.py), or None."""
     snapshot = stock.recent_snapshot(wish.ticket_tier_id)
     if snapshot is None:
         return None

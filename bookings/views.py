@@ -83,6 +83,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     )
     outcome = outcome_of(request)
     if outcome is None and may_wait(request) and settings.BOOKING_LANES:
+        # _page_of_new makes the address of this redirect once the booking is placed.
         return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
     try:
         placed = outcome.result() if outcome else place(wish)

@@ -48,7 +48,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 class BusyMiddleware:
-    """Answers 503 when the database is too busy, and asks to try again."""
+    """Answers 503 when a lane or the database is too busy, and asks to try again."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -57,7 +57,7 @@ class BusyMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not is_busy(exc):
+        if not (isinstance(exc, Busy) or is_busy(exc)):
             return None
         busy = Busy()
         if is_api(request.path):

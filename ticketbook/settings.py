@@ -74,10 +74,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHE_URL = text("CACHE_URL")
 CACHES = {"default": cache_server(CACHE_URL)}
-# Reads that are answered from copies when many ask for them (ticketbook/copies/responses.py): the same
-# for everybody, and the same for visitors without a session. "/" belongs to the second.
-COPIED_FOR_EVERYBODY = f"{API}/concerts"
-COPIED_FOR_STRANGERS = "/concerts/"
+# Addresses that begin so are answered from copies when many ask for them (ticketbook/copies/): the same
+# for everybody, and the same for visitors without a session. The home page "/" belongs to the second.
+COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
+COPIED_FOR_STRANGERS = ("/concerts/",)
 
 # --- Security ---------------------------------------------------------------------------------
 

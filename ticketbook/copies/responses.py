@@ -119,7 +119,7 @@ class CopiesMiddleware:
 
 def may_be_copied(path: str) -> bool:
     return path == "/" or path.startswith(
-        (settings.COPIED_FOR_EVERYBODY, settings.COPIED_FOR_STRANGERS)
+        settings.COPIED_FOR_EVERYBODY + settings.COPIED_FOR_STRANGERS
     )
 
 

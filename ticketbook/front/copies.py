@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from ticketbook.copies.responses import answer_from, key_of, may_be_copied
 from ticketbook.copies.store import young_copy
 from ticketbook.front.answers import Answer, Headers, Scope, raw
-from ticketbook.front.site import environ_of, scheme_of
+from ticketbook.front.calls import environ_of, scheme_of
 
 
 def copied_answer(scope: Scope) -> Answer | None:

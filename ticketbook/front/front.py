@@ -17,7 +17,8 @@ from ticketbook.api.paths import is_api
 from ticketbook.errors import Busy, Refusal, TooSlow
 from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
 from ticketbook.front.bodies import ClientGone, body_of
-from ticketbook.front.site import Endpoint, Site, WSGIApplication
+from ticketbook.front.calls import WSGIApplication
+from ticketbook.front.site import Endpoint, Site
 
 Result = TypeVar("Result")
 Handler = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
