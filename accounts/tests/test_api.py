@@ -1,4 +1,4 @@
-"""Signing up and tokens against the contract of DESIGN.md."""
+"""Signing up, logging in and tokens in the API."""
 
 import json
 from collections import Counter
@@ -139,7 +139,7 @@ def test_a_token_is_stored_as_a_digest_only():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_race_for_an_address():
+def test_eight_sign_ups_race_for_one_address():
     assert race(lambda i: sign_up(**ANN), 8) == Counter({EmailTaken: 7, User: 1})
 
 
@@ -165,8 +165,8 @@ def test_logging_in_needs_no_csrf_and_no_cookie():
     assert not response.cookies
 
 
-def test_a_session_is_no_token(client):
-    """Who is logged in on the pages is nobody to the API, and it asks no session."""
+def test_a_session_of_the_pages_does_not_count_in_the_api(client):
+    """The API does not even load the session."""
     client.force_login(sign_up(**ANN))
     response = client.get("/api/v1/bookings")
     assert code(response) == (401, "not_authenticated")

@@ -81,21 +81,21 @@ def test_wrong_password_and_unknown_address_look_the_same(client, ann):
         ]
 
 
-@pytest.mark.parametrize("door", [sign_up, log_in])
-def test_next_is_honoured(client, door, request):
-    if door is log_in:
+@pytest.mark.parametrize("form", [sign_up, log_in])
+def test_next_is_honoured(client, form, request):
+    if form is log_in:
         request.getfixturevalue("ann")
-    assert door(client, next="/bookings/").url == "/bookings/"
+    assert form(client, next="/bookings/").url == "/bookings/"
 
 
-@pytest.mark.parametrize("door", [sign_up, log_in])
+@pytest.mark.parametrize("form", [sign_up, log_in])
 @pytest.mark.parametrize(
     "evil", ["https://evil.example", "//evil.example", "\\\\evil.example", "javascript:alert(1)"]
 )
-def test_next_never_leads_away(client, door, evil, request):
-    if door is log_in:
+def test_next_never_leads_away(client, form, evil, request):
+    if form is log_in:
         request.getfixturevalue("ann")
-    assert door(client, next=evil).url == "/concerts/"
+    assert form(client, next=evil).url == "/concerts/"
 
 
 @pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/"])
@@ -114,7 +114,7 @@ def test_logging_out_takes_a_post(client, ann):
     assert not logged_in(client)
 
 
-def test_who_is_logged_in_needs_no_log_in(client, ann):
+def test_a_logged_in_customer_is_sent_on_from_the_log_in_page(client, ann):
     client.force_login(ann)
     assert client.get("/accounts/login/").status_code == 302
 

@@ -1,15 +1,22 @@
+from collections import Counter
+
 import pytest
 from django.db import connection, connections
+from django.test import Client
 
 from accounts.tests.factories import UserFactory
-from bookings import booking_lanes, payments
+from bookings import booking_lanes, hot_api, payments
 from bookings.holding import LockedTier
 from bookings.placing import place
+from bookings.tests.addresses import address
+from bookings.tests.api_client import URL, Api, FrontClient
 from bookings.tests.gateway import running_gateway
 from bookings.tests.racing import Stepped
+from bookings.tests.site import Site
 from bookings.tests.wishing import hold, wish
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
+from ticketbook.asgi import application
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +27,7 @@ def gateway_process(tmp_path_factory):
 
 @pytest.fixture
 def ledger(gateway_process, settings):
-    """Payments go to a gateway in a process of its own; this reads its ledger and sets its mode."""
+    """The ledger of a payment gateway in a process of its own, to which payments now go."""
     settings.PAYMENT_GATEWAY = "bookings.tests.gateway.HttpGateway"
     gateway_process.mode("approve")
     gateway_process.clear()
@@ -30,13 +37,13 @@ def ledger(gateway_process, settings):
 
 @pytest.fixture(params=[True, False], ids=["lanes", "plain"])
 def both_modes(request, settings, lanes_need_commits):
-    """Lanes are an optimisation: whatever is promised holds with and without them."""
+    """Run the test with lanes and without: what is promised does not depend on them."""
     settings.BOOKING_LANES = request.param
 
 
 @pytest.fixture
 def impatient():
-    """From now on every connection, those of lanes included, waits for a lock this long: `'50ms'`."""
+    """After `impatient("50ms")` all connections, those of lanes too, wait no longer than that for a lock."""
     options = connections["default"].settings_dict["OPTIONS"]
     usual = options["options"]
 
@@ -50,6 +57,11 @@ def impatient():
 
     yield wait_at_most
     connect_anew(usual)
+
+
+@pytest.fixture
+def every_payment_succeeds(settings):
+    settings.PAYMENT_SUCCESS_RATE = 1
 
 
 @pytest.fixture
@@ -68,8 +80,66 @@ def tier():
 
 
 @pytest.fixture
+def as_ann(client, ann):
+    client.force_login(ann)
+    return client
+
+
+@pytest.fixture
+def our_host(settings):
+    """The site has the name that the requests of ticketbook/tests/asgi.py ask for, and no other."""
+    settings.ALLOWED_HOSTS = ["testserver"]
+
+
+@pytest.fixture(params=[Client, FrontClient], ids=["thread", "front"])
+def both_ways(request, monkeypatch, our_host):
+    """Run the test both ways: Django answers on a thread, and the hot API on the event loop."""
+    monkeypatch.setattr(Api, "client_class", request.param)
+
+
+@pytest.fixture
+def api(ann):
+    return Api(ann)
+
+
+@pytest.fixture
+def hot(monkeypatch):
+    """Counts the booking requests that the hot API has answered (True) or left to Django (False)."""
+    answered = Counter()
+    real = hot_api.book
+
+    async def count(*args):
+        answer = await real(*args)
+        answered[answer is not None] += 1
+        return answer
+
+    monkeypatch.setitem(application.endpoints, ("POST", URL), count)
+    return answered
+
+
+@pytest.fixture
+def url(request, tier):
+    """The address of this kind (`addresses.KINDS`) for the tier's concert."""
+    return address(request.param, tier.concert)
+
+
+@pytest.fixture
+def start(ledger):
+    """Start a site with these settings."""
+    sites = []
+
+    def start(**environment):
+        sites.append(Site(**environment))
+        return sites[-1].wait_until_ready()
+
+    yield start
+    for site in sites:
+        site.stop()
+
+
+@pytest.fixture
 def book():
-    """place(), with a new key and the present unless told otherwise; returns the booking."""
+    """Place a booking, by default with a new key and at the present time; returns it."""
 
     def book(user, tier, quantity=1, *, key=None, now=None):
         return place(wish(user, tier, quantity, key, now=now)).booking
@@ -79,7 +149,7 @@ def book():
 
 @pytest.fixture
 def take_hold():
-    """Only the first step of a booking: the process dies before it charges."""
+    """Make a hold and no charge, as a process that dies in between; returns the booking."""
 
     def take_hold(user, tier, quantity=1, *, now=None):
         return hold(wish(user, tier, quantity, now=now)).booking
@@ -89,7 +159,7 @@ def take_hold():
 
 @pytest.fixture
 def left():
-    """How many tickets of a tier are available, by the database."""
+    """How many tickets of a tier are available in the database."""
 
     def left(tier):
         tier.refresh_from_db()
@@ -100,7 +170,7 @@ def left():
 
 @pytest.fixture
 def batches(monkeypatch):
-    """How many wishes and settlements went into each transaction."""
+    """A list with one entry for each transaction of a tier: how many wishes and settlements it served."""
     seen = []
     real = LockedTier.serve
 
@@ -114,6 +184,7 @@ def batches(monkeypatch):
 
 @pytest.fixture
 def no_lane_left_behind(settings):
+    """After the test no lane may still have waiters. All payments succeed."""
     settings.PAYMENT_SUCCESS_RATE = 1
     yield
     Stepped.release_all()

@@ -17,10 +17,13 @@ PORT_VARIABLE = "TEST_GATEWAY_PORT"
 
 
 class HttpGateway:
-    """PAYMENT_GATEWAY for tests; finds its server by the environment, so child processes do too."""
+    """The PAYMENT_GATEWAY of the tests.
+
+    An environment variable says where its server is, so that child processes find it too.
+    """
 
     def __init__(self):
-        self.session = None  # it belongs to the loop of its process, where it is made
+        self.session = None  # made by the first call, on the event loop to which it then belongs
 
     async def charge(self, *, key, amount, time_limit):
         answer = await self.call("/charge", time_limit, key=key, amount=amount)
@@ -55,7 +58,7 @@ class HttpGateway:
 
 
 class PlainGateway:
-    """The same through plain functions: each call holds a thread of the pool."""
+    """The same with plain functions, which run on the payment threads."""
 
     def charge(self, *, key, amount, time_limit):
         body = {"key": str(key), "amount": str(amount)}
@@ -85,7 +88,7 @@ def call(method, path, body, time_limit=5.0):
 
 
 class LedgerReader:
-    """The gateway's side of the story."""
+    """What the gateway says happened. It also sets the gateway's mode."""
 
     def __init__(self, path):
         self.path = path
@@ -102,17 +105,17 @@ class LedgerReader:
             db.executescript("DELETE FROM refund; DELETE FROM charge; DELETE FROM call;")
 
     def captured(self):
-        """Keys whose money was taken, with the amount."""
+        """The amounts that were taken, by the key of the charge."""
         rows = self.query("SELECT key, amount FROM charge WHERE outcome = 'succeeded'")
         return {key: Decimal(amount) for key, amount in rows}
 
     def refunded(self):
-        """Charges whose money went back, with the amount."""
+        """The amounts that were given back, by the key of the charge."""
         rows = self.query("SELECT charge, amount FROM refund")
         return {key: Decimal(amount) for key, amount in rows}
 
     def kept(self):
-        """What customers have paid and not got back."""
+        """The amounts that were taken and not given back, by the key of the charge."""
         refunded = self.refunded()
         return {key: amount for key, amount in self.captured().items() if key not in refunded}
 

@@ -2,12 +2,12 @@
 
     python -m bookings.tests.gateway_server LEDGER.sqlite3
 
-prints its port and serves until its standard input closes. What it captured and refunded can so be
-compared with what was booked, whatever happened to the processes in between. `PUT /mode` sets what
-happens to the charges that follow:
+prints its port and serves until its standard input closes. Its ledger outlives the site's processes, so a
+test that kills them can still compare the money with the bookings. `PUT /mode` sets what happens to the
+charges that follow:
 
     approve           the money is captured (the mode it starts in)
-    decline           it is not
+    decline           the charge is declined
     lose_request      no answer, and the charge never takes effect
     lose_answer       no answer, but the money is captured
     outage            every call is answered 503
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS call (verb TEXT NOT NULL, key TEXT NOT NULL);
 
 
 class Ledger:
-    """What was asked and what was done, durable before it is answered."""
+    """Calls, charges and refunds, written to disk before the call is answered."""
 
     def __init__(self, path):
         self.lock = threading.Lock()
@@ -36,7 +36,7 @@ class Ledger:
         self.db.executescript(SCHEMA)
 
     def charge(self, key, amount, outcome):
-        """The first charge under a key decides for ever."""
+        """The outcome of the first charge under this key. Later charges change nothing."""
         with self.lock:
             self.db.execute("INSERT INTO call VALUES ('charge', ?)", [key])
             self.db.execute("INSERT OR IGNORE INTO charge VALUES (?, ?, ?)", [key, amount, outcome])
@@ -120,7 +120,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        """A client that hangs up, or dies, is what these tests are about."""
+        """Print nothing: in these tests clients hang up and die on purpose."""
 
 
 def main():

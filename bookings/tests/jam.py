@@ -1,4 +1,4 @@
-"""A lane that stands: its thread waits for the tier's lock, which we hold."""
+"""A jam: a lane whose thread waits for the tier's lock, which the test holds."""
 
 import time
 
@@ -21,14 +21,14 @@ class Jam:
         self.riders = []
 
     def lead(self, act):
-        """The first in the queue: for it the lane's thread asks for the lock."""
+        """Send the first request into the lane, and wait until the lane's thread waits for the lock."""
         leader = Stepped(act)
         self.riders.append(leader)
         leader.wait_until_blocked_by(self.holder)
         return leader
 
     def follow(self, act):
-        """One more in the queue, behind all that are there."""
+        """Send one more request into the lane, and wait until it is in the queue."""
         before = len(self.queue)
         rider = Stepped(act)
         self.riders.append(rider)
@@ -40,13 +40,13 @@ class Jam:
         return booking_lanes.lane_of(self.tier.pk).queue
 
     def clear(self):
-        """Let go of the lock; the riders' results in the order in which they came."""
+        """Release the lock; returns the requests' results in the order in which they came."""
         self.holder.finish()
         return [rider.finish() for rider in self.riders]
 
 
 def cancelling(tier):
-    """Gives back one ticket, that somebody has bought before."""
+    """Buy a ticket now; returns the act that cancels it."""
     booking = hold(wish(UserFactory(), tier)).booking
     Booking.objects.filter(pk=booking.pk).update(status="CONFIRMED", payment_status="SUCCESS")
     return lambda: cancel(Booking.objects.get(pk=booking.pk), now=timezone.now())
@@ -55,12 +55,12 @@ def cancelling(tier):
 def until(condition):
     deadline = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < deadline, "it never came to pass"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.001)
 
 
 def holding(*args, **kwargs):
-    """What takes tickets out of stock."""
+    """The act that holds tickets by this wish."""
     wanted = wish(*args, **kwargs)
     return lambda: hold(wanted)
 
@@ -74,7 +74,7 @@ def kinds(results):
 
 
 def blocked():
-    """How many sessions wait for a lock of another's transaction."""
+    """How many database sessions wait for another transaction to end."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"

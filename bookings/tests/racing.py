@@ -1,4 +1,4 @@
-"""Two ways to make verbs meet: many threads at once, and two stepped by hand."""
+"""Two ways to make actions meet: many threads at once, or two that the test steps by hand."""
 
 import threading
 import time
@@ -30,8 +30,8 @@ def race(act, runners):
 class Stepped:
     """Runs a verb in a thread and stops it right after a statement, inside its transaction.
 
-    `after` is a piece of SQL, without quotes. The verb holds whatever it has locked until `finish()`;
-    nobody sees what it wrote. So two verbs meet in one certain order, without a sleep.
+    `after` is a piece of that statement's SQL, without quotes. Until `finish()` the verb keeps its locks, and
+    nobody sees what it has written. So two verbs meet in a fixed order, without a sleep.
     """
 
     started = []
@@ -70,7 +70,7 @@ class Stepped:
         return self
 
     def wait_until_blocked_by(self, other):
-        """PostgreSQL says that this one, or the lane that works for it, waits for a lock of the other."""
+        """Wait until PostgreSQL says that this verb, or the lane that serves it, waits for the other one."""
         deadline = time.monotonic() + 30
         with connection.cursor() as cursor:
             while time.monotonic() < deadline:
@@ -92,7 +92,7 @@ class Stepped:
             verb.thread.join(30)
 
     def finish(self):
-        """Let it go on to its end; its result, or the exception it raised."""
+        """Let it run to its end; returns its result, or the exception that it raised."""
         self.go_on.set()
         self.thread.join(30)
         assert not self.thread.is_alive(), "still waiting"

@@ -21,7 +21,7 @@ from ticketbook.tests.running import free_port
 class Site:
     """gunicorn with two processes on the test database, paying at the test gateway."""
 
-    by_thread = False  # whether bookings go to Django instead of the hot door
+    by_thread = False  # whether Django makes the bookings instead of the hot API
 
     def __init__(self, **environment):
         self.port = free_port()
@@ -66,7 +66,7 @@ class Site:
         key = str(key or uuid.uuid4())
         body = {"ticketTierId": str(tier.pk), "quantity": quantity, "idempotencyKey": key}
         headers = {"Authorization": f"Token {token}"}
-        if self.by_thread:  # a quoted key is unusual, so Django answers
+        if self.by_thread:  # the hot API leaves a quoted key to Django
             headers["Idempotency-Key"] = f'"{key}"'
         return self.request("POST", "/api/v1/bookings", body, timeout=timeout, **headers)
 
@@ -83,7 +83,7 @@ def tokens(users):
 
 
 def at_once(act, times):
-    """act(i) for every i, started together; the list of what they returned."""
+    """Run act(i) in threads that start together; returns a list of what they returned."""
     start = Barrier(times, timeout=30)
 
     def attempt(i):

@@ -1,4 +1,4 @@
-"""The back office reads bookings; it changes none."""
+"""The back office shows bookings and changes none."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The audit finds every kind of difference, names it, and sees one moment only."""
+"""The audit finds and names every kind of difference, and reads one snapshot."""
 
 import uuid
 from datetime import timedelta
@@ -27,7 +27,7 @@ def tier():
 
 
 def sell(user, tier, quantity=1, **fields):
-    """A paid booking, its tickets out of stock."""
+    """Make a paid booking, or one with other fields, and take its tickets out of stock if it holds any."""
     now = timezone.now()
     booking = {
         "unit_price": tier.price,
@@ -45,14 +45,14 @@ def sell(user, tier, quantity=1, **fields):
 
 
 def drop_constraint(table, name):
-    """As an operator would, before a bad import."""
+    """As an operator might do before a bad import."""
     connection.check_constraints()  # a table with unchecked rows cannot be altered
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
 
 
 def run_command():
-    """(exit code, lines)."""
+    """Run audit_inventory; returns its exit code and its lines."""
     out, code = StringIO(), 0
     try:
         call_command("audit_inventory", stdout=out)
@@ -62,7 +62,7 @@ def run_command():
 
 
 def everything():
-    """Each row of the two tables, and where it lies: an UPDATE moves it even if it changes nothing."""
+    """Every row of the two tables and its place there, which changes even by an UPDATE to the same values."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT ctid::text, xmin::text, t::text FROM concerts_tickettier t UNION ALL "
@@ -213,7 +213,7 @@ def test_a_booking_with_two_faults_is_named_twice(ann, tier):
 
 
 @pytest.mark.parametrize("tiers", [4, 5])
-def test_no_tier_is_left_out_between_two_steps(monkeypatch, ann, tiers):
+def test_no_tier_is_left_out_between_two_batches(monkeypatch, ann, tiers):
     monkeypatch.setattr(audit, "BATCH", 2)
     sold = [TicketTierFactory() for _ in range(tiers)]
     for tier in sold:
@@ -259,12 +259,12 @@ class TestOnALiveSystem:
         assert self.sell_while_the_audit_runs(ann, tier) == ([], 0)
         assert audit.audit() == []
 
-    def test_without_the_snapshot_it_would_be(self, monkeypatch, ann, tier):
+    def test_control_without_the_snapshot_it_is_a_false_alarm(self, monkeypatch, ann, tier):
         monkeypatch.setattr(audit, "_one_snapshot", transaction.atomic)
         differences, bookings = self.sell_while_the_audit_runs(ann, tier)
         assert (len(differences), bookings) == (1, 1)
 
-    def test_the_audit_could_not_write(self):
+    def test_the_audit_cannot_write(self):
         with audit._one_snapshot(), connection.cursor() as cursor:
             cursor.execute("SHOW transaction_read_only")
             assert cursor.fetchone() == ("on",)

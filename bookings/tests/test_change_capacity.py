@@ -29,7 +29,7 @@ def staff():
 
 @pytest.fixture
 def sold(ledger, ann, tier, book):
-    """Seven tickets."""
+    """Ann has bought seven tickets."""
     return book(ann, tier, 7)
 
 
@@ -45,7 +45,7 @@ def counters(tier):
 
 
 @pytest.mark.parametrize(("total", "available"), [(120, 113), (40, 33), (7, 0), (100, 93)])
-def test_both_counters_move_by_as_much(staff, tier, sold, total, available):
+def test_both_counters_change_by_the_same_number(staff, tier, sold, total, available):
     said = change(tier.pk, total)
 
     assert counters(tier) == (total, available)
@@ -91,7 +91,7 @@ def test_a_refusal_is_a_sentence_and_changes_nothing(staff, tier, sold, wrong, s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_busy_tier_is_a_sentence_too(staff, tier):
+def test_a_busy_tier_is_explained_in_a_sentence(staff, tier):
     def hold_the_lock():
         with transaction.atomic():
             stock.lock_tier(tier.pk)

@@ -1,4 +1,4 @@
-"""The page of a concert: what it says of the sale, and the form that books."""
+"""The page of a concert: what it says about the sale, and the form that books."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Connections that live long: statements that a migration makes stale, and servers that hang up."""
+"""Connections that live long: a migration makes their statements stale, or the database ends them."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def elsewhere(sql, params=None):
-    """Execute it on a connection of its own: ours must not notice."""
+    """Execute it on another connection."""
 
     def run():
         with connection.cursor() as cursor:
@@ -34,7 +34,7 @@ def elsewhere(sql, params=None):
 
 @pytest.fixture
 def widened():
-    """A migration makes a column wider while we serve."""
+    """`widened(table, column, usual)` makes a column wider, as a migration would, until the test ends."""
     done = []
 
     def widen(table, column, usual):
@@ -47,7 +47,7 @@ def widened():
 
 
 def hang_up():
-    """The server ends our session, as a restart does."""
+    """The database ends our session, as when it restarts."""
     elsewhere("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
 
 
@@ -93,9 +93,9 @@ def test_a_connection_that_died_between_two_requests_is_replaced(ann):
     assert execute_prepared("SELECT 1", []).fetchone() == (1,)
 
 
-def test_what_grows_while_it_is_sold_is_planned_each_time(ann, tier, book, settings):
-    """A plan that is kept is the plan of the table as small as it was."""
-    settings.BOOKING_LANES = False  # so that it is our connection
+def test_statements_that_read_bookings_are_planned_each_time(ann, tier, book, settings):
+    """A prepared plan would still be the one for a small table when the table has grown."""
+    settings.BOOKING_LANES = False  # so that they run on our connection
     connection.close()
     for _ in range(3):
         book(ann, tier)

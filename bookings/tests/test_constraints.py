@@ -49,7 +49,7 @@ def change_tier(tier, assignment):
         ("max_per_customer = 0", "tier_max_per_customer_positive"),
     ],
 )
-def test_a_tier_refuses(assignment, constraint):
+def test_a_wrong_tier_is_refused(assignment, constraint):
     assert change_tier(TicketTierFactory(), assignment) == constraint
 
 
@@ -70,7 +70,7 @@ def test_a_concert_has_one_tier_of_a_type():
         ("sales_open_at = now(), sales_close_at = now()", "concert_sales_open_before_close"),
     ],
 )
-def test_a_concert_refuses(assignment, constraint):
+def test_a_wrong_concert_is_refused(assignment, constraint):
     concert = TicketTierFactory().concert
     sql = f"UPDATE concerts_concert SET {assignment} WHERE id = %s"
     assert refused_by(sql, concert.pk) == constraint
@@ -84,7 +84,7 @@ def test_a_concert_refuses(assignment, constraint):
         ("public_id", "user_bob", "user_public_id_unique"),
     ],
 )
-def test_a_user_refuses(column, value, constraint):
+def test_a_wrong_user_is_refused(column, value, constraint):
     ann = UserFactory()
     UserFactory(email="bob@example.com", public_id="user_bob")
     sql = f"UPDATE accounts_user SET {column} = %s WHERE id = %s"
@@ -92,7 +92,7 @@ def test_a_user_refuses(column, value, constraint):
 
 
 def insert_booking(**changes):
-    """The INSERT of a booking that is in order but for the changes."""
+    """The INSERT of a valid booking with these changes, and its parameters."""
     row = {
         "user_id": changes.pop("user_id", None) or UserFactory().pk,
         "ticket_tier_id": TicketTierFactory().pk,
@@ -109,7 +109,7 @@ def insert_booking(**changes):
     return f"INSERT INTO bookings_booking ({', '.join(row)}) VALUES ({places})", *row.values()
 
 
-def test_a_booking_in_order_is_taken_and_gets_its_key_from_the_database():
+def test_a_valid_booking_is_taken_and_gets_its_key_from_the_database():
     run(*insert_booking())
     assert Booking.objects.get().pk.version == 7
 
@@ -124,7 +124,7 @@ def test_a_booking_in_order_is_taken_and_gets_its_key_from_the_database():
         ({"unit_price": -10, "total_price": -20}, "booking_price_not_negative"),
     ],
 )
-def test_a_booking_refuses(changes, constraint):
+def test_a_wrong_booking_is_refused(changes, constraint):
     assert refused_by(*insert_booking(**changes)) == constraint
 
 
@@ -143,7 +143,7 @@ ALLOWED = {
 @pytest.mark.parametrize("status", ["PENDING", "CONFIRMED", "FAILED", "CANCELLED", "LOST"])
 @pytest.mark.parametrize("payment", ["PENDING", "SUCCESS", "FAILED", "REFUNDED", "LOST"])
 @pytest.mark.parametrize("reason", ["", "DECLINED", "EXPIRED", "LOST"])
-def test_only_what_the_flow_allows_exists(status, payment, reason):
+def test_only_allowed_combinations_of_status_are_taken(status, payment, reason):
     booking = insert_booking(status=status, payment_status=payment, failure_reason=reason)
     if (status, payment, reason) in ALLOWED:
         run(*booking)
@@ -171,7 +171,7 @@ def test_every_key_is_made_by_the_database(model):
 
 
 def test_every_check_and_index_has_a_name_that_we_gave():
-    """None of ours ends like a name that Django or PostgreSQL made up."""
+    """The database has the checks and indexes that the models declare, under those names, and no others."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, i.relname FROM pg_index x"
@@ -190,7 +190,7 @@ def test_every_check_and_index_has_a_name_that_we_gave():
     assert names == declared
 
 
-def test_the_hot_row_has_room_and_no_index_on_what_changes():
+def test_the_tiers_table_has_room_and_no_index_on_what_changes():
     with connection.cursor() as cursor:
         cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'concerts_tickettier'")
         assert set(cursor.fetchone()[0]) == {

@@ -1,4 +1,4 @@
-"""What copies of the catalogue mean for a booking: nothing."""
+"""Copies of the catalogue never decide a booking."""
 
 import http.client
 import re
@@ -10,16 +10,14 @@ from django.utils import timezone
 
 from bookings.errors import InsufficientTickets
 from bookings.models import Booking
-from bookings.tests.test_http import Site, at_once
+from bookings.tests.site import Site, at_once
 from concerts.tests.factories import TicketTierFactory
 from demo import staging
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def every_payment_succeeds(settings):
-    settings.PAYMENT_SUCCESS_RATE = 1
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("every_payment_succeeds"),
+]
 
 
 def shown(client, tier):
@@ -83,7 +81,7 @@ def test_the_demos_concerts_are_listed_at_once(client, busy):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_site_whose_cache_server_is_killed_and_restarted_keeps_serving(valkey, tier):
-    """Two server processes and sixteen readers, who notice nothing."""
+    """Sixteen readers of two server processes notice nothing."""
     site = Site(
         CACHE_URL=valkey.connection_url, PAYMENT_GATEWAY="bookings.payments.SimulatedGateway"
     )

@@ -1,31 +1,24 @@
-"""Copies that the event loop answers: to the letter what a thread makes of them, and to whom."""
+"""Copies that the event loop answers: the same response as on a thread, and only to those it is meant for."""
 
 import re
 from collections import Counter
 
 import pytest
 
-from bookings.tests.test_copied_responses import KINDS, address
+from bookings.tests.addresses import KINDS, address
+from bookings.tests.api_client import by_django
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.asgi import application
 from ticketbook.copies import store
 from ticketbook.copies.responses import CopiesMiddleware
-from ticketbook.tests.asgi import ask, only_django
+from ticketbook.tests.asgi import ask
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-behind = only_django()
-
-
-@pytest.fixture(autouse=True)
-def _our_host(settings):
-    settings.ALLOWED_HOSTS = ["testserver"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("our_host")]
 
 
 @pytest.fixture
 def on_the_loop(busy, monkeypatch):
-    """How many requests the loop has answered by itself, and how many not."""
+    """Counts the requests that the loop has answered (True) or left to a thread (False)."""
     answered = Counter()
     real = application.copies
 
@@ -39,7 +32,7 @@ def on_the_loop(busy, monkeypatch):
 
 
 def plain(answer):
-    """Without what no two visits share."""
+    """The answer without what is new on every visit."""
     own = rb'name="(csrfmiddlewaretoken|idempotency_key)" value="[\w-]+"'
     headers = {n: re.sub("csrftoken=\\w+; expires=[^;]+", "", v) for n, v in answer.headers.items()}
     return answer.status_code, headers, re.sub(own, b"", answer.content)
@@ -66,7 +59,9 @@ def test_the_loop_answers_as_a_thread_does(on_the_loop, kind, method, headers):
         (name, value.replace("<etag>", first.headers.get("Etag", ""))) for name, value in headers
     ]
     on_the_loop.clear()
-    loops, threads = (ask(front, method, url, headers=headers) for front in (application, behind))
+    loops, threads = (
+        ask(front, method, url, headers=headers) for front in (application, by_django)
+    )
     assert plain(loops) == plain(threads)
     assert on_the_loop == {True: 1}
 
@@ -75,7 +70,7 @@ def test_the_loop_answers_as_a_thread_does(on_the_loop, kind, method, headers):
 @pytest.mark.parametrize(
     "cookie", ["sessionid=x", "messages=x", "csrftoken=a; sessionid=x", "theme=dark"]
 )
-def test_a_page_for_somebody_we_may_know_is_left_to_a_thread(on_the_loop, kind, cookie):
+def test_a_page_for_a_visitor_with_other_cookies_is_left_to_a_thread(on_the_loop, kind, cookie):
     url = address(kind, TicketTierFactory().concert)
     ask(application, "GET", url)
     on_the_loop.clear()

@@ -20,7 +20,7 @@ def ask(sql):
 
 
 def tier_updates():
-    """So far: all updates of tiers, and those that stayed in their page (HOT)."""
+    """How many updates of tiers there were so far, and how many of them stayed in their page (HOT)."""
     return ask(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
         " WHERE relname = 'concerts_tickettier' AND pg_stat_force_next_flush() IS NOT NULL"
@@ -28,7 +28,7 @@ def tier_updates():
 
 
 def multixacts():
-    """How many were made since the cluster was: the age of the first one."""
+    """How many multixacts this cluster has made: the age of the first one."""
     return ask("SELECT mxid_age('1')")[0]
 
 
@@ -38,7 +38,7 @@ def buy(tier, buyers, *, times):
             place(wish(buyers[i], tier))
 
     counts = race(act, len(buyers))
-    booking_lanes.stop()  # a session that ends has reported its updates
+    booking_lanes.stop()  # its sessions end, and so report their updates
     return counts
 
 
@@ -48,12 +48,12 @@ def test_sales_update_the_tier_in_its_page(tier):
     buy(tier, buyers, times=10)
     updates, hot = (now - then for now, then in zip(tier_updates(), before, strict=True))
     assert updates > 0
-    # One or two may not: while a waiting buyer still sees all old versions, its page may be full.
+    # A few may leave it: the page can be full while a waiting buyer still sees the old versions.
     assert hot >= 0.95 * updates
 
 
 def test_many_buyers_make_no_multixact(tier):
-    """Their bookings refer to the tier while it is locked: FOR UPDATE would share it with them."""
+    """The foreign keys of their bookings lock the tier too, but never together with somebody else's lock."""
     before = multixacts()
     buy(tier, UserFactory.create_batch(16), times=3)
     assert multixacts() == before

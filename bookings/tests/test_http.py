@@ -1,4 +1,4 @@
-"""The same races through HTTP, against several server processes; and a server that is killed."""
+"""Races over HTTP against several server processes, and servers that are killed."""
 
 import http.client
 import json
@@ -93,7 +93,7 @@ def test_fifty_requests_with_one_key_that_is_declined(site, ledger, ann, tier, l
 
 
 def test_servers_killed_in_the_middle_lose_nothing(site, ledger, left):
-    """Every worker process dies by SIGKILL while 32 people book; then the resolver tidies up."""
+    """All worker processes are killed while 32 people book. Then the resolver settles what they left."""
     tier, keys = TicketTierFactory(total_quantity=1000), tokens(UserFactory.create_batch(32))
     now = timezone.now()
 
@@ -125,7 +125,7 @@ def test_servers_killed_in_the_middle_lose_nothing(site, ledger, left):
 
 
 def test_a_thread_keeps_its_connection(one_site):
-    """Connecting costs more than booking does."""
+    """A new connection costs more time than a booking."""
 
     def sessions():
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Two verbs that meet, stepped by hand: one stops inside its transaction, the other runs into it.
+"""Two verbs meet, stepped by hand: one stops inside its transaction, and the other has to wait for it.
 
 PostgreSQL itself says when the second one waits (pg_blocking_pids), so nothing here depends on time.
 """
@@ -37,7 +37,7 @@ TIER_LOCKED = "FOR NO KEY UPDATE"
 
 @pytest.fixture(autouse=True)
 def _nobody_stays_behind():
-    """A verb that a failed test left standing holds locks: let it end before the next one."""
+    """A failed test may leave a verb that holds locks. Let it end before the next test."""
     yield
     Stepped.release_all()
 
@@ -89,7 +89,7 @@ def test_a_decline_settled_twice_gives_back_once(ledger, held, tier, left):
 
 
 def test_expiry_first_then_a_late_success(ledger, held, tier, left):
-    """The resolver fails the hold; the first request's charge succeeds at that very moment."""
+    """While the resolver fails the hold, its charge turns out to have succeeded."""
     ledger_charge(held)
     expiry = Stepped(
         lambda: settle(reread(held), Outcome.NOT_FOUND, now=AFTER_GIVING_UP),
@@ -127,7 +127,7 @@ def test_success_first_then_expiry(ledger, held, tier, left):
 
 
 def test_cancel_meets_a_hold_that_is_being_confirmed(ledger, held, tier, left):
-    """Cancel saw PENDING, so it must not cancel what is confirmed behind its back: it asks to retry."""
+    """The cancel reads PENDING while the booking is being confirmed, so the customer has to try again."""
     ledger_charge(held)
     confirming = Stepped(
         lambda: settle(reread(held), Outcome.SUCCEEDED, now=NOW), after=BOOKING_WRITTEN
@@ -141,9 +141,9 @@ def test_cancel_meets_a_hold_that_is_being_confirmed(ledger, held, tier, left):
 
 
 def test_cancel_against_resolve_of_the_same_booking(ledger, held, tier, left):
-    """The resolver looked up a success, another one settled it first, and the customer cancels.
+    """The resolver has found that the hold was paid, but others have confirmed it and are cancelling it.
 
-    The resolver need not even wait: for it the hold is no longer PENDING, whatever the cancel does.
+    The resolver does not even wait for them, because the hold is no longer PENDING.
     """
     ledger_charge(held)
     settle(reread(held), Outcome.SUCCEEDED, now=NOW)
@@ -169,7 +169,7 @@ def test_a_buyer_waits_for_a_give_back_and_gets_its_ticket(ledger, ann, bob, boo
     assert audit() == []
 
 
-def test_a_resolver_passes_by_what_another_one_claims(ledger, held):
+def test_a_resolver_skips_what_another_one_claims(ledger, held):
     first = Stepped(lambda: resolve_expired(now=AFTER_HOLD), after="SKIP LOCKED")
     first.wait_until_reached()
     assert resolve_expired(now=AFTER_HOLD) == []
@@ -188,10 +188,10 @@ def test_a_concert_called_off_while_a_buyer_waits_is_not_sold(ledger, ann, bob, 
     assert left(tier) == 100
 
 
-def test_a_decline_that_cannot_be_written_now_is_soon(
+def test_a_decline_that_cannot_be_written_is_left_to_the_resolver(
     ledger, ann, bob, tier, book, left, impatient, monkeypatch
 ):
-    """The tier is locked when the gateway says no: the client is told 202, the resolver need not wait."""
+    """The tier is locked when the gateway declines. The client gets 202; the resolver may settle at once."""
     other = book(bob, tier)
     ledger.mode("decline")
     impatient("50ms")
@@ -217,7 +217,7 @@ def test_a_decline_that_cannot_be_written_now_is_soon(
     assert left(tier) == 100
 
 
-def test_a_tier_lock_that_cannot_be_had_is_busy_and_books_nothing(
+def test_a_tier_that_stays_locked_is_busy_and_books_nothing(
     ledger, ann, bob, tier, book, left, impatient
 ):
     booking = book(ann, tier)
@@ -233,5 +233,5 @@ def test_a_tier_lock_that_cannot_be_had_is_busy_and_books_nothing(
 
 
 def ledger_charge(booking):
-    """The gateway captures the booking's money; nobody has written that down yet."""
+    """The gateway takes the booking's money, and our database does not know it yet."""
     assert payments.charge(booking) is Outcome.SUCCEEDED

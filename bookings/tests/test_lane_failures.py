@@ -1,7 +1,6 @@
-"""Lanes when something breaks: a poisoned wish, a lock, the database, a thread that dies."""
+"""Lanes when a wish, a lock or the database fails."""
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 
@@ -15,8 +14,6 @@ from accounts.tests.factories import UserFactory
 from bookings import booking_lanes, lanes, settling, steps
 from bookings.audit import audit
 from bookings.errors import IdempotencyKeyReused
-from bookings.holding import LockedTier
-from bookings.lanes import Batch
 from bookings.models import Booking
 from bookings.placing import aplace
 from bookings.resolving import resolve_expired
@@ -38,7 +35,7 @@ pytestmark = [
 
 
 def test_one_poisoned_wish_spoils_nobody_elses(tier, batches):
-    """Its user is gone: the foreign key fails at the commit of the transaction that all share."""
+    """Its user does not exist, so the foreign key fails when the shared transaction commits."""
     jam, buyers = Jam(tier), UserFactory.create_batch(4)
     ghost = User(pk=uuid.uuid4(), email="ghost@example.com")
     batches.clear()
@@ -46,15 +43,15 @@ def test_one_poisoned_wish_spoils_nobody_elses(tier, batches):
     for buyer in (buyers[1], ghost, buyers[2], buyers[3]):
         jam.follow(holding(buyer, tier))
     assert kinds(jam.clear()) == [Held, Held, IntegrityError, Held, Held]
-    assert batches == [(5, 0)] + [(1, 0)] * 5  # together in vain, then each alone
+    assert batches == [(5, 0)] + [(1, 0)] * 5  # all together, which fails, and then each alone
     assert audit() == []
 
 
-def test_two_keys_on_two_tiers_in_opposite_order_stop_nobody(ann, batches):
-    """Two batches insert the same keys; each would wait for what the other has inserted first."""
+def test_two_batches_with_the_same_keys_in_opposite_order_stop_nobody(ann, batches):
+    """If each batch inserted its keys in the order of its queue, they would wait for each other."""
     tiers, keys = [TicketTierFactory(), TicketTierFactory()], sorted(uuid.uuid4() for _ in range(3))
     third = Stepped(inserting(ann, TicketTierFactory(), keys[1]), after=BOOKING_INSERTED)
-    third.wait_until_reached()  # both batches wait for it in the middle of their keys
+    third.wait_until_reached()  # both batches will wait for this key, the middle one
     jams = [Jam(tier) for tier in tiers]
     for jam, tier, order in zip(jams, tiers, (keys, keys[::-1]), strict=True):
         jam.lead(holding(ann, tier, 1, order[0]))
@@ -91,7 +88,7 @@ def inserting(user, tier, key):
 
 
 def test_a_tier_that_is_deleted_meanwhile_is_not_found(tier):
-    """Nobody has bought of it yet, so staff may delete it; its queue gets a clear answer."""
+    """Staff may delete a tier that nobody has bought from, even while buyers wait for it."""
     buyers = UserFactory.create_batch(3)
 
     def delete():
@@ -106,21 +103,21 @@ def test_a_tier_that_is_deleted_meanwhile_is_not_found(tier):
     assert not Booking.objects.exists()
 
 
-def test_a_lock_timeout_is_busy_for_all_who_wait_for_it(ann, tier, impatient):
+def test_a_lock_timeout_is_busy_for_all_that_wait_for_it(ann, tier, impatient):
     impatient("300ms")
     jam, buyers = Jam(tier), UserFactory.create_batch(3)
     jam.lead(holding(ann, tier))
     for buyer in buyers:
         jam.follow(holding(buyer, tier))
-    results = [rider.finish() for rider in jam.riders]  # the lock is never let go
+    results = [rider.finish() for rider in jam.riders]  # while the lock is still held
     assert kinds(results) == [Busy] * 4
     assert all(is_busy(result.__cause__) for result in results)
     jam.holder.finish()
     assert isinstance(hold(wish(ann, tier)), Held)
 
 
-def test_a_wish_whose_row_somebody_locks_is_served_alone(tier, impatient):
-    """The foreign key of one booking cannot be checked: its customer waits, and nobody else is refused."""
+def test_a_customer_whose_row_is_locked_delays_nobody_else(tier, impatient):
+    """The foreign key to the locked row makes the shared transaction fail, so each wish is served alone."""
     impatient("300ms")
     victim, others = UserFactory(), UserFactory.create_batch(4)
     jam = Jam(tier)
@@ -135,8 +132,8 @@ def test_a_wish_whose_row_somebody_locks_is_served_alone(tier, impatient):
     assert audit() == []
 
 
-def test_whoever_was_told_busy_has_no_hold_afterwards(tier, monkeypatch, impatient):
-    """The rows of many are locked for long: those who gave up meanwhile are not served behind their backs."""
+def test_a_buyer_who_was_told_busy_has_no_hold_afterwards(tier, monkeypatch, impatient):
+    """The customers' rows are locked for longer than they wait. Nothing is stored for those that gave up."""
     impatient("200ms")
     monkeypatch.setattr(lanes, "PATIENCE", 0.8)
     victims = UserFactory.create_batch(6)
@@ -155,7 +152,7 @@ def test_whoever_was_told_busy_has_no_hold_afterwards(tier, monkeypatch, impatie
 
 
 def test_a_database_that_goes_away_is_busy_and_the_lane_lives_on(ann, tier):
-    """Every connection is cut, as a restart does it, while four wait for the lock."""
+    """All connections are cut, as by a restart, while four requests wait for the lock."""
     jam, buyers = Jam(tier), UserFactory.create_batch(3)
     jam.lead(holding(ann, tier))
     for buyer in buyers:
@@ -171,96 +168,11 @@ def test_a_database_that_goes_away_is_busy_and_the_lane_lives_on(ann, tier):
     assert audit() == []
 
 
-# --- A thread that dies -----------------------------------------------------------------------------
-
-
-def once(monkeypatch, owner, name, *, before, error):
-    """The first call of owner.name raises, before or after it has done its work."""
-    real = getattr(owner, name)
-
-    def fail(*args, **kwargs):
-        monkeypatch.setattr(owner, name, real)
-        if not before:
-            real(*args, **kwargs)
-        raise error
-
-    monkeypatch.setattr(owner, name, fail)
-
-
-PLACES = [
-    pytest.param(booking_lanes.TierLane, "serve", True, id="before the transaction"),
-    pytest.param(stock, "lock_tier", True, id="before the lock"),
-    pytest.param(stock, "lock_tier", False, id="after the lock"),
-    pytest.param(Batch, "board", True, id="before boarding"),
-    pytest.param(Batch, "board", False, id="after boarding"),
-    pytest.param(LockedTier, "serve", True, id="before reading"),
-    pytest.param(LockedTier, "_write", True, id="before writing"),
-    pytest.param(LockedTier, "serve", False, id="before the commit"),
-    pytest.param(booking_lanes.TierLane, "serve", False, id="after the commit"),
-    pytest.param(lanes, "_wake", True, id="before waking"),
-]
-
-
-@pytest.mark.parametrize("error", [SystemExit, MemoryError, RuntimeError])
-@pytest.mark.parametrize(("owner", "name", "before"), PLACES)
-def test_a_thread_that_dies_strands_nobody(tier, monkeypatch, owner, name, before, error):
-    jam, buyers = Jam(tier), UserFactory.create_batch(4)
-    monkeypatch.setattr(lanes, "PATIENCE", 1.0)
-    jam.lead(holding(buyers[0], tier))
-    for buyer in buyers[1:3]:
-        jam.follow(holding(buyer, tier))
-    if (owner, name, before) in {
-        (stock, "lock_tier", True),
-        (booking_lanes.TierLane, "serve", True),
-    }:
-        jam.holder.finish()  # that step is behind those in the jam, so it meets the next ones
-        [rider.finish() for rider in jam.riders]
-    once(monkeypatch, owner, name, before=before, error=error)
-    results = jam.clear()
-    last = Stepped(catching(holding(buyers[3], tier))).finish()
-    assert set(kinds([*results, last])) <= {Held, Busy}
-    monkeypatch.undo()
-    assert isinstance(hold(wish(buyers[0], tier)), Held)
-    assert audit() == []
-
-
-def catching(act):
-    def run():
-        try:
-            return act()
-        except Exception as exc:
-            return exc
-
-    return run
-
-
-def test_a_waiter_that_cannot_be_woken_keeps_nobody_else_waiting(tier, monkeypatch):
-    monkeypatch.setattr(lanes, "PATIENCE", 1.0)
-    jam, buyers = Jam(tier), UserFactory.create_batch(3)
-    jam.lead(holding(buyers[0], tier))
-    for buyer in buyers[1:]:
-        jam.follow(holding(buyer, tier))
-    once(monkeypatch, lanes.Waiter, "wake", before=True, error=RuntimeError)
-    assert Counter(kinds(jam.clear())) == {Held: 2, Busy: 1}
-
-
-def test_control_with_one_waking_for_all_the_batch_is_stranded(tier, monkeypatch):
-    """What the test above would see if the first failure ended the waking."""
-    monkeypatch.setattr(lanes, "PATIENCE", 1.0)
-    monkeypatch.setattr(lanes, "_wake_on_loop", lambda waiters: [w.wake() for w in waiters])
-    jam, buyers = Jam(tier), UserFactory.create_batch(3)
-    jam.lead(holding(buyers[0], tier))
-    for buyer in buyers[1:]:
-        jam.follow(holding(buyer, tier))
-    once(monkeypatch, lanes.Waiter, "wake", before=True, error=RuntimeError)
-    assert kinds(jam.clear()) == [Busy] * 3
-
-
-# --- The lane of settlements ------------------------------------------------------------------------
+# --- The lane of settlements --------------------------------------------------------------------
 
 
 def losing_the_connection(times):
-    """settling.write fails as a lost connection does, so many times."""
+    """A settling.write whose first `times` calls fail as if the connection were lost."""
     real, left = settling.write, [times]
 
     def write(settlements):
@@ -277,8 +189,10 @@ def place_together(user, tier):
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 1000], ids=["once", "twice", "thrice", "always"])
-def test_a_confirmation_that_fails(ann, tier, monkeypatch, times):
-    """Once: the second try. Twice: 202, and the resolver may take it at once. Always: after the hold."""
+def test_a_confirmation_that_fails_is_tried_again(ann, tier, monkeypatch, times):
+    """After one failure the second try confirms it. After two the answer is 202, and the resolver may confirm
+    it at once. After more not even that could be written, so the resolver waits until the hold has expired.
+    """
     monkeypatch.setattr(settling, "write", losing_the_connection(times))
     booking = place_together(ann, tier)
     expected = {1: ("CONFIRMED", False), 2: ("PENDING", True)}.get(times, ("PENDING", False))
@@ -312,48 +226,4 @@ def test_one_poisoned_settlement_spoils_nobody_elses(tier, monkeypatch):
     results = event_loop.run(all_at_once())
     assert kinds(results)[0] is IntegrityError
     assert [placed.booking.status for placed in results[1:]] == ["CONFIRMED"] * 3
-    assert audit() == []
-
-
-# --- The event loop ---------------------------------------------------------------------------------
-
-
-def test_a_loop_that_is_blocked_for_a_second_loses_nobody(tier):
-    buyers = UserFactory.create_batch(30)
-    loop = event_loop.event_loop()
-
-    async def all_at_once():
-        together = steps.InLanes()
-        loop.call_later(0.01, time.sleep, 1)
-        return await asyncio.gather(*(aplace(wish(buyer, tier), together) for buyer in buyers))
-
-    placed = event_loop.run(all_at_once())
-    assert {p.booking.status for p in placed} == {"CONFIRMED"}
-    assert audit() == []
-
-
-def test_two_hundred_tasks_cancelled_at_random_moments_end_settled(ledger, tier):
-    """The task of a booking itself is cancelled, as at the end of a loop: the resolver ends what it left."""
-    buyers = UserFactory.create_batch(20)
-
-    async def cancel_some():
-        together = steps.InLanes()
-        tasks = [
-            asyncio.create_task(aplace(wish(buyers[i % 20], tier, 1), together)) for i in range(200)
-        ]
-        for i, task in enumerate(tasks):
-            asyncio.get_running_loop().call_later((i * 7919 % 200) / 1000, task.cancel)
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    tier_before = 100
-    results = event_loop.run(cancel_some())
-    assert len(results) == 200
-    assert audit() == []
-    booking_lanes.stop()
-    resolve_expired(now=timezone.now() + timezone.timedelta(minutes=5), limit=1000)
-    assert not Booking.objects.pending().exists()
-    confirmed = Booking.objects.filter(status="CONFIRMED")
-    assert {str(pk) for pk in confirmed.values_list("pk", flat=True)} == set(ledger.kept())
-    tier.refresh_from_db()
-    assert tier.available_quantity == tier_before - confirmed.tickets()
     assert audit() == []

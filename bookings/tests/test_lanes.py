@@ -1,4 +1,4 @@
-"""Wishes that meet in a lane: one transaction, each its own answer, and bounds."""
+"""Wishes that meet in a lane share a transaction, and each gets its own answer."""
 
 import threading
 import uuid
@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 
-def test_those_who_come_until_the_tier_is_locked_share_the_transaction(tier, batches):
+def test_wishes_that_come_before_the_tier_is_locked_share_the_transaction(tier, batches):
     jam, buyers = Jam(tier), UserFactory.create_batch(6)
     batches.clear()
     jam.lead(holding(buyers[0], tier))
@@ -45,7 +45,7 @@ def test_those_who_come_until_the_tier_is_locked_share_the_transaction(tier, bat
     assert audit() == []
 
 
-def test_a_transaction_takes_no_more_than_its_share(tier, batches, monkeypatch):
+def test_a_batch_has_a_largest_size(tier, batches, monkeypatch):
     monkeypatch.setattr(lanes, "MAX_BATCH", 2)
     jam, buyers = Jam(tier), UserFactory.create_batch(6)
     batches.clear()
@@ -56,10 +56,10 @@ def test_a_transaction_takes_no_more_than_its_share(tier, batches, monkeypatch):
     assert batches == [(2, 0), (2, 0), (2, 0)]
 
 
-def test_first_come_first_served_and_each_its_own_answer():
+def test_first_come_is_first_served_and_each_gets_its_own_answer():
     tier = TicketTierFactory(total_quantity=6, max_per_customer=4)
     ann, bob, carol, dave = UserFactory.create_batch(4)
-    jam = Jam(tier)  # gives its one ticket back
+    jam = Jam(tier)  # its holder gives a ticket back
     jam.lead(holding(ann, tier, 1))
     jam.follow(holding(ann, tier, 4))
     jam.follow(holding(bob, tier, 4))
@@ -89,7 +89,7 @@ def test_two_requests_with_one_key_in_one_lane_book_once(ann, bob, tier, left, b
 
 
 def test_a_declined_hold_rides_along_with_buyers(ann, bob, tier, batches, left):
-    """And a paid one does not: it needs no lock."""
+    """A paid hold does not wait with them, because it needs no lock."""
     paid, declined = hold(wish(ann, tier, 2)).booking, hold(wish(bob, tier, 3)).booking
     jam, buyers = Jam(tier), UserFactory.create_batch(3)
     batches.clear()
@@ -110,7 +110,7 @@ def test_a_declined_hold_rides_along_with_buyers(ann, bob, tier, batches, left):
 def test_a_ticket_that_comes_back_is_sold_in_the_same_transaction(bob, batches, left):
     tier, buyers = TicketTierFactory(total_quantity=2), UserFactory.create_batch(2)
     declined = hold(wish(bob, tier)).booking
-    jam = Jam(tier)  # gives the other ticket back
+    jam = Jam(tier)  # its holder gives the other ticket back
     batches.clear()
     jam.lead(holding(buyers[0], tier))
     jam.follow(settling_together(Settlement(declined, Outcome.DECLINED, timezone.now())))
@@ -161,13 +161,13 @@ def test_a_full_queue_says_busy_at_once(tier, monkeypatch):
     assert kinds(jam.clear()) == [Held] * 3
 
 
-def test_nobody_waits_for_ever(tier, monkeypatch):
+def test_a_waiter_gives_up_when_its_patience_ends(tier, monkeypatch):
     jam, buyers = Jam(tier), UserFactory.create_batch(2)
     jam.lead(holding(buyers[0], tier))
     monkeypatch.setattr(lanes, "PATIENCE", 0.05)
     with pytest.raises(Busy):
         hold(wish(buyers[1], tier))
-    assert len(jam.queue) == 1  # the first one, who came before
+    assert len(jam.queue) == 1  # only the first buyer still waits
     assert kinds(jam.clear()) == [Held]
     assert Booking.objects.of(buyers[1]).count() == 0
 
@@ -183,7 +183,7 @@ def test_a_lane_whose_waiters_have_all_left_goes_on(tier, monkeypatch, caplog):
     assert "failed" not in caplog.text
 
 
-def test_two_hundred_threads_that_stop_at_once_leave_nothing_behind(tier):
+def test_two_hundred_buyers_at_once_leave_no_thread_behind(tier):
     buyers = UserFactory.create_batch(200)
     hold(wish(buyers[0], tier))
     booking_lanes.stop()
@@ -194,7 +194,7 @@ def test_two_hundred_threads_that_stop_at_once_leave_nothing_behind(tier):
     assert audit() == []
 
 
-def test_a_hundred_tiers_take_turns_on_the_threads_there_are():
+def test_twenty_tiers_take_turns_on_the_threads_there_are():
     tiers = [TicketTierFactory() for _ in range(20)]
     buyers = UserFactory.create_batch(40)
     outcome = race(lambda i: hold(wish(buyers[i], tiers[i % 20], 2)), 40)

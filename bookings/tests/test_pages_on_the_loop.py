@@ -1,4 +1,4 @@
-"""Booking through the page, behind the front: its thread is free while the gateway thinks."""
+"""Booking on the page, through the front: no thread waits while the gateway thinks."""
 
 import asyncio
 import re
@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts.tests.factories import UserFactory
+from bookings import lanes
 from bookings.audit import audit
 from bookings.models import Booking
 from concerts.tests.factories import TicketTierFactory
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def one_thread(settings):
-    """A front with one thread for all of the site."""
+    """A front with a single thread for the whole site."""
     settings.ALLOWED_HOSTS, settings.PAYMENT_SUCCESS_RATE = ["testserver"], 1
     return only_django(threads=1)
 
@@ -100,7 +101,7 @@ def test_a_page_without_a_csrf_token_books_nothing(one_thread, ann, tier):
 
 
 def test_ten_bookings_wait_for_the_gateway_on_one_thread(one_thread, tier, settings):
-    """And the site is served meanwhile."""
+    """The site answers another request meanwhile."""
     if not settings.BOOKING_LANES:
         pytest.skip("without lanes the thread makes the booking itself")
     settings.PAYMENT_LATENCY_MS = 1000
@@ -141,3 +142,13 @@ def test_a_client_that_hangs_up_meanwhile_has_its_booking(one_thread, ann, tier,
 
     event_loop.run(hang_up())
     assert Booking.objects.get().status == "CONFIRMED"
+
+
+def test_a_full_lane_asks_to_try_again(one_thread, ann, tier, settings, monkeypatch):
+    if not settings.BOOKING_LANES:
+        pytest.skip("without lanes nothing queues")
+    monkeypatch.setattr(lanes, "MAX_QUEUE", 0)
+    answer = book(one_thread, ann, tier)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert b"Too many people want this at once" in answer.content
+    assert not Booking.objects.exists()

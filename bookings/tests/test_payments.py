@@ -1,4 +1,4 @@
-"""The simulated gateway, and the promise that no call is made under a lock."""
+"""The simulated gateway, gateways of both kinds, and gateways that misbehave."""
 
 import asyncio
 import threading
@@ -51,7 +51,7 @@ def test_a_key_gets_the_same_answer_for_ever():
     assert [look_up(k) for k in KEYS] == first
 
 
-def test_of_the_time_outs_some_took_effect_and_some_did_not(settings):
+def test_some_charges_that_time_out_took_effect_and_some_did_not(settings):
     settings.PAYMENT_TIMEOUT_RATE = 1
     for key in KEYS:
         with pytest.raises(GatewayUnavailable):
@@ -128,7 +128,7 @@ def test_a_gateway_may_be_awaited_or_called(ledger, ann, tier, book):
 
 
 class Sleeper:
-    """A gateway that keeps to no time limit, and calls that it has begun."""
+    """A gateway that ignores its time limit, and counts the charges that it has begun."""
 
     begun = 0
 
@@ -138,7 +138,7 @@ class Sleeper:
         return Outcome.SUCCEEDED
 
 
-def test_whoever_waits_too_long_for_a_thread_is_not_sent(settings, monkeypatch):
+def test_a_charge_that_waits_too_long_for_a_thread_is_not_sent(settings, monkeypatch):
     """One thread, three charges of half a second, a limit of 0.7: the third is never begun."""
     settings.PAYMENT_THREADS, settings.PAYMENT_TIME_LIMIT_MS = 1, 700
     payments._pool.cache_clear()
@@ -158,7 +158,7 @@ def test_whoever_waits_too_long_for_a_thread_is_not_sent(settings, monkeypatch):
     assert Sleeper.begun == 2
 
 
-def test_a_gateway_that_forgets_its_time_limit_is_not_waited_for(settings, monkeypatch):
+def test_a_gateway_that_ignores_its_time_limit_is_not_waited_for(settings, monkeypatch):
     class Forgetful:
         async def charge(self, *, key, amount, time_limit):
             await asyncio.sleep(60)
@@ -172,7 +172,7 @@ def test_a_gateway_that_forgets_its_time_limit_is_not_waited_for(settings, monke
     assert time.monotonic() - start < 5
 
 
-def test_the_latency_spreads_by_the_key_and_for_ever_the_same(settings):
+def test_the_latency_differs_from_key_to_key(settings):
     settings.PAYMENT_LATENCY_MS, settings.PAYMENT_LATENCY_SPREAD_MS = 30, 20
 
     def took(key):
@@ -187,7 +187,7 @@ def test_the_latency_spreads_by_the_key_and_for_ever_the_same(settings):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_charges_in_flight_hold_no_thread(ann, tier, settings):
-    """A gateway of half a second: with a thread for each charge this would take a hundred threads."""
+    """Each charge takes half a second. With a thread for each there would be a hundred threads."""
     settings.PAYMENT_SUCCESS_RATE, settings.PAYMENT_LATENCY_MS = 1, 500
     together = InLanes()
 
@@ -240,8 +240,8 @@ ODD = [cancels, exits, fails, says_it_in_words, knows_nothing, exits_on_a_thread
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("both_modes")
 @pytest.mark.parametrize("charge", ODD, ids=lambda charge: charge.__name__)
-def test_whatever_a_gateway_does_wrong_is_no_answer(ann, tier, book, monkeypatch, charge):
-    """And it ends neither the loop nor the process."""
+def test_a_gateway_that_misbehaves_counts_as_no_answer(ann, tier, book, monkeypatch, charge):
+    """It ends neither the event loop nor the process."""
     monkeypatch.setattr(payments, "gateway", odd_gateway(charge))
     booking = book(ann, tier)
     assert (booking.status, booking.outcome_unknown) == ("PENDING", True)

@@ -10,17 +10,9 @@ from django.utils import timezone
 
 from bookings import steps
 from bookings.audit import audit
-from bookings.errors import (
-    CustomerLimitReached,
-    IdempotencyKeyReused,
-    InsufficientTickets,
-    RequestInProgress,
-    SalesClosed,
-)
+from bookings.errors import CustomerLimitReached, InsufficientTickets, SalesClosed
 from bookings.models import Booking
-from bookings.placing import place
 from bookings.tests.wishing import hold, wish
-from bookings.wishes import Wish
 from concerts import stock
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
@@ -76,7 +68,7 @@ def test_the_price_of_a_booking_is_the_price_at_the_time(ledger, ann, tier, book
     assert booking.total_price == Decimal("20.00")
 
 
-def test_no_more_than_there_is(ledger, ann, book, left):
+def test_nobody_gets_more_tickets_than_are_left(ledger, ann, book, left):
     tier = TicketTierFactory(total_quantity=3)
     with pytest.raises(InsufficientTickets) as refused:
         book(ann, tier, 4)
@@ -163,92 +155,8 @@ def test_declined_tickets_do_not_count_against_the_limit(ledger, ann, book):
     assert book(ann, tier, 4).status == Booking.Status.CONFIRMED
 
 
-# --- The same key again -------------------------------------------------------------------------
-
-
-def again(user, booking, **changes):
-    request = {
-        "user": user,
-        "ticket_tier_id": booking.ticket_tier_id,
-        "quantity": booking.quantity,
-        "idempotency_key": booking.idempotency_key,
-        "now": timezone.now(),
-    }
-    return place(Wish(**(request | changes)))
-
-
-def test_a_key_finds_its_first_booking(ledger, ann, tier, book, left):
-    booking = book(ann, tier, 2)
-    placed = again(ann, booking)
-    assert placed.replayed
-    assert placed.booking == booking
-    assert left(tier) == 98
-    assert ledger.calls("charge") == 1
-
-
-def test_a_decline_is_replayed_and_never_charged_again(ledger, ann, tier, book):
-    ledger.mode("decline")
-    booking = book(ann, tier)
-    ledger.mode("approve")
-    placed = again(ann, booking)
-    assert placed.booking.status == Booking.Status.FAILED
-    assert ledger.calls("charge") == 1
-    assert ledger.captured() == {}
-
-
-def test_a_key_with_another_quantity_is_refused(ledger, ann, tier, book):
-    booking = book(ann, tier, 2)
-    with pytest.raises(IdempotencyKeyReused):
-        again(ann, booking, quantity=3)
-
-
-def test_a_key_with_another_tier_is_refused(ledger, ann, tier, book, left):
-    booking, other = book(ann, tier, 2), TicketTierFactory()
-    with pytest.raises(IdempotencyKeyReused):
-        again(ann, booking, ticket_tier_id=other.pk)
-    assert left(other) == 100
-
-
-def test_another_user_with_the_same_key_sees_nothing_of_the_first(ledger, ann, bob, tier, book):
-    booking = book(ann, tier)
-    placed = again(bob, booking)
-    assert not placed.replayed
-    assert placed.booking != booking
-    assert ledger.calls("charge") == 2
-
-
-def test_while_the_first_is_at_work_the_key_answers_in_progress(ann, tier, take_hold):
-    with pytest.raises(RequestInProgress):
-        again(ann, take_hold(ann, tier))
-
-
-def test_after_a_time_out_the_key_answers_pending(ledger, ann, tier, book):
-    ledger.mode("lose_request")
-    booking = book(ann, tier)
-    placed = again(ann, booking)
-    assert placed.replayed
-    assert placed.booking.status == Booking.Status.PENDING
-    assert ledger.calls("charge") == 0
-
-
-def test_after_a_crash_the_key_resolves_its_own_hold(ledger, ann, tier, left, take_hold):
-    """The process died between hold and charge; the customer comes back when the hold is over."""
-    now = timezone.now()
-    placed = again(ann, take_hold(ann, tier, now=now), now=now + timedelta(minutes=5))
-    assert placed.replayed
-    assert (placed.booking.status, placed.booking.failure_reason) == ("FAILED", "EXPIRED")
-    assert left(tier) == 100
-
-
-def test_a_refused_request_leaves_its_key_unused(ledger, ann, book):
-    tier, key = TicketTierFactory(total_quantity=1), uuid.uuid4()
-    with pytest.raises(InsufficientTickets):
-        book(ann, tier, 2, key=key)
-    assert book(ann, tier, 1, key=key).status == Booking.Status.CONFIRMED
-
-
-def test_a_wait_for_the_lock_counts(ann, tier):
-    """Who has waited past the end of sales is not served, and a hold is never born expired."""
+def test_the_time_waited_for_the_lock_counts(ann, tier):
+    """A wish that waited past the end of sales is refused, and the time of a hold begins after the wait."""
     now = timezone.now()
     tier.concert.sales_close_at = now + timedelta(seconds=50)
     tier.concert.save()
@@ -261,17 +169,7 @@ def test_a_wait_for_the_lock_counts(ann, tier):
     assert hold(late).booking.hold_expires_at > now + timedelta(seconds=100)
 
 
-def test_a_silent_gateway_is_not_asked_at_every_replay(ledger, ann, tier, book):
-    ledger.mode("outage")
-    booking = book(ann, tier)
-    later = timezone.now() + timedelta(minutes=2)
-    for _ in range(3):
-        assert again(ann, booking, now=later).booking.status == Booking.Status.PENDING
-    booking.refresh_from_db()
-    assert booking.hold_expires_at > later  # claimed by the first of them
-
-
-# --- Nobody cleans up -----------------------------------------------------------------------------
+# --- Expired holds in the way ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [None, 1], ids=["stock", "customer limit"])
@@ -305,7 +203,7 @@ def test_a_hold_that_was_paid_after_all_is_not_taken_from_its_owner(ledger, ann,
     assert ledger.calls("charge") == 1
 
 
-def test_of_all_who_are_refused_one_in_a_second_looks_for_expired_holds(ann, book, monkeypatch):
+def test_one_refusal_a_second_looks_for_expired_holds(ann, book, monkeypatch):
     tier, now = TicketTierFactory(total_quantity=0), timezone.now()
     looks = []
     monkeypatch.setattr(steps, "resolve_expired", lambda **asked: looks.append(asked["now"]))

@@ -1,4 +1,4 @@
-"""Many threads at once through the real verbs; and each race once without its guard, as a control."""
+"""Many threads race through the real verbs. Controls run a race without its guard."""
 
 import threading
 import uuid
@@ -42,7 +42,7 @@ def test_sixty_four_buyers_race_for_ten_tickets(ledger, book, left):
     assert audit() == []
 
 
-def test_buyers_of_several_tickets_never_sell_half_a_wish(ledger, book, left):
+def test_buyers_of_several_tickets_never_get_half_a_wish(ledger, book, left):
     tier, buyers = TicketTierFactory(total_quantity=10), UserFactory.create_batch(16)
     assert race(lambda i: book(buyers[i], tier, 3), 16) == {Booking: 3, InsufficientTickets: 13}
     assert left(tier) == 1
@@ -89,10 +89,10 @@ def test_control_without_the_lock_a_named_constraint_stops_the_oversell(
     assert left(tier) == 0
 
 
-def test_control_without_lock_and_f_expressions_the_race_oversells(
+def test_control_without_the_lock_and_relative_updates_the_race_oversells(
     ledger, book, left, without_the_lock, monkeypatch
 ):
-    """Python arithmetic on what was read: the CHECK sees nothing, and the audit does."""
+    """With arithmetic in Python the CHECK sees a plausible number. Only the audit finds the error."""
 
     real = holding.take_parameters
 
@@ -123,16 +123,20 @@ def test_fifty_requests_with_one_key_book_and_charge_once(ledger, ann, bob, book
     assert ledger.calls("charge") == 1
     assert ledger.captured() == {str(Booking.objects.get().pk): Decimal("10.00")}
     assert left(tier) == 0
-    with pytest.raises(InsufficientTickets):  # Bob's request is his own, whatever its key
+    with pytest.raises(
+        InsufficientTickets
+    ):  # Bob's request is another one, though its key is the same
         book(bob, tier, key=key)
 
 
-def test_control_without_the_look_under_the_lock_the_unique_constraint_is_left(
+def test_control_without_the_look_under_the_lock_the_unique_constraint_decides(
     ledger, ann, book, tier, left, monkeypatch
 ):
-    """Nobody finds the key, so all try to insert it: booking_user_key_unique lets one through."""
+    """No request finds the key, so all try to insert it, and booking_user_key_unique lets one through."""
     monkeypatch.setattr(holding, "bookings_of_keys", lambda found: {})
-    monkeypatch.setattr(lanes, "MAX_BATCH", 1)  # those who share a transaction share what it knows
+    monkeypatch.setattr(
+        lanes, "MAX_BATCH", 1
+    )  # wishes of one batch would know of each other's keys
     key = uuid.uuid4()
     outcome = race(lambda i: book(ann, tier, key=key), 8)
     assert Booking.objects.count() == 1

@@ -30,7 +30,7 @@ def state(booking):
 
 @pytest.fixture
 def stuck(ledger, ann, tier, book):
-    """A hold whose charge ended without an answer, in the given mode of the gateway."""
+    """Make a hold whose charge ends without an answer, in this mode of the gateway; returns its booking."""
 
     def stuck(mode):
         ledger.mode(mode)
@@ -62,7 +62,7 @@ def test_a_payment_that_the_gateway_never_got_frees_the_tickets(stuck, tier, lef
     assert left(tier) == 100
 
 
-def test_a_timer_alone_never_fails_a_hold(stuck, ledger, tier, left):
+def test_a_hold_does_not_fail_because_of_its_time_alone(stuck, ledger, tier, left):
     booking = stuck("lose_answer")
     ledger.mode("outage")
     assert resolve_expired(now=AFTER_HOLD) == []
@@ -79,7 +79,7 @@ def test_when_the_gateway_stays_silent_the_tickets_go_back(stuck, ledger, tier, 
     assert audit() == []
 
 
-def test_a_success_that_comes_to_light_too_late_is_refunded(stuck, ledger, tier, left):
+def test_a_payment_that_is_found_too_late_is_refunded(stuck, ledger, tier, left):
     booking = stuck("lose_answer")
     ledger.mode("outage")
     resolve_expired(now=AFTER_GIVING_UP)
@@ -109,7 +109,7 @@ def test_a_charge_may_still_be_on_its_way_so_the_job_looks_again(stuck, looks, j
 
 
 def test_the_last_look_waits_until_the_gateway_answers(stuck, ledger):
-    """Silence is no answer: however long an outage is, money that was taken comes to light."""
+    """However long an outage is, money that was taken is found in the end."""
     booking = stuck("lose_answer")
     ledger.mode("outage")
     resolve_expired(now=AFTER_GIVING_UP)
@@ -154,7 +154,7 @@ def test_a_silent_gateway_is_asked_once_a_run_not_once_a_hold(ledger, ann, tier,
     assert len(asked) == 1
 
 
-def test_a_claimed_hold_is_left_to_its_claimant(stuck, ledger):
+def test_a_claimed_hold_is_left_alone_for_a_while(stuck, ledger):
     stuck("lose_request")
     ledger.mode("outage")
     resolve_expired(now=AFTER_HOLD)

@@ -1,7 +1,8 @@
-"""Any sequence of verbs, against a plain Python model of what they should do.
+"""Any sequence of verbs is compared with a plain Python model of what they should do.
 
-Hypothesis makes up the sequence, on an injected clock, with a real database and a gateway of its own
-process. After every step promise 1 holds, and the gateway's ledger agrees with the bookings.
+Hypothesis makes up the sequences. The clock is injected, the database is real, and the gateway has a process
+of its own. After every step the counters agree with the bookings, the bookings with the model, and the
+gateway's ledger with the confirmed bookings.
 """
 
 import uuid
@@ -79,7 +80,7 @@ class TicketOffice(RuleBasedStateMachine):
         )
 
     def resolve_in_model(self, *, gateway_answers):
-        """Holds past their time, once the gateway was asked about them."""
+        """What the resolver does with holds past their time."""
         for m in self.models.values():
             if m.status != "PENDING" or self.now < m.due:
                 continue
@@ -97,7 +98,7 @@ class TicketOffice(RuleBasedStateMachine):
     )
     def book(self, customer, quantity, gateway):
         self.ledger.mode("approve")
-        resolve_expired(now=self.now)  # so that the model need not guess what is done on demand
+        resolve_expired(now=self.now)  # so that the booking finds no expired hold in its way
         self.resolve_in_model(gateway_answers=True)
         self.ledger.mode(gateway)
         try:

@@ -1,4 +1,4 @@
-"""The queue and a real worker."""
+"""The job queue, with a real worker."""
 
 import asyncio
 from datetime import timedelta
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _an_empty_queue(transactional_db):
-    """Django does not flush procrastinate's tables: it does not manage them."""
+    """Django does not flush procrastinate's tables, because it does not manage them."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
 
@@ -97,7 +97,9 @@ def test_a_refund_whose_job_is_lost_is_found_by_its_row(ledger, ann, tier, book,
     find_owed_refunds.defer(timestamp=0)
     work()
     booking.refresh_from_db()
-    assert booking.payment_status == "SUCCESS"  # not older than a minute: its job may be at it
+    assert (
+        booking.payment_status == "SUCCESS"
+    )  # it changed less than a minute ago, so its job may be at work
     Booking.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
     find_owed_refunds.defer(timestamp=0)
     find_owed_refunds(timestamp=0)
@@ -107,8 +109,8 @@ def test_a_refund_whose_job_is_lost_is_found_by_its_row(ledger, ann, tier, book,
     assert ledger.calls("refund") == 1
 
 
-def test_the_jobs_of_a_killed_worker_are_taken_up(ledger, ann, tier, book, work):
-    """Among them two runs of the resolver, which a third one in the queue makes superfluous."""
+def test_the_jobs_of_a_killed_worker_are_done_by_another_one(ledger, ann, tier, book, work):
+    """Two of them are runs of the resolver that are not needed, because a third one is in the queue."""
     booking = book(ann, tier)
     ledger.mode("outage")
     cancel(booking, now=timezone.now())
@@ -126,7 +128,7 @@ def test_the_jobs_of_a_killed_worker_are_taken_up(ledger, ann, tier, book, work)
 
 
 def die_at_work():
-    """What a worker leaves behind that was killed: its jobs are being done, its heart is silent."""
+    """Leave what a killed worker leaves: jobs with the status doing, and a heartbeat of an hour ago."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_workers (last_heartbeat)"

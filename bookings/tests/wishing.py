@@ -22,7 +22,7 @@ def wish(user, tier, quantity=1, key=None, *, now=None, **more):
 
 
 def hold(wish):
-    """Held, or what a step of its kind raises."""
+    """Make the first step of a booking, in a lane or on this thread; returns Held, or raises."""
     if settings.BOOKING_LANES:
         return event_loop.run(steps.InLanes().hold(wish))
     return steps.finish(steps.OnThisThread().hold(wish))

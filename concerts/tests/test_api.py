@@ -1,4 +1,4 @@
-"""The catalogue's read side against the contract of DESIGN.md."""
+"""The catalogue in the API."""
 
 import uuid
 from datetime import UTC, datetime, timedelta

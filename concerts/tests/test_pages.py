@@ -109,7 +109,7 @@ def test_more_than_a_page_of_concerts_is_linked(client):
     assert not second.context["next_query"]
 
 
-def test_a_cursor_of_nobody_is_not_found(client):
+def test_a_made_up_cursor_is_not_found(client):
     page(client, status=404, cursor="nonsense")
 
 

@@ -1,4 +1,4 @@
-"""The one module that writes stock, and the admin, which does not."""
+"""The one module that writes stock, and the admin, which leaves stock alone."""
 
 import uuid
 
@@ -58,13 +58,13 @@ def test_who_changed_the_capacity_and_why_is_written_down(tier, staff):
     assert entry.change_message == "Capacity 100 → 120: balcony"
 
 
-def test_the_capacity_of_an_unknown_tier(staff):
+def test_the_capacity_of_an_unknown_tier_cannot_be_changed(staff):
     with pytest.raises(NotFound):
         change_capacity(tier_id=uuid.uuid4(), total=1, by=staff, reason="", now=NOW)
 
 
 def inline(**rows):
-    """The POST of the concert form with one new tier."""
+    """The fields of the concert form, with one new tier and these changes."""
     return {
         "name": "Northern Lights",
         "artist": "Aurora",
@@ -152,7 +152,7 @@ def test_the_concert_page_of_the_admin_shows_tiers_and_changes_none(admin_client
     assert 'name="ticket_tiers-0-total_quantity"' not in page
 
 
-def test_a_tier_with_bookings_or_a_concert_with_tiers_stays(admin_client, tier):
+def test_a_concert_with_tiers_cannot_be_deleted(admin_client, tier):
     url = f"/admin/concerts/concert/{tier.concert.pk}/delete/"
     admin_client.post(url, {"post": "yes"})
     assert TicketTier.objects.filter(pk=tier.pk).exists()

@@ -1,4 +1,4 @@
-"""Requests to the front inside this process: no socket, and every message by hand."""
+"""Requests to the front inside this process, without a socket."""
 
 import asyncio
 import json
@@ -13,8 +13,29 @@ async def nothing():
 
 
 def only_django(*, threads=4):
-    """The same front without its hot doors and copies: every request goes to Django on a thread."""
-    return Front(django, threads=threads, endpoints={}, copies=lambda scope: None, end=nothing)
+    """The front without hot endpoints and copies: every request goes to Django on a thread."""
+    return front_of(django, threads=threads)
+
+
+def echo(environ, start_response):
+    """A WSGI application that answers with what it sees of the request."""
+    body = environ["wsgi.input"].read()
+    seen = [environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"]]
+    seen += [environ["CONTENT_LENGTH"], environ.get("HTTP_X_ONE", "-"), str(len(body))]
+    start_response(
+        "200 OK", [("Content-Type", "text/plain; charset=latin-1"), ("Content-Length", "9999")]
+    )
+    return ["|".join(seen).encode("latin-1"), b"|", body]
+
+
+def front_of(application, *, threads=2, endpoints=None):
+    return Front(
+        application,
+        threads=threads,
+        endpoints=endpoints or {},
+        copies=lambda scope: None,
+        end=nothing,
+    )
 
 
 def scope_of(method, path, headers=(), query=b"", **more):
@@ -36,7 +57,7 @@ def scope_of(method, path, headers=(), query=b"", **more):
 
 
 class Exchange:
-    """One request and its answer. `chunks` come one after the other; None is a client that hangs up."""
+    """One request and its answer. Its body comes in `chunks`; None among them is a client that hangs up."""
 
     def __init__(self, scope, *chunks):
         self.scope, self.chunks = scope, list(chunks or [b""])
@@ -83,7 +104,7 @@ class Exchange:
 
 
 def ask(front: Front, method, path, *chunks, headers=(), query=b"", **more):
-    """The answer of the front, whose loop is the process's."""
+    """Send a request to the front, on the event loop of this process; returns the exchange."""
     if front.endpoints and not front.site.common:
         event_loop.run(front.start())
     headers = [("Host", "testserver"), *headers]

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from ticketbook.copies import store
+from ticketbook.tests.copying import Source
+
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody can reach, unlike those of tmp_path, and with a space in its name."""
+    """A folder that every user can reach, unlike those of tmp_path. Its name has a space."""
     folder = Path(tempfile.mkdtemp(prefix="ticket book "))
     folder.chmod(0o755)
     yield folder
@@ -17,5 +20,25 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def data_dir(open_folder: Path) -> Path:
-    """A DATA_DIR that the tests share, so that initdb runs once; every test leaves it stopped."""
+    """A DATA_DIR that the tests share, so that initdb runs once. Every test leaves its server stopped."""
     return open_folder / "data"
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of the copies in this process. It moves only when the test adds to `now`."""
+
+    class Clock:
+        now = 1000.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(store, "monotonic", clock)
+    return clock

@@ -13,7 +13,7 @@ from typing import Any, Self
 import psutil
 from django.conf import settings
 
-# Joins once for every line it is told, and leaves when there are no more.
+# Joins the server once for every line that it reads, and leaves at the end of its input.
 USER = """
 import json, sys
 from pathlib import Path
@@ -24,7 +24,7 @@ for line in sys.stdin:
 
 
 def environment(**changes: object) -> dict[str, str]:
-    """Our own without what would lead elsewhere, and with the changes."""
+    """Our environment with these changes, and without settings that would lead to another database."""
     neutral = {
         "DATABASE_URL": "",
         "CACHE_URL": "",
@@ -74,7 +74,7 @@ class User:
         raise AssertionError(self.process.communicate()[1])
 
     def leave(self) -> str:
-        """Let it end in its own way; returns what it complained about."""
+        """Let it end by itself; returns what it wrote to standard error."""
         return self.process.communicate(timeout=30)[1]
 
     def kill(self) -> None:

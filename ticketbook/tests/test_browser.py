@@ -93,7 +93,7 @@ def log_in(page, then="/"):
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Log in").click()
     page.get_by_role("button", name="Log out").wait_for()
-    page.wait_for_load_state()  # a key pressed on a page that is going away is lost
+    page.wait_for_load_state()  # a key pressed before the next page has loaded would be lost
 
 
 def choose(page, kind, quantity):
@@ -158,7 +158,7 @@ def test_a_double_click_books_once(visit, ann, tier, settings):
     assert Booking.objects.count() == 1
 
 
-def test_a_payment_that_answers_late_is_shown_without_a_hand(visit, ann, tier, settings):
+def test_a_late_payment_shows_without_a_reload_by_hand(visit, ann, tier, settings):
     settings.PAYMENT_OUTAGE = True
     page = visit("/", java_script_enabled=False)
     log_in(page, f"/concerts/{tier.concert_id}/")
@@ -173,8 +173,8 @@ UNLABELLED = """
 [...document.querySelectorAll("input:not([type=hidden]), select, textarea")]
     .filter(control => !control.labels.length).map(control => control.outerHTML)
 """
-# The chips' and tiers' labels are what a finger meets, not the radio inside; links within a
-# sentence are exempt (WCAG 2.5.8).
+# A finger meets the labels of chips and tiers and not the radio buttons inside. Links within a sentence
+# are exempt (WCAG 2.5.8).
 TOO_SMALL = """
 [...document.querySelectorAll("button, .button, nav a, .chip, .tier, .check, .brand, .back a, .field input")]
     .filter(e => e.getBoundingClientRect().height < 44).map(e => e.outerHTML)

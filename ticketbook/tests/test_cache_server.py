@@ -1,4 +1,4 @@
-"""A real Valkey between processes, and what becomes of the site when it dies, dawdles or lies."""
+"""A real Valkey between processes, and a cache server that dies, is slow or returns garbage."""
 
 import json
 import pickle
@@ -16,7 +16,7 @@ from ticketbook.tests.running import environment, free_port, python
 
 pytestmark = pytest.mark.usefixtures("busy")
 
-# A process that asks for one key for 1.5 seconds, and notes in a file that it had to read.
+# A process that asks for one key for 1.5 seconds, and writes a line to a file whenever it has to read.
 ASKS = """
 import sys, time
 import django
@@ -47,7 +47,7 @@ def ask(key="key", make=read):
 
 
 def raw_key(key="key"):
-    """What the cache server calls it."""
+    """The key as the cache server knows it."""
     return cache.make_key(store._name(key))
 
 
@@ -67,7 +67,7 @@ def readings_of_three_processes(tmp_path, **changes):
 
 
 def test_of_several_processes_one_reads(valkey, tmp_path):
-    # Within 1.5 seconds a copy runs out once, or twice if the processes did not start together.
+    # In 1.5 seconds a copy expires once, or twice if the processes did not start together.
     assert readings_of_three_processes(tmp_path, CACHE_URL=valkey.connection_url) in {2, 3}
 
 
@@ -75,7 +75,7 @@ def test_control_without_a_cache_server_each_process_reads(tmp_path):
     assert readings_of_three_processes(tmp_path) >= 6
 
 
-def test_a_process_that_fails_to_read_does_not_keep_others_from_it(valkey):
+def test_a_process_that_fails_to_read_does_not_keep_others_from_reading(valkey):
     def fail():
         raise ZeroDivisionError
 
@@ -86,7 +86,7 @@ def test_a_process_that_fails_to_read_does_not_keep_others_from_it(valkey):
     assert time.monotonic() - start < 0.15
 
 
-def test_a_process_that_dies_while_it_reads_holds_others_up_for_a_moment_only(valkey):
+def test_a_process_that_dies_while_it_reads_delays_others_for_a_moment_only(valkey):
     cache_server.claim(f"{store._name('key')}:claim", seconds=60)
     start = time.monotonic()
     assert ask() == b"from the database"
@@ -97,7 +97,7 @@ def kept_at_the_server(key):
     return cache_server.read(store._name(key)) != {}
 
 
-def test_a_server_that_is_killed_is_missed_by_nobody_and_used_again(valkey, caplog):
+def test_a_killed_server_changes_no_answer_and_is_used_again_later(valkey, caplog):
     ask("before")
     assert kept_at_the_server("before")
     valkey.terminate()
@@ -136,7 +136,7 @@ def test_a_server_that_is_not_there_costs_next_to_nothing(use_cache_server, capl
 
 @pytest.fixture
 def impostor(use_cache_server):
-    """A server that says always the same, or nothing at all."""
+    """A server that is no cache server: it always says the same, or accepts connections and says nothing."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         use_cache_server(f"valkey://127.0.0.1:{listener.getsockname()[1]}/0")
 
@@ -195,7 +195,7 @@ LABEL = json.dumps([time.time(), {}]).encode()
      b"=" + LABEL.replace(b"{}", rb'{"ETag": "a\nSet-Cookie: b"}') + b"\nx"],
     ids=lambda garbage: repr(garbage[:20]),
 )  # fmt: skip
-def test_garbage_in_the_cache_is_read_over_and_replaced(valkey, caplog, garbage):
+def test_garbage_in_the_cache_is_ignored_and_replaced(valkey, caplog, garbage):
     with valkey.client() as client:
         client.set(raw_key(), garbage)
     assert ask() == b"from the database"
@@ -205,7 +205,7 @@ def test_garbage_in_the_cache_is_read_over_and_replaced(valkey, caplog, garbage)
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", b"=x", b'"soon"', b"[]", b"NaN", b"1e300"])
-def test_garbage_for_what_was_forgotten_means_that_nothing_is_shared(valkey, garbage):
+def test_garbage_for_the_time_of_forgetting_means_that_nothing_is_shared(valkey, garbage):
     with valkey.client() as client:
         client.set(cache.make_key(store.FORGOTTEN), garbage)
     ask()
@@ -217,13 +217,13 @@ def test_garbage_for_what_was_forgotten_means_that_nothing_is_shared(valkey, gar
     assert ask(make=lambda: pytest.fail("it was forgotten anew")) == b"from the database"
 
 
-def test_a_key_of_another_type_is_read_over(valkey):
+def test_a_key_of_another_type_is_ignored(valkey):
     with valkey.client() as client:
         client.lpush(raw_key(), "a list")
     assert ask() == b"from the database"
 
 
-def test_values_come_back_as_they_were(valkey):
+def test_the_cache_returns_values_unchanged(valkey):
     for value in [b"bytes", b"", 7, 1.5, "words", ["a", 1], {"a": [None, True]}]:
         cache.set("value", value)
         assert cache.get("value") == value

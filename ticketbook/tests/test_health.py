@@ -78,7 +78,7 @@ def test_an_unknown_address_of_the_api_is_a_problem(client, path):
 
 @pytest.fixture
 def lock_timeout():
-    """A real one: another session holds the lock, and this one does not wait for it."""
+    """A real lock timeout: another session holds the lock."""
     with pytest.raises(OperationalError) as error:
         waits_in_vain()
     return error.value

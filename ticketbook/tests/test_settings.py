@@ -86,7 +86,7 @@ def test_settings_of_a_production_site_pass_the_deployment_checks(tmp_path):
 
 
 def test_every_setting_is_documented():
-    """Those that settings.py reads are in the README's table and in .env.example, and no others."""
+    """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
         r'\b(?:text|words|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"', source

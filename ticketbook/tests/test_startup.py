@@ -117,7 +117,7 @@ def pass_on(source: socket.socket, target: socket.socket) -> None:
 
 
 def relay(client: socket.socket, port: int) -> None:
-    """Until both have said goodbye."""
+    """Pass bytes on in both directions until both sides have closed."""
     with client, socket.create_connection(("127.0.0.1", port)) as server:
         back = threading.Thread(target=pass_on, args=(server, client))
         back.start()
@@ -126,8 +126,8 @@ def relay(client: socket.socket, port: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_worker_ends_that_is_told_to_while_its_pool_connects(number, data_dir, tmp_path):
-    """The first connection tries the database; those of the pool are never answered."""
+def test_a_worker_that_is_told_to_end_while_its_pool_connects_ends(number, data_dir, tmp_path):
+    """The first connection, which tries the database, is passed on. Those of the pool are never answered."""
     with User(data_dir) as ann, socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
         url = "postgres://ticketbook:{password}@127.0.0.1:{}/ticketbook?sslmode=disable".format(
@@ -138,7 +138,7 @@ def test_a_worker_ends_that_is_told_to_while_its_pool_connects(number, data_dir,
         try:
             relay(listener.accept()[0], ann.params["port"])
             with listener.accept()[0]:
-                time.sleep(0.5)  # all of them wait, and not one is just being begun
+                time.sleep(0.5)  # by now all connections of the pool wait
                 worker.send_signal(number)
                 assert worker.wait(20) == 128 + number
         finally:
@@ -146,8 +146,8 @@ def test_a_worker_ends_that_is_told_to_while_its_pool_connects(number, data_dir,
             worker.communicate()
 
 
-def test_a_worker_ends_though_it_is_told_to_where_an_exception_is_lost(data_dir):
-    """As in a callback of an import: what is raised there is printed, and that is all."""
+def test_a_worker_ends_even_if_the_signal_comes_where_exceptions_are_lost(data_dir):
+    """Python only prints an exception that is raised in `__del__` or in a callback of an import."""
     script = """
 import signal, time
 from django.core.management import ManagementUtility

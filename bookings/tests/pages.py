@@ -1,0 +1,33 @@
+"""The booking form and the pages of bookings, as a browser sends and gets them."""
+
+import re
+import uuid
+
+
+def choice(tier, quantity=2, key=None):
+    """The fields of the booking form."""
+    return {
+        "tier": str(tier.pk),
+        "quantity": str(quantity),
+        "idempotency_key": str(key or uuid.uuid4()),
+        "concert": str(tier.concert_id),
+    }
+
+
+def post(client, fields):
+    return client.post("/bookings/", fields)
+
+
+def drawn(response, name):
+    """The value of a hidden field of the page."""
+    return re.search(rf'name="{name}" value="([^"]*)"', response.content.decode())[1]
+
+
+def drawn_key(response):
+    return drawn(response, "idempotency_key")
+
+
+def page_of(client, booking):
+    response = client.get(f"/bookings/{booking.pk}/")
+    assert response.status_code == 200
+    return response.content.decode()

@@ -1,0 +1,137 @@
+"""Booking requests that the API refuses because something in them is wrong."""
+
+import uuid
+
+import pytest
+
+from bookings.models import Booking
+from bookings.tests.api_client import URL, Api, problem
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("both_ways", "every_payment_succeeds"),
+]
+
+
+# --- Fields -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "quantity", [0, 11, -1, 1.5, 2.0, "2", "", None, True, [], {}, 10**12, 10**400]
+)
+def test_a_bad_quantity_is_refused(api, tier, left, quantity):
+    response = api.book(tier, quantity)
+    assert problem(response) == (400, "invalid")
+    (error,) = response.json()["errors"]
+    assert error["field"] == "quantity"
+    assert error["code"]
+    assert error["detail"]
+    assert left(tier) == 100
+
+
+BAD_UUIDS = [
+    "",
+    "x",
+    "123",
+    5,
+    None,
+    True,
+    [],
+    {},
+    "urn:uuid:" + str(uuid.uuid4()),
+    uuid.uuid4().hex,
+]
+
+
+@pytest.mark.parametrize("value", BAD_UUIDS)
+@pytest.mark.parametrize("field", ["ticketTierId", "idempotencyKey"])
+def test_a_field_that_is_no_uuid_is_refused(api, tier, left, field, value):
+    response = api.book(tier, **{field: value})
+    assert problem(response) == (400, "invalid")
+    assert [e["field"] for e in response.json()["errors"]] == [field]
+    assert left(tier) == 100
+
+
+def test_a_key_in_the_header_that_is_no_uuid_is_refused(api, tier):
+    body = {"ticketTierId": str(tier.pk), "quantity": 1}
+    assert problem(api.post(body, **{"Idempotency-Key": "soon"})) == (400, "invalid")
+
+
+@pytest.mark.parametrize("field", ["ticketTierId", "quantity", "idempotencyKey"])
+def test_a_missing_field_is_named(api, tier, field):
+    body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": str(uuid.uuid4())}
+    del body[field]
+    response = api.post(body)
+    assert problem(response) == (400, "invalid")
+    assert response.json()["errors"][0]["field"] == field
+    assert response.json()["errors"][0]["code"] == "required"
+
+
+def test_an_unknown_field_is_refused(api, tier, left):
+    response = api.book(tier, qauntity=2, price="0.01")
+    assert problem(response) == (400, "invalid")
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [
+        ("qauntity", "unknown_field"),
+        ("price", "unknown_field"),
+    ]
+    assert left(tier) == 100
+
+
+def test_an_unknown_field_with_a_strange_name_is_refused(api):
+    assert problem(api.post(b'{"\\ud800": 1}')) == (400, "invalid")
+
+
+@pytest.mark.parametrize("text", ["\x00", "\ud800", "user_'; DROP TABLE bookings_booking; --"])
+def test_a_user_id_of_strange_text_is_refused(api, tier, text):
+    assert api.book(tier, userId=text).status_code in {400, 403}
+
+
+# --- Bodies -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"quantity=2",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"quantity": NaN}',
+        b"[" * 10_000,
+        b'{"quantity": ' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_body_that_cannot_be_read_is_refused(api, body):
+    assert problem(api.post(body)) == (400, "invalid")
+    assert Booking.objects.count() == 0
+
+
+def test_a_body_that_is_too_large_is_refused(api):
+    assert problem(api.post(b'{"userId": "' + b"x" * 20_000 + b'"}')) == (413, "too_large")
+    assert Booking.objects.count() == 0
+
+
+# --- Tokens and methods -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Token", "Token \xe9", "Token x", "Token a b", "Bearer x", "Token " + "0" * 64],
+)
+def test_a_request_without_a_valid_token_is_refused(tier, header):
+    client = Api.client_class(headers={"Authorization": header} if header is not None else {})
+    for response in (
+        client.post(URL, b"{}", content_type="application/json"),
+        client.get(URL),
+        client.get(f"{URL}/{uuid.uuid4()}"),
+    ):
+        assert problem(response) == (401, "not_authenticated")
+        assert response["WWW-Authenticate"] == "Token"
+
+
+def test_a_wrong_method_is_refused(api):
+    assert problem(api.client.put(URL)) == (405, "method_not_allowed")

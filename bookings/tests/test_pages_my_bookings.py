@@ -1,0 +1,165 @@
+"""The pages of bookings that were made: the list, one booking, and cancelling it."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from bookings.models import Booking
+from bookings.payments import Outcome
+from bookings.settling import settle
+from bookings.tests.pages import page_of
+from concerts.models import Concert
+from concerts.tests.factories import TicketTierFactory
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
+
+
+# --- One booking --------------------------------------------------------------------------------
+
+
+def test_confirmed_booking_says_what_when_where_and_how_much(as_ann, ann, tier, book):
+    html = page_of(as_ann, book(ann, tier, 3))
+    concert = tier.concert
+    for fact in [concert.name, concert.artist, concert.venue, "3 × General admission", "$30.00"]:
+        assert fact in html
+    assert f'datetime="{concert.date.isoformat()}"' in html
+    assert "Your tickets are booked" in html
+    assert "Cancel this booking" in html
+    assert "refresh" not in html
+
+
+def test_pending_booking_reloads_itself(as_ann, ann, tier, book, settings):
+    settings.PAYMENT_OUTAGE = True
+    html = page_of(as_ann, book(ann, tier))
+    assert '<meta http-equiv="refresh" content="3">' in html
+    assert "Waiting for your payment" in html
+    assert "Cancel this booking" not in html
+
+
+def test_declined_booking_offers_another_try(as_ann, ann, tier, book, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    html = page_of(as_ann, book(ann, tier, 4))
+    assert "Nothing was charged" in html
+    assert f"/concerts/{tier.concert_id}/?tier={tier.pk}&amp;quantity=4" in html
+
+
+def test_expired_booking_says_where_the_money_is(as_ann, ann, tier, take_hold, settings):
+    settings.PAYMENT_OUTAGE = True
+    booking = settle(take_hold(ann, tier), Outcome.NOT_FOUND, now=timezone.now())
+    assert "You were not charged" in page_of(as_ann, booking)
+    settle(booking, Outcome.SUCCEEDED, now=timezone.now())
+    assert "is on its way back" in page_of(as_ann, booking)
+    Booking.objects.update(payment_status="REFUNDED")
+    assert "was sent back" in page_of(as_ann, booking)
+
+
+def test_booking_of_a_concert_called_off_offers_the_money_back(as_ann, ann, tier, book):
+    booking = book(ann, tier)
+    Concert.objects.update(status=Concert.Status.CANCELLED)
+    assert "the money comes back" in page_of(as_ann, booking)
+
+
+def test_bobs_booking_is_not_there_for_ann(as_ann, bob, tier, book):
+    booking = book(bob, tier)
+    for path in [f"/bookings/{booking.pk}/", f"/bookings/{booking.pk}/cancellation/"]:
+        assert as_ann.get(path).status_code == 404
+    assert as_ann.post(f"/bookings/{booking.pk}/cancellation/").status_code == 404
+    assert Booking.objects.get().status == "CONFIRMED"
+
+
+# --- Cancelling ---------------------------------------------------------------------------------
+
+
+def cancel(client, booking):
+    return client.post(f"/bookings/{booking.pk}/cancellation/", follow=True).content.decode()
+
+
+def test_cancelling_asks_first_and_then_gives_the_tickets_back(as_ann, ann, tier, book, left):
+    booking = book(ann, tier, 2)
+    asked = as_ann.get(f"/bookings/{booking.pk}/cancellation/").content.decode()
+    assert "Cancel this booking?" in asked
+    assert "csrfmiddlewaretoken" in asked
+    assert left(tier) == 98
+    assert "$20.00 was sent back to you" in cancel(as_ann, booking)
+    assert left(tier) == 100
+
+
+def test_cancelling_twice_changes_nothing_more(as_ann, ann, tier, book, left):
+    booking = book(ann, tier, 2)
+    for _ in range(2):
+        assert "$20.00 was sent back to you" in cancel(as_ann, booking)
+    assert left(tier) == 100
+    assert as_ann.get(f"/bookings/{booking.pk}/cancellation/").status_code == 302
+
+
+def test_refund_that_is_still_owed_is_told(as_ann, ann, tier, book, settings):
+    booking = book(ann, tier)
+    settings.PAYMENT_OUTAGE = True
+    assert "is on its way back" in cancel(as_ann, booking)
+
+
+def test_a_concert_that_has_begun_cannot_be_cancelled(as_ann, ann, tier, book):
+    booking = book(ann, tier)
+    Concert.objects.update(date=timezone.now() - timedelta(minutes=1))
+    assert "Cancel this booking" not in page_of(as_ann, booking)
+    assert "before its concert begins" in cancel(as_ann, booking)
+
+
+def test_a_booking_with_an_unknown_payment_cannot_be_cancelled_yet(
+    as_ann, ann, tier, book, settings
+):
+    settings.PAYMENT_OUTAGE = True
+    assert "is being made" in cancel(as_ann, book(ann, tier))
+
+
+# --- My bookings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/bookings/", f"/bookings/{uuid.uuid4()}/",
+                                  f"/bookings/{uuid.uuid4()}/cancellation/"])  # fmt: skip
+def test_bookings_are_behind_log_in(client, path):
+    assert client.get(path).url == f"/accounts/login/?next={path}"
+
+
+def test_my_bookings_are_mine_and_newest_first(as_ann, ann, bob, book):
+    first, second, bobs = (
+        TicketTierFactory(concert__name=name) for name in ["First", "Second", "Bob's"]
+    )
+    book(ann, first)
+    book(ann, second)
+    book(bob, bobs)
+    html = as_ann.get("/bookings/").content.decode()
+    assert html.index("Second") < html.index("First")
+    assert "Bob" not in html
+
+
+def test_no_bookings_yet_leads_to_the_concerts(as_ann):
+    assert "You have no bookings yet" in as_ann.get("/bookings/").content.decode()
+
+
+def test_older_bookings_are_linked(as_ann, ann, tier, book):
+    oldest = book(ann, tier)
+    for _ in range(20):
+        book(ann, tier)
+    first = as_ann.get("/bookings/")
+    assert len(first.context["bookings"]) == 20
+    second = as_ann.get("/bookings/" + first.context["next_query"])
+    assert second.context["bookings"] == [oldest]
+    assert as_ann.get("/bookings/?cursor=nonsense").status_code == 404
+
+
+@pytest.mark.parametrize("bookings", [1, 5])
+def test_bookings_take_three_queries(as_ann, ann, book, django_assert_num_queries, bookings):
+    made = [book(ann, TicketTierFactory()) for _ in range(bookings)]
+    with django_assert_num_queries(3):  # the session, its user, the bookings
+        as_ann.get("/bookings/")
+    with django_assert_num_queries(3):
+        page_of(as_ann, made[0])
+
+
+def test_concert_names_are_text_and_not_markup(as_ann, ann, book):
+    booking = book(ann, TicketTierFactory(concert__name="<script>", concert__venue="<script>"))
+    for path in ["/bookings/", f"/bookings/{booking.pk}/", f"/bookings/{booking.pk}/cancellation/"]:
+        assert "<script" not in as_ann.get(path).content.decode()
