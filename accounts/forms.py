@@ -5,7 +5,7 @@ from django.contrib.auth.password_validation import (
     validate_password,
 )
 
-from accounts.emails import EmailAddressFormField
+from accounts.email_field import EmailAddressFormField
 
 
 class LogInForm(AuthenticationForm):

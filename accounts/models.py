@@ -7,7 +7,7 @@ from django.db.models import F
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from accounts.emails import EmailAddressField
+from accounts.email_field import EmailAddressField
 from ticketbook.postgres.keys import primary_key
 
 

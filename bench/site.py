@@ -181,7 +181,7 @@ def _some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
                 ticket_tier_id=tier_id,
                 quantity=1,
                 idempotency_key=uuid.uuid4(),
-                now=timezone.now(),
+                arrived_at=timezone.now(),
             )
             place(wish)
 

@@ -53,7 +53,7 @@ class Bookings(APIView):
             ticket_tier_id=values["ticketTierId"],
             quantity=values["quantity"],
             idempotency_key=values["idempotencyKey"],
-            now=timezone.now(),
+            arrived_at=timezone.now(),
         )
         return answer_of(place(wish), user).response
 

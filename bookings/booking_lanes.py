@@ -16,11 +16,11 @@ from django.conf import settings
 
 from accounts.auth import KnownCustomer, customers_of
 from bookings import settling
-from bookings.holding import bookings_of_keys, locked, send_keys
 from bookings.lanes import Batch, Lane, LaneThreads
 from bookings.models import Booking
 from bookings.settling import Settlement
-from bookings.wishes import Answer, Wish
+from bookings.tier_transaction import bookings_of_keys, send_keys, tier_transaction
+from bookings.wishes import HoldResult, Wish
 from ticketbook.postgres.failures import is_busy, is_lock_timeout, is_stale
 from ticketbook.postgres.statements import waiting_at_most
 
@@ -29,7 +29,7 @@ from ticketbook.postgres.statements import waiting_at_most
 ALONE_LOCK_TIMEOUT = 200
 
 
-def hold_alone(wish: Wish) -> Answer:
+def hold_alone(wish: Wish) -> HoldResult:
     try:
         return _hold_alone(wish)
     except Exception as exc:
@@ -38,8 +38,8 @@ def hold_alone(wish: Wish) -> Answer:
         return _hold_alone(wish)  # the rollback made psycopg prepare its statements anew
 
 
-def _hold_alone(wish: Wish) -> Answer:
-    with locked(wish.ticket_tier_id) as tier:
+def _hold_alone(wish: Wish) -> HoldResult:
+    with tier_transaction(wish.ticket_tier_id) as tier:
         [answer], _ = tier.serve([wish])
     return answer
 
@@ -48,16 +48,16 @@ def settle_alone(settlement: Settlement) -> bool:
     if not settlement.returns_tickets:
         [written] = settling.write([settlement])
     else:
-        with locked(settlement.booking.ticket_tier_id) as tier:
+        with tier_transaction(settlement.booking.ticket_tier_id) as tier:
             _, [written] = tier.serve([], [settlement])
     return written
 
 
-def _serve_alone(item: Wish | Settlement) -> Answer | bool:
+def _serve_alone(item: Wish | Settlement) -> HoldResult | bool:
     return hold_alone(item) if isinstance(item, Wish) else settle_alone(item)
 
 
-class TierLane(Lane[Wish | Settlement, Answer | bool]):
+class TierLane(Lane[Wish | Settlement, HoldResult | bool]):
     def __init__(self, threads: LaneThreads, tier_id: UUID) -> None:
         super().__init__(threads)
         self.tier_id = tier_id
@@ -65,9 +65,9 @@ class TierLane(Lane[Wish | Settlement, Answer | bool]):
     def __str__(self) -> str:
         return f"the lane of tier {self.tier_id}"
 
-    def serve(self, batch: Batch[Wish | Settlement, Answer | bool]) -> None:
+    def serve(self, batch: Batch[Wish | Settlement, HoldResult | bool]) -> None:
         try:
-            with locked(self.tier_id) as tier:
+            with tier_transaction(self.tier_id) as tier:
                 items = batch.board()
                 wishes = [item for item in items if isinstance(item, Wish)]
                 settlements = [item for item in items if isinstance(item, Settlement)]

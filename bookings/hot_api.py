@@ -1,7 +1,7 @@
 """POST /api/v1/bookings on the event loop, without a thread.
 
-It answers what is plainly a valid booking request. For anything else it returns None before it has done
-anything, and Django answers (bookings/api.py). So each refusal is worded in one place only.
+It answers what is plainly a valid booking request. For anything else it returns None before it has changed
+anything, and Django answers (bookings/api.py). So bad input is explained in one place only.
 """
 
 import logging
@@ -49,7 +49,7 @@ async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
         request = _read_body(body, head.idempotency_key, customer)
         if request is None:
             return None
-        wish = Wish(user=customer, **request._asdict(), now=timezone.now())
+        wish = Wish(user=customer, **request._asdict(), arrived_at=timezone.now())
         answer = answer_of(await aplace(wish, STEPS), customer)
     except Exception as exc:
         answer = _problem_of(exc)

@@ -12,7 +12,7 @@ from ticketbook.postgres.keys import primary_key
 MAX_QUANTITY = 10  # tickets of one booking; also in the CHECK booking_quantity_range
 
 
-# The bookings whose tickets are out of stock.
+# The bookings whose tickets have been taken from stock.
 HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
 
 
@@ -55,7 +55,7 @@ class Booking(models.Model):
     """
 
     class Status(models.TextChoices):
-        PENDING = "PENDING", "Pending"  # a hold: tickets are out of stock, payment is not known
+        PENDING = "PENDING", "Pending"  # a hold: tickets are taken from stock, payment is not known
         CONFIRMED = "CONFIRMED", "Confirmed"  # paid
         FAILED = "FAILED", "Failed"  # not paid; tickets went back
         CANCELLED = "CANCELLED", "Cancelled"  # was paid; tickets went back, money follows

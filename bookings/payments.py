@@ -28,7 +28,7 @@ from ticketbook import event_loop
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class Outcome(Enum):
@@ -218,7 +218,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.PAYMENT_THREADS, thread_name_prefix="payment")
 
 
-def _wait_for(call: Coroutine[Any, Any, Answer]) -> Answer:
+def _wait_for(call: Coroutine[Any, Any, Result]) -> Result:
     """Run the call on the event loop and wait for it. Raises RuntimeError inside a transaction."""
     try:
         if transaction.get_connection().in_atomic_block:

@@ -74,7 +74,7 @@ async def _resolve_holds_in_the_way(wish: Wish, steps: Steps) -> bool:
     When a tier has sold out thousands are refused. If one of them found no overdue hold, the others do
     not search again within a second.
     """
-    tier_id, now = wish.ticket_tier_id, wish.now
+    tier_id, now = wish.ticket_tier_id, wish.arrived_at
     last = _last_look.get(tier_id)
     if last is not None and abs(now - last) < timedelta(seconds=1):
         return False
@@ -95,8 +95,8 @@ async def _replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
     """
     if booking.status != Booking.Status.PENDING:
         return booking
-    if booking.hold_expires_at <= wish.now:
-        await steps.resolve(Booking.objects.filter(pk=booking.pk), limit=1, now=wish.now)
+    if booking.hold_expires_at <= wish.arrived_at:
+        await steps.resolve(Booking.objects.filter(pk=booking.pk), limit=1, now=wish.arrived_at)
         await steps.call(booking.refresh_state)
     elif not booking.outcome_unknown:
         raise RequestInProgress(bookingId=booking.pk)
@@ -114,23 +114,23 @@ async def _charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Book
             return await _settle(booking, outcome, wish, steps)
         except (OperationalError, InterfaceError, Busy) as exc:
             logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
-    return await _leave_to_resolver(booking, wish, steps, due=wish.time())
+    return await _leave_to_resolver(booking, wish, steps, due=wish.time_now())
 
 
 async def _settle(booking: Booking, outcome: Outcome, wish: Wish, steps: Steps) -> Booking:
-    settlement = Settlement(booking, outcome, wish.time())
+    settlement = Settlement(booking, outcome, wish.time_now())
     if await steps.settle(settlement):
         return settlement.applied()
     # Somebody else has settled the booking meanwhile. If it failed then and is paid now, the money is late
     # and has to be refunded.
-    return await steps.call(lambda: settle(booking, outcome, now=wish.time()))
+    return await steps.call(lambda: settle(booking, outcome, now=wish.time_now()))
 
 
 async def _leave_to_resolver(
     booking: Booking, wish: Wish, steps: Steps, *, due: datetime
 ) -> Booking:
     """Mark the hold: from now on its key answers 202, and the resolver takes it when it is due."""
-    settlement = Settlement(booking, None, wish.time(), due)
+    settlement = Settlement(booking, None, wish.time_now(), due)
     try:
         if await steps.settle(settlement):
             return settlement.applied()

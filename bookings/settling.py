@@ -7,8 +7,13 @@
 | NOT_FOUND | FAILED, EXPIRED; its tickets return; a late charge is looked for |
 | nothing (None) | PENDING as before, marked so that the resolver may take it |
 
-Only a PENDING booking changes, so each booking is settled once, however many try. `write` settles many
-in one statement; `settle` settles one and also deals with money that came too late.
+Only a PENDING booking changes, so each booking is settled once, however many try.
+
+| used for | by | lock | tickets return in |
+|---|---|---|---|
+| `write`: many that keep their tickets, in one statement | the lane of settlements | none | – |
+| `send_settlements`, `read_settlements` | a tier's lane | the caller's | `LockedTier` |
+| `settle`: one, which may have been settled already | the resolver, jobs | its own | `settle` |
 """
 
 from collections.abc import Sequence
@@ -83,17 +88,24 @@ RETURNING booking.id, booking.status, booking.quantity
 """
 
 
-def send(settlements: Sequence[Settlement]) -> CursorWrapper | None:
-    """Send the UPDATE of bookings that are still PENDING; `read` reads its result."""
+def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
+    """Send the UPDATE of bookings that are still PENDING. `read_settlements` reads its result.
+
+    It changes bookings only. If one of them returns tickets, the caller holds the tier's lock, and puts the
+    tickets back into stock in the same transaction.
+    """
     if not settlements:
         return None
     rows = [(s.booking.pk, *s.state, s.due, s.now) for s in settlements]
     return execute(SETTLE, [list(column) for column in zip(*rows, strict=True)])
 
 
-def read(settlements: Sequence[Settlement], sent: CursorWrapper | None) -> tuple[list[bool], int]:
-    """Which of the settlements were written, and how many tickets return to stock."""
+def read_settlements(
+    settlements: Sequence[Settlement], sent: CursorWrapper | None
+) -> tuple[list[bool], int]:
+    """Which of the settlements were written, and how many tickets the caller has to put back."""
     rows = {pk: (status, quantity) for pk, status, quantity in sent.fetchall()} if sent else {}
+    # Two settlements of one booking may meet in a batch. Only the one whose status it got was written.
     written = [rows.get(s.booking.pk, ("", 0))[0] == s.state.status for s in settlements]
     return written, sum(quantity for status, quantity in rows.values() if status == Status.FAILED)
 
@@ -104,7 +116,7 @@ def write(settlements: Sequence[Settlement]) -> list[bool]:
     Returns which of them were still PENDING, and so were written.
     """
     assert not any(settlement.returns_tickets for settlement in settlements)
-    written, _ = read(settlements, send(settlements))
+    written, _ = read_settlements(settlements, send_settlements(settlements))
     return written
 
 
@@ -114,8 +126,8 @@ def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
     with transaction.atomic(durable=True):
         if settlement.returns_tickets:
             tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always
-        [written], returned = read([settlement], send([settlement]))
-        if returned:
+        [written], returned = read_settlements([settlement], send_settlements([settlement]))
+        if returned:  # so returns_tickets was true, and the tier is locked
             stock.give_back(tier, returned, now=now)
         if written and outcome is Outcome.NOT_FOUND:
             # A charge may still be on its way to the gateway, so a job looks again later.

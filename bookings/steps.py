@@ -17,11 +17,11 @@ from django.db import connection
 
 from bookings import booking_lanes, payments
 from bookings.booking_lanes import KEYS, SETTLEMENTS, hold_alone, lane_of, settle_alone
-from bookings.holding import refusal_of
 from bookings.models import Booking, BookingQuerySet
 from bookings.resolving import resolve_expired
 from bookings.settling import Settlement
-from bookings.wishes import Answer, Held, Wish, replay_of
+from bookings.tier_transaction import refusal_of
+from bookings.wishes import Held, HoldResult, Wish, replay_of
 from concerts import stock
 from ticketbook.errors import Refusal
 from ticketbook.postgres.failures import drop_dead_connection
@@ -118,7 +118,7 @@ class InLanes:
         return await loop.run_in_executor(_other_threads, _then_disconnect, function)
 
 
-def _held_or_refused(answer: Answer) -> Held:
+def _held_or_refused(answer: HoldResult) -> Held:
     if isinstance(answer, Refusal):
         raise answer
     return answer

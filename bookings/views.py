@@ -25,7 +25,7 @@ from concerts.models import Concert
 from concerts.sales import Sale
 from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, NotFound
-from ticketbook.front.later import later, may_wait, outcome_of
+from ticketbook.front.later import finished, later, may_wait
 from ticketbook.pagination import Page
 
 CONCERT_PAGE = "bookings/concert.html"
@@ -79,14 +79,14 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         ticket_tier_id=form.cleaned_data["tier"],
         quantity=form.cleaned_data["quantity"],
         idempotency_key=form.cleaned_data["idempotency_key"],
-        now=timezone.now(),
+        arrived_at=timezone.now(),
     )
-    outcome = outcome_of(request)
-    if outcome is None and may_wait(request) and settings.BOOKING_LANES:
+    placing = finished(request)
+    if placing is None and may_wait(request) and settings.BOOKING_LANES:
         # _page_of_new makes the address of this redirect once the booking is placed.
         return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
     try:
-        placed = outcome.result() if outcome else place(wish)
+        placed = placing.result() if placing else place(wish)
     except NotFound:
         raise Http404 from None
     except RequestInProgress as exc:

@@ -1,4 +1,4 @@
-"""What a customer asks for (a wish), and what a wish can become before it is paid for."""
+"""Wishes: what customers ask for, and what comes of a wish when its tier is locked."""
 
 import time
 from copy import copy
@@ -29,16 +29,16 @@ class Wish:
     ticket_tier_id: UUID
     quantity: int  # 1 to 10 tickets
     idempotency_key: UUID
-    now: datetime  # when it arrived
-    arrived: float = field(default_factory=time.monotonic, compare=False)
+    arrived_at: datetime
+    arrived_monotonic: float = field(default_factory=time.monotonic, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.quantity <= MAX_QUANTITY:
             raise ValueError(f"quantity must be 1 to {MAX_QUANTITY}, not {self.quantity}")
 
-    def time(self) -> datetime:
-        """The present time: `now` is when the wish arrived, and it may have waited since."""
-        return self.now + timedelta(seconds=time.monotonic() - self.arrived)
+    def time_now(self) -> datetime:
+        """The present time, which may be seconds after `arrived_at` if the wish has waited."""
+        return self.arrived_at + timedelta(seconds=time.monotonic() - self.arrived_monotonic)
 
     @property
     def identity(self) -> tuple[UUID, UUID]:
@@ -47,21 +47,24 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The wish has its tickets: a new hold, or the booking that the same key made before."""
+    """What a wish gets unless it is refused.
+
+    Either a new hold, or the booking that the same request made before, however it stands now.
+    """
 
     booking: Booking
     replayed: bool
 
 
-Answer = Held | Refusal
+HoldResult = Held | Refusal
 
 
 def is_same_request(booking: Booking, wish: Wish) -> bool:
     return (booking.ticket_tier_id, booking.quantity) == (wish.ticket_tier_id, wish.quantity)
 
 
-def replay_of(booking: Booking | None, wish: Wish) -> Answer | None:
-    """The answer for a wish whose key has made `booking` before; None if it has made none."""
+def replay_of(booking: Booking | None, wish: Wish) -> HoldResult | None:
+    """What comes of a wish whose key has made `booking` before; None if there is no such booking."""
     if booking is None:
         return None
     if not is_same_request(booking, wish):

@@ -1,4 +1,4 @@
-"""The one module that writes a tier's counters, `available_quantity` and `total_quantity`.
+"""The one module that changes a tier's counters, `available_quantity` and `total_quantity`.
 
 Every change but `stock_up` is one statement that adds to what the database has, inside an open
 transaction. So if a caller ever forgets the lock, the table's CHECKs still see the true numbers.
@@ -76,11 +76,12 @@ def _move(tier: TicketTier, *, available: int, total: int = 0, now: datetime) ->
 
 
 def take(tier: TicketTier, tickets: int, *, now: datetime) -> None:
+    # For demo and tests. A sale moves the stock within its own statement, which uses `moving` too.
     _move(tier, available=-tickets, now=now)
 
 
 def give_back(tier: TicketTier, tickets: int, *, now: datetime) -> None:
-    """The caller makes sure that the same tickets come back only once."""
+    """Put tickets back into stock. The caller makes sure that the same tickets come back only once."""
     _move(tier, available=tickets, now=now)
     transaction.on_commit(lambda: forget_snapshot(tier.pk))
 

@@ -6,7 +6,6 @@ from django.test import Client
 
 from accounts.tests.factories import UserFactory
 from bookings import booking_lanes, hot_api, payments
-from bookings.holding import LockedTier
 from bookings.placing import place
 from bookings.tests.addresses import address
 from bookings.tests.api_client import URL, Api, FrontClient
@@ -14,6 +13,7 @@ from bookings.tests.gateway import running_gateway
 from bookings.tests.racing import Stepped
 from bookings.tests.site import Site
 from bookings.tests.wishing import hold, wish
+from bookings.tier_transaction import LockedTier
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
 from ticketbook.asgi import application

@@ -15,7 +15,7 @@ from knox.models import AuthToken
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import holding, hot_api, steps
+from bookings import hot_api, steps, tier_transaction
 from bookings.audit import audit
 from bookings.models import Booking
 from bookings.tests.api_client import URL, book_at, by_django, token_of
@@ -55,7 +55,7 @@ def test_plain_http_is_redirected_where_tls_is_asked_for(hot, ann, tier, setting
 
 
 def test_a_bug_of_ours_gets_the_same_answer_both_ways(hot, ann, tier, monkeypatch):
-    monkeypatch.setattr(holding, "refusal_of", lambda *facts: 1 / 0)
+    monkeypatch.setattr(tier_transaction, "refusal_of", lambda *facts: 1 / 0)
     token = token_of(ann)
     ours, djangos = (book_at(front, tier, token) for front in (application, by_django))
     assert ours.status_code == djangos.status_code == 500

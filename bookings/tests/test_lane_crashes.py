@@ -10,7 +10,6 @@ from django.utils import timezone
 from accounts.tests.factories import UserFactory
 from bookings import booking_lanes, lanes, steps
 from bookings.audit import audit
-from bookings.holding import LockedTier
 from bookings.lanes import Batch
 from bookings.models import Booking
 from bookings.placing import aplace
@@ -18,6 +17,7 @@ from bookings.resolving import resolve_expired
 from bookings.tests.jam import Jam, holding, kinds
 from bookings.tests.racing import Stepped
 from bookings.tests.wishing import hold, wish
+from bookings.tier_transaction import LockedTier
 from bookings.wishes import Held
 from concerts import stock
 from ticketbook import event_loop

@@ -208,14 +208,14 @@ def test_a_confirmation_that_fails_is_tried_again(ann, tier, monkeypatch, times)
 
 def test_one_poisoned_settlement_spoils_nobody_elses(tier, monkeypatch):
     buyers = UserFactory.create_batch(4)
-    real = settling.send
+    real = settling.send_settlements
 
     def send(settlements):
         if any(s.booking.user_id == buyers[0].pk for s in settlements):
             raise IntegrityError("poison")
         return real(settlements)
 
-    monkeypatch.setattr(settling, "send", send)
+    monkeypatch.setattr(settling, "send_settlements", send)
 
     async def all_at_once():
         together = steps.InLanes()

@@ -160,7 +160,7 @@ def test_the_time_waited_for_the_lock_counts(ann, tier):
     now = timezone.now()
     tier.concert.sales_close_at = now + timedelta(seconds=50)
     tier.concert.save()
-    late = wish(ann, tier, now=now, arrived=time.monotonic() - 100)
+    late = wish(ann, tier, now=now, arrived_monotonic=time.monotonic() - 100)
     with pytest.raises(SalesClosed):
         hold(late)
     tier.concert.sales_close_at = None

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from bookings import holding, lanes
+from bookings import lanes, tier_transaction
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.errors import (
@@ -94,17 +94,19 @@ def test_control_without_the_lock_and_relative_updates_the_race_oversells(
 ):
     """With arithmetic in Python the CHECK sees a plausible number. Only the audit finds the error."""
 
-    real = holding.take_parameters
+    real = tier_transaction.take_parameters
 
     def what_was_read(tier, allocation, *, now):
         return real(tier, allocation, now=now) | {"read": tier.available_quantity}
 
     tier, buyers = TicketTierFactory(total_quantity=10), UserFactory.create_batch(16)
-    monkeypatch.setattr(holding, "take_parameters", what_was_read)
+    monkeypatch.setattr(tier_transaction, "take_parameters", what_was_read)
     moving = "available_quantity = available_quantity + "
-    assert moving in holding.TAKE
+    assert moving in tier_transaction.TAKE
     monkeypatch.setattr(
-        holding, "TAKE", holding.TAKE.replace(moving, "available_quantity = %(read)s::int + ")
+        tier_transaction,
+        "TAKE",
+        tier_transaction.TAKE.replace(moving, "available_quantity = %(read)s::int + "),
     )
     without_the_lock(16)
     assert race(lambda i: book(buyers[i], tier), 16) == {Booking: 16}
@@ -133,7 +135,7 @@ def test_control_without_the_look_under_the_lock_the_unique_constraint_decides(
     ledger, ann, book, tier, left, monkeypatch
 ):
     """No request finds the key, so all try to insert it, and booking_user_key_unique lets one through."""
-    monkeypatch.setattr(holding, "bookings_of_keys", lambda found: {})
+    monkeypatch.setattr(tier_transaction, "bookings_of_keys", lambda found: {})
     monkeypatch.setattr(
         lanes, "MAX_BATCH", 1
     )  # wishes of one batch would know of each other's keys

@@ -16,7 +16,7 @@ def wish(user, tier, quantity=1, key=None, *, now=None, **more):
         ticket_tier_id=tier.pk,
         quantity=quantity,
         idempotency_key=key or uuid.uuid4(),
-        now=now or timezone.now(),
+        arrived_at=now or timezone.now(),
         **more,
     )
 

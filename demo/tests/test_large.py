@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from bookings import audit
-from bookings.holding import bookings_of_keys, send_keys
 from bookings.models import Booking
 from bookings.resolving import claim
 from bookings.tests.wishing import wish
+from bookings.tier_transaction import bookings_of_keys, send_keys
 from concerts.models import Concert, TicketTier
 from concerts.search import search
 from demo import bulk
@@ -106,7 +106,7 @@ def test_a_key_is_looked_up_in_the_unique_index(customer):
 def test_sales_figures_of_a_tier_come_from_the_index_alone(tier):
     bookings = Booking.objects.filter(ticket_tier=tier)
     with planned() as scans:
-        assert bookings.holding_tickets().tickets() > 0
+        assert bookings.tier_transaction_tickets().tickets() > 0
         assert bookings.filter(status="CONFIRMED").count() > 0
 
     assert scans == {("Index Only Scan", "booking_tier_status")}

@@ -1,6 +1,6 @@
 """The front: an ASGI application that answers hot requests on the event loop and all others by Django.
 
-A hot endpoint gets a request with its whole body. It returns the answer, or None before it has done
+A hot endpoint gets a request with its whole body. It returns the answer, or None before it has changed
 anything; then Django answers on a thread.
 """
 

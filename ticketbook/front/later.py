@@ -2,9 +2,9 @@
 
     return later(response, aplace(wish, InLanes()), redirect)
 
-When the coroutine has ended, `redirect` gets its result. If it returns an address, the response is a
-redirect to it. Otherwise the view is called a second time with the same request, and `outcome_of(request)`
-returns what the coroutine returned or raised. This works behind the front only. Elsewhere `may_wait` is
+When the coroutine has ended, `redirect` gets its result. If it returns an address, the response becomes a
+redirect to it. Otherwise the view is called a second time with the same request, and `finished(request)`
+holds what the coroutine returned or raised. This works behind the front only. Elsewhere `may_wait` is
 False, and the view has to wait by itself.
 """
 
@@ -15,13 +15,13 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse
 
 FRONT = "ticketbook.front"
-OUTCOME = "ticketbook.outcome"
+FINISHED = "ticketbook.finished"
 
 Result = TypeVar("Result")
 
 
 @dataclass
-class Outcome(Generic[Result]):
+class Finished(Generic[Result]):
     value: Result | None = None
     error: Exception | None = None
 
@@ -37,22 +37,22 @@ class Later:
     coroutine: Coroutine[Any, Any, Any]
     redirect: Callable[[Any], str | None]
 
-    async def outcome(self) -> Outcome[Any]:
+    async def finish(self) -> Finished[Any]:
         try:
-            return Outcome(await self.coroutine)
+            return Finished(await self.coroutine)
         except Exception as exc:
-            return Outcome(error=exc)
+            return Finished(error=exc)
 
-    def address(self, outcome: Outcome[Any]) -> str | None:
-        return None if outcome.error is not None else self.redirect(outcome.value)
+    def address(self, finished: Finished[Any]) -> str | None:
+        return None if finished.error is not None else self.redirect(finished.value)
 
 
 def may_wait(request: HttpRequest) -> bool:
     return FRONT in request.META
 
 
-def outcome_of(request: HttpRequest) -> Outcome[Any] | None:
-    return request.META.get(OUTCOME)
+def finished(request: HttpRequest) -> Finished[Any] | None:
+    return request.META.get(FINISHED)
 
 
 def later(

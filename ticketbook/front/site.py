@@ -17,13 +17,13 @@ from ticketbook.front.answers import (
     send_answer,
 )
 from ticketbook.front.calls import SLOWEST, Call, WSGIApplication, environ_of, scheme_of
-from ticketbook.front.later import FRONT, OUTCOME, Outcome
+from ticketbook.front.later import FINISHED, FRONT, Finished
 
 MAX_WAITING = 512  # requests that wait for a thread; further ones get Busy at once
 LARGE = 256 * 1024  # bytes; a slow reader of a larger answer makes us keep it in memory
 MAX_LARGE = 64  # large answers on their way at a time
 
-Awaiting = Callable[[Coroutine[Any, Any, Outcome[Any]]], Awaitable[Outcome[Any]]]
+Awaiting = Callable[[Coroutine[Any, Any, Finished[Any]]], Awaitable[Finished[Any]]]
 Endpoint = tuple[str, str]  # method and path
 
 
@@ -44,11 +44,11 @@ class Site:
         """
         call = await self.call(environ_of(scope, body) | {FRONT: True}, send)
         if call.later is not None:
-            outcome = await await_(call.later.outcome())
-            if address := call.later.address(outcome):
+            finished = await await_(call.later.finish())
+            if address := call.later.address(finished):
                 call.redirect(address)
             else:
-                call = await self.call(environ_of(scope, body) | {OUTCOME: outcome}, send)
+                call = await self.call(environ_of(scope, body) | {FINISHED: finished}, send)
         if call.whole is not None:
             await self.send(call.whole, send, head=scope["method"] == "HEAD")
 

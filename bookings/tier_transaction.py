@@ -1,9 +1,10 @@
-"""To hold tickets: take them out of stock and write PENDING bookings, in one short transaction.
+"""The transaction under a tier's lock. It serves a batch, or a single wish, by the same statements.
 
-    with locked(tier_id) as tier:
-        answers, written = tier.serve(wishes, settlements)
+    with tier_transaction(tier_id) as tier:
+        results, written = tier.serve(wishes, settlements)
 
-No other module takes tickets out of stock. A batch of wishes and a single wish run the same statements.
+Wishes take tickets from stock and become PENDING bookings. Settlements of declined bookings put their tickets
+back. Nothing but this module sells tickets.
 """
 
 from collections import Counter
@@ -28,7 +29,7 @@ from bookings.errors import (
 )
 from bookings.models import Booking
 from bookings.settling import Settlement
-from bookings.wishes import Answer, Held, Wish, is_same_request, replay_of
+from bookings.wishes import Held, HoldResult, Wish, is_same_request, replay_of
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from ticketbook.errors import NotFound, Refusal
@@ -42,11 +43,11 @@ from ticketbook.postgres.statements import (
 
 
 @contextmanager
-def locked(tier_id: UUID) -> Iterator["LockedTier"]:
+def tier_transaction(tier_id: UUID) -> Iterator["LockedTier"]:
     """Open a transaction, lock the tier, and commit when the block ends.
 
-    If the database raises, nothing has changed for anybody. A tier that does not exist is served too:
-    its wishes get NotFound.
+    If the block raises, nothing has changed. A tier that does not exist is served too: its wishes get
+    NotFound.
     """
     with transaction.atomic(durable=True):
         try:
@@ -60,7 +61,7 @@ def locked(tier_id: UUID) -> Iterator["LockedTier"]:
 class LockedTier:
     """Serves a batch while others wait for the lock.
 
-    A batch of any size takes two round trips to the database: one to read, one to write.
+    A batch of any size takes two round trips after the lock: one to read, one to write.
     """
 
     def __init__(self, tier: TicketTier | None) -> None:
@@ -68,31 +69,31 @@ class LockedTier:
 
     def serve(
         self, wishes: Sequence[Wish], settlements: Sequence[Settlement] = ()
-    ) -> tuple[list[Answer], list[bool]]:
-        """Answer the wishes, first come first served, and settle bookings that give tickets back.
+    ) -> tuple[list[HoldResult], list[bool]]:
+        """Serve the wishes, first come first served, and settle bookings that give tickets back.
 
-        Returns one Answer for each wish, and for each settlement whether its booking was still PENDING
-        and so was settled. Both are only true once the transaction has committed.
+        Returns one HoldResult for each wish, and for each settlement whether its booking was still PENDING
+        and so was settled. Both become true when the transaction commits.
         """
         if not wishes and not settlements:  # all of them left while we waited for the lock
             return [], []
         if self.tier is None:
             return self._serve_without_tier(wishes), [False for _ in settlements]
         with one_round_trip():
-            settled = settling.send(settlements)
+            settled = settling.send_settlements(settlements)
             keys = send_keys(wishes)
             tickets = _send_tickets_of_customers(self.tier, wishes)
             concert = execute_prepared(FIND_CONCERT, [self.tier.concert_id])
-        written, returned = settling.read(settlements, settled)
+        written, returned = settling.read_settlements(settlements, settled)
         (its_concert,) = rows_of(Concert, concert)
         allocation = Allocation(self.tier, its_concert, bookings_of_keys(keys), tickets, returned)
-        now = max([wish.time() for wish in wishes] + [s.now for s in settlements])
+        now = max([wish.time_now() for wish in wishes] + [s.now for s in settlements])
         self._remember_if_unsellable(its_concert, returned, now=now)
         answers = [allocation.decide(wish) for wish in wishes]
         self._write(allocation, now=now)
         return [allocation.final(answer) for answer in answers], written
 
-    def _serve_without_tier(self, wishes: Sequence[Wish]) -> list[Answer]:
+    def _serve_without_tier(self, wishes: Sequence[Wish]) -> list[HoldResult]:
         known = bookings_of_keys(send_keys(wishes))
         return [replay_of(known.get(wish.identity), wish) or NotFound() for wish in wishes]
 
@@ -103,7 +104,10 @@ class LockedTier:
             stock.remember_snapshot(self.tier, concert)
 
     def _write(self, allocation: "Allocation", *, now: datetime) -> None:
-        """Insert the new bookings and move the stock, in one statement."""
+        """Insert the new bookings and move the stock.
+
+        `returned` tickets of settled bookings go back to stock here, together with those that are sold.
+        """
         assert self.tier is not None
         if allocation.new:
             made = execute_prepared(TAKE, take_parameters(self.tier, allocation, now=now))
@@ -134,9 +138,10 @@ class Allocation:
         self.new: list[Booking] = []
         self.new_by_key: dict[tuple[UUID, UUID], Booking] = {}
 
-    def decide(self, wish: Wish) -> Answer:
+    def decide(self, wish: Wish) -> HoldResult:
         # The key comes before all other checks. A wish that waited behind another one with the same key
-        # must find its booking, even if that one took the last tickets.
+        # must find its booking, even if that one took the last tickets. A twin in this very batch is still
+        # being written, so `final` turns it into RequestInProgress.
         if known := replay_of(self.known.get(wish.identity), wish):
             return known
         if twin := self.new_by_key.get(wish.identity):
@@ -160,13 +165,13 @@ class Allocation:
             return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=has)
         return None
 
-    def final(self, answer: Answer) -> Answer:
+    def final(self, answer: HoldResult) -> HoldResult:
         """The answer, now that the new bookings are written and have their ids."""
         if not (isinstance(answer, Held) and self._is_new(answer.booking)):
             return answer
         if (
             answer.booking.pk is None
-        ):  # ON CONFLICT: a wish for another tier used the same key first
+        ):  # a batch of another tier has used this key first (ON CONFLICT)
             return IdempotencyKeyReused()
         return RequestInProgress(bookingId=answer.booking.pk) if answer.replayed else answer
 
@@ -175,10 +180,10 @@ class Allocation:
 
 
 def refusal_of(wish: Wish, tier: TicketTier, concert: Concert, left: int) -> Refusal | None:
-    """Why this tier cannot be sold to anybody now; None if it can."""
+    """Why this wish cannot be fulfilled, whoever the customer is; None if it can."""
     if concert.status == Concert.Status.DRAFT:
         return NotFound()
-    if not concert.sells_at(wish.time()):
+    if not concert.sells_at(wish.time_now()):
         return SalesClosed()
     if wish.quantity > left:
         return InsufficientTickets(availableQuantity=left)
@@ -186,7 +191,7 @@ def refusal_of(wish: Wish, tier: TicketTier, concert: Concert, left: int) -> Ref
 
 
 def _new_booking(wish: Wish, tier: TicketTier) -> Booking:
-    now = wish.time()
+    now = wish.time_now()
     return Booking(
         user_id=wish.user.id,
         ticket_tier_id=tier.pk,
@@ -220,6 +225,7 @@ OWN = [
 ]
 TYPES = {field.attname: field.db_type(connection) for field in Booking._meta.concrete_fields}
 
+# Inserts the new bookings, and moves the stock by what they take and by what settled bookings return.
 TAKE = f"""
 WITH made AS (
     INSERT INTO bookings_booking ({", ".join(OWN + SHARED)})
