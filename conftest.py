@@ -11,7 +11,7 @@ from ticketbook.tests.running import free_port
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup):
-    """The threads of lanes let go of the test database before it is dropped."""
+    # The threads of lanes close their connections before the test database is dropped.
     yield
     booking_lanes.stop()
 
@@ -27,20 +27,20 @@ def django_db_modify_db_settings():
 
 @pytest.fixture(autouse=True)
 def fast_passwords(settings):
-    """Hashing a password slowly is a virtue, but not of a test."""
+    # Slow hashes protect real passwords. In tests they only take time.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
 def lanes_need_commits(request, settings):
-    """The threads of lanes see only what is committed, so a test inside a transaction does without."""
+    # The threads of lanes see only what is committed, so a test inside a transaction has no lanes.
     marker = request.node.get_closest_marker("django_db")
     settings.BOOKING_LANES = bool(marker and marker.kwargs.get("transaction"))
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    """What one test has read is none of the next one's business."""
+    # No copy or snapshot of one test is seen by the next one.
     store.forget()
     stock.forget_snapshots()
 
@@ -53,7 +53,7 @@ def valkey_process(tmp_path_factory):
 
 @pytest.fixture
 def use_cache_server(settings, monkeypatch):
-    """Say which cache server is ours; it starts with a good name."""
+    """Set CACHE_URL. The server counts as healthy at first."""
 
     def use(url):
         settings.CACHE_URL = url
@@ -66,7 +66,7 @@ def use_cache_server(settings, monkeypatch):
 
 @pytest.fixture
 def valkey(valkey_process, use_cache_server):
-    """A real Valkey, empty. A test that kills it need not start it again."""
+    """A real Valkey server, empty. A test may kill it."""
     if not valkey_process.is_running():
         valkey_process.terminate()
         valkey_process.start()
@@ -78,12 +78,12 @@ def valkey(valkey_process, use_cache_server):
 
 @pytest.fixture(params=["in process", "valkey"])
 def both_stores(request):
-    """What is promised of copies holds with a cache server and without."""
+    # The promises about copies hold with a cache server and without one.
     if request.param == "valkey":
         request.getfixturevalue("valkey")
 
 
 @pytest.fixture
 def busy(monkeypatch):
-    """As in a rush: a copy serves from the second request on."""
+    # As in a rush: the second request already gets a copy.
     monkeypatch.setattr(store, "QUIET", 0)
