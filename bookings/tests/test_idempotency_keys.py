@@ -21,7 +21,7 @@ def again(user, booking, **changes):
         "ticket_tier_id": booking.ticket_tier_id,
         "quantity": booking.quantity,
         "idempotency_key": booking.idempotency_key,
-        "now": timezone.now(),
+        "arrived_at": timezone.now(),
     }
     return place(Wish(**(request | changes)))
 
@@ -83,7 +83,7 @@ def test_after_a_time_out_the_key_answers_pending(ledger, ann, tier, book):
 def test_after_a_crash_the_key_resolves_its_own_hold(ledger, ann, tier, left, take_hold):
     """The process died between hold and charge. The customer tries again when the hold has expired."""
     now = timezone.now()
-    placed = again(ann, take_hold(ann, tier, now=now), now=now + timedelta(minutes=5))
+    placed = again(ann, take_hold(ann, tier, now=now), arrived_at=now + timedelta(minutes=5))
     assert placed.replayed
     assert (placed.booking.status, placed.booking.failure_reason) == ("FAILED", "EXPIRED")
     assert left(tier) == 100
@@ -101,6 +101,6 @@ def test_a_silent_gateway_is_not_asked_at_every_replay(ledger, ann, tier, book):
     booking = book(ann, tier)
     later = timezone.now() + timedelta(minutes=2)
     for _ in range(3):
-        assert again(ann, booking, now=later).booking.status == Booking.Status.PENDING
+        assert again(ann, booking, arrived_at=later).booking.status == Booking.Status.PENDING
     booking.refresh_from_db()
     assert booking.hold_expires_at > later  # the first replay has claimed it
