@@ -152,7 +152,7 @@ def many_connections(new: Server, size: Size) -> list[Run]:
 
 @contextmanager
 def _idlers(to: Server) -> Iterator[None]:
-    """Keep slow and idle connections open while the block runs (bench/idlers.py)."""
+    # Keep slow and idle connections open while the block runs (bench/idlers.py).
     plan = {"port": to.port, "token": to.site.tokens()[0], "tier": str(new_tier())}
     with subprocess.Popen(
         [sys.executable, "-m", "bench.idlers"],

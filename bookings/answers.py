@@ -33,7 +33,7 @@ def answer_of(placed: Placed, customer: Customer) -> ApiAnswer:
 
 
 def _booking_body(booking: Booking, customer: Customer) -> dict[str, object]:
-    """The same as BookingSerializer makes, without the cost of its fields."""
+    # The same as BookingSerializer makes, without the cost of its fields.
     return {
         "id": booking.pk,
         "userId": customer.public_id,

@@ -147,6 +147,6 @@ def _drop_empty_lanes() -> None:
 
 
 def stop() -> None:
-    """Serve what waits, then end all threads with their connections. A later request starts them anew."""
+    # Serve what waits, then end all threads with their connections. A later request starts them anew.
     for threads in (TIER_THREADS, SHARED_THREADS):
         threads.stop()

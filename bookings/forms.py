@@ -48,7 +48,7 @@ class BookingForm(forms.Form):
 
     @property
     def key(self) -> object:
-        """The key that the next press of the button sends: a new one, unless the last one can be used."""
+        # The key that the next press of the button sends: a new one, unless the last one can be used.
         usable = self.is_bound and "idempotency_key" not in self.errors
         return self["idempotency_key"].value() if usable else uuid4()
 

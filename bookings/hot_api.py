@@ -94,7 +94,7 @@ def is_our_host(host: str, allowed: tuple[str, ...]) -> bool:
 
 
 async def _authenticate(authorization: str) -> KnownCustomer:
-    """The customer of a token. Raises what the API's authentication raises (accounts/auth.py)."""
+    # The customer of a token. Raises what the API's authentication raises (accounts/auth.py).
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "token":
         raise NotAuthenticated
@@ -117,7 +117,7 @@ class Body(NamedTuple):
 
 
 def _read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> Body | None:
-    """What the request asks for; None unless it is plainly what the contract takes."""
+    # What the request asks for; None unless it is plainly what the contract takes.
     if len(body) > MAX_BODY:
         return None
     try:

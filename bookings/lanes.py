@@ -61,7 +61,7 @@ class Waiter(Generic[Item, Answer]):
             self.future.set_exception(Busy())
 
     def wake(self) -> None:
-        """Called on the waiter's own event loop."""
+        # Called on the waiter's own event loop.
         if self.future.done():  # it gave up, or its task was cancelled
             return
         if self.error is not None:

@@ -63,7 +63,7 @@ def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> 
 
 
 def resolve(booking: Booking, *, now: datetime) -> Booking:
-    """Ask the gateway about one hold and settle it. It stays PENDING if the gateway is silent."""
+    # Ask the gateway about one hold and settle it. It stays PENDING if the gateway is silent.
     try:
         outcome = payments.look_up(booking)
     except payments.GatewayUnavailable:

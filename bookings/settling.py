@@ -139,7 +139,7 @@ def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
 
 
 def _note_late_money(booking: Booking, *, now: datetime) -> None:
-    """If the tickets of an expired booking went back before its money came, a job refunds the money."""
+    # If the tickets of an expired booking went back before its money came, a job refunds the money.
     too_late = Booking.objects.filter(
         pk=booking.pk,
         status=Status.FAILED,

@@ -125,7 +125,7 @@ def _held_or_refused(answer: HoldResult) -> Held:
 
 
 def _early_refusal(wish: Wish) -> Refusal | None:
-    """A refusal by the tier's recent snapshot (concerts/stock.py), or None."""
+    # A refusal by the tier's recent snapshot (concerts/stock.py), or None.
     snapshot = stock.recent_snapshot(wish.ticket_tier_id)
     if snapshot is None:
         return None
@@ -133,7 +133,7 @@ def _early_refusal(wish: Wish) -> Refusal | None:
 
 
 def _then_disconnect(function: Callable[[], Result]) -> Result:
-    """These threads are seldom busy, so they keep no connection."""
+    # These threads are seldom busy, so they keep no connection.
     try:
         return function()
     finally:

@@ -277,7 +277,7 @@ def bookings_of_keys(sent: CursorWrapper | None) -> dict[tuple[UUID, UUID], Book
 
 
 def _send_tickets_of_customers(tier: TicketTier, wishes: Sequence[Wish]) -> CursorWrapper | None:
-    """How many tickets of this tier its customers have; not asked for a tier without a limit."""
+    # How many tickets of this tier its customers have; not asked for a tier without a limit.
     if tier.max_per_customer is None or not wishes:
         return None
     users = {wish.user.id for wish in wishes}

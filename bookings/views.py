@@ -102,7 +102,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
 
 
 def _page_of_new(placed: Placed) -> str | None:
-    """The page of a new booking; None for a replay, which needs a message and so a view."""
+    # The page of a new booking; None for a replay, which needs a message and so a view.
     return None if placed.replayed else resolve_url("bookings:detail", placed.booking.pk)
 
 
@@ -120,7 +120,7 @@ def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
 def _ask_again(
     request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
 ) -> HttpResponse:
-    """The concert's page again, with the choice and the reason why it could not be booked."""
+    # The concert's page again, with the choice and the reason why it could not be booked.
     context = {"sale": Sale(_concert_of(form), timezone.now()), "form": form, "refusal": refusal}
     return render(request, CONCERT_PAGE, context, status=status)
 

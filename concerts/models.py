@@ -18,7 +18,7 @@ class ConcertQuerySet(models.QuerySet["Concert"]):
         return self.filter(status=Concert.Status.PUBLISHED)
 
     def announced(self) -> Self:
-        """What customers may look at: published concerts, and those that were called off."""
+        # What customers may look at: published concerts, and those that were called off.
         return self.exclude(status=Concert.Status.DRAFT)
 
     def soonest_first(self) -> Self:

@@ -120,7 +120,7 @@ def _stage(show: Show, crowd: list[User], *, now: datetime) -> None:
 
 
 def _sell(tier: TicketTier, tickets: int, crowd: list[User], *, now: datetime) -> None:
-    """Make paid bookings like those that `place` makes, and take their tickets out of stock."""
+    # Make paid bookings like those that `place` makes, and take their tickets out of stock.
     stock.lock_tier(tier.pk)
     Booking.objects.bulk_create(
         Booking(

@@ -94,7 +94,7 @@ def invalid(errors: list[dict[str, str]]) -> ApiAnswer:
 
 
 def _flat_errors(details: Any, field: str = "") -> Iterator[dict[str, str]]:
-    """DRF's nested details as a flat list of {field, code, detail}."""
+    # DRF's nested details as a flat list of {field, code, detail}.
     if isinstance(details, list):
         for item in details:
             yield from _flat_errors(item, field)

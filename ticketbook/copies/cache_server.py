@@ -56,7 +56,7 @@ def release(key: str) -> None:
 
 
 def _ask(question: Callable[[], Any]) -> Any:
-    """The server's answer, or None if there is no server or it does not answer."""
+    # The server's answer, or None if there is no server or it does not answer.
     if not settings.CACHE_URL or monotonic() < _rests_until:
         return None
     try:

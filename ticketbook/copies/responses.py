@@ -106,7 +106,7 @@ class CopiesMiddleware:
         return Copy(dict(response.items()), response.content, used)
 
     def whole_response(self, request: HttpRequest) -> HttpResponse:
-        """Ask as a plain GET: the answer to a HEAD or a 304 would be of no use to the next visitor."""
+        # Ask as a plain GET: the answer to a HEAD or a 304 would be of no use to the next visitor.
         method, conditions = request.method, CONDITIONS & request.META.keys()
         removed = {name: request.META.pop(name) for name in conditions}
         request.method = "GET"

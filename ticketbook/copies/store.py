@@ -232,7 +232,7 @@ def _keep(entry: Entry, kept: Kept) -> None:
 
 
 def _make_room(now: float) -> None:
-    """Keep only the entries in demand, or nothing if that is not enough."""
+    # Keep only the entries in demand, or nothing if that is not enough.
     wanted = {
         key: entry for key, entry in _entries.items() if entry.is_busy and now < entry.since + 2
     }

