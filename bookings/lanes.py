@@ -269,9 +269,8 @@ class LaneThreads:
                 found = self.mutex.wait_for(lambda: self.ready or self.stopping, IDLE)
                 if found and self.ready:
                     return self.ready.popleft()
-                self.threads.discard(
-                    threading.current_thread()
-                )  # from now on, calls start a new one
+                # From now on, a lane with waiters starts a new thread.
+                self.threads.discard(threading.current_thread())
                 return None
             finally:
                 self.idle -= 1

@@ -169,9 +169,8 @@ class Allocation:
         """The answer, now that the new bookings are written and have their ids."""
         if not (isinstance(answer, Held) and self._is_new(answer.booking)):
             return answer
-        if (
-            answer.booking.pk is None
-        ):  # a batch of another tier has used this key first (ON CONFLICT)
+        if answer.booking.pk is None:
+            # ON CONFLICT DO NOTHING: a batch of another tier has used this key first.
             return IdempotencyKeyReused()
         return RequestInProgress(bookingId=answer.booking.pk) if answer.replayed else answer
 

@@ -30,10 +30,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         return _json_problem(status=404, code="not_found", detail=str(NotFound()))
     try:
         return render(request, "404.html", status=404)
-    except (
-        OperationalError,
-        InterfaceError,
-    ):  # the page's user cannot be read now, so leave it out
+    except (OperationalError, InterfaceError):
+        # The page's user cannot be read now, so the page leaves it out.
         return render(None, "404.html", status=404)
 
 
