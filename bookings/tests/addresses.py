@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-from concerts.models import TicketTier
-
 API = "/api/v1/concerts"
 KINDS = ["list", "detail", "availability", "home", "page", "concert page"]
 
@@ -25,10 +23,6 @@ def address(kind, concert):
 # visitors, so `same_for_all` leaves it out.
 every_address = pytest.mark.parametrize("url", KINDS, indirect=True)
 same_for_all = pytest.mark.parametrize("url", KINDS[:-1], indirect=True)
-
-
-def sell(tier, quantity):
-    TicketTier.objects.filter(pk=tier.pk).update(available_quantity=100 - quantity)
 
 
 def without_own_fields(response):

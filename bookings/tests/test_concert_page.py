@@ -1,37 +1,15 @@
 """The page of a concert: what it says about the sale, and the form that books."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from django.utils import timezone
 
 from concerts.models import Concert, TicketTier
-from concerts.tests.factories import ConcertFactory, TicketTierFactory
+from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
+from concerts.tests.visiting import page, soon
 
 pytestmark = pytest.mark.django_db
-
-
-def page(client, path="/concerts/", status=200, **query):
-    response = client.get(path, query)
-    assert response.status_code == status
-    return response.content.decode()
-
-
-def soon(**delta):
-    return timezone.now() + timedelta(**delta)
-
-
-@pytest.fixture
-def sold(db):
-    """Take tickets out of a tier's stock."""
-
-    def sold(tier, quantity):
-        TicketTier.objects.filter(pk=tier.pk).update(
-            available_quantity=tier.total_quantity - quantity
-        )
-
-    return sold
 
 
 def test_concert_page_has_the_form(client):
@@ -67,10 +45,10 @@ def test_junk_in_the_address_chooses_nothing(client, junk):
     assert "<script>" not in html
 
 
-def test_sold_out_tier_cannot_be_chosen(client, sold):
+def test_sold_out_tier_cannot_be_chosen(client):
     gone = TicketTierFactory(tier_type=TicketTier.Type.VIP)
     left = TicketTierFactory(concert=gone.concert)
-    sold(gone, 100)
+    sell(gone, 100)
     html = page(client, f"/concerts/{gone.concert.pk}/", tier=str(gone.pk))
     assert f'value="{gone.pk}" required disabled' in html
     assert f'value="{left.pk}" required>' in html
@@ -93,9 +71,9 @@ def test_concert_that_sells_nothing_says_why_and_has_no_form(client, concert, wo
     assert "idempotency_key" not in html
 
 
-def test_sold_out_concert_has_no_form(client, sold):
+def test_sold_out_concert_has_no_form(client):
     tier = TicketTierFactory()
-    sold(tier, 100)
+    sell(tier, 100)
     html = page(client, f"/concerts/{tier.concert.pk}/")
     assert "Sold out" in html
     assert "idempotency_key" not in html

@@ -3,9 +3,9 @@
 import pytest
 from django.test import Client
 
-from bookings.tests.addresses import API, KINDS, address, same_for_all, sell, without_own_fields
+from bookings.tests.addresses import API, KINDS, address, same_for_all, without_own_fields
 from concerts.models import Concert, TicketTier
-from concerts.tests.factories import ConcertFactory, TicketTierFactory
+from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 from ticketbook.copies import store
 
 pytestmark = pytest.mark.django_db

@@ -6,10 +6,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from bookings.tests.addresses import API, address, every_address, sell, without_own_fields
+from bookings.tests.addresses import API, address, every_address, without_own_fields
 from concerts import stock
 from concerts.models import Concert, TicketTier
-from concerts.tests.factories import ConcertFactory, TicketTierFactory
+from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 from ticketbook.copies import store
 
 pytestmark = pytest.mark.django_db

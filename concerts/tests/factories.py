@@ -38,3 +38,9 @@ class TicketTierFactory(factory.django.DjangoModelFactory):
         stock.stock_up(tier)
         tier.save()
         return tier
+
+
+def sell(tier, quantity):
+    """Take tickets out of the tier's stock, so that so many of its capacity are gone."""
+    left = tier.total_quantity - quantity
+    TicketTier.objects.filter(pk=tier.pk).update(available_quantity=left)

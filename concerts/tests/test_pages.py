@@ -1,40 +1,19 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from django.utils import timezone
 
 from concerts.models import Concert, TicketTier
 from concerts.sales import Phase, Sale
-from concerts.tests.factories import ConcertFactory, TicketTierFactory
+from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
+from concerts.tests.visiting import page, soon
 
 pytestmark = pytest.mark.django_db
-
-
-def page(client, path="/concerts/", status=200, **query):
-    response = client.get(path, query)
-    assert response.status_code == status
-    return response.content.decode()
 
 
 def names(client, **query):
     response = client.get("/concerts/", query)
     return [sale.concert.name for sale in response.context["sales"]]
-
-
-def soon(**delta):
-    return timezone.now() + timedelta(**delta)
-
-
-@pytest.fixture
-def sold(db):
-    """Take tickets out of a tier's stock."""
-
-    def sold(tier, quantity):
-        TicketTier.objects.filter(pk=tier.pk).update(
-            available_quantity=tier.total_quantity - quantity
-        )
-
-    return sold
 
 
 # --- The list ---------------------------------------------------------------------------------
@@ -136,9 +115,9 @@ def test_list_takes_two_queries_whatever_its_length(client, django_assert_num_qu
         ({"sales_close_at": soon(days=-1)}, 100, Phase.CLOSED, "Sales have ended"),
     ],
 )
-def test_list_says_how_each_sale_stands(client, sold, concert, left, phase, words):
+def test_list_says_how_each_sale_stands(client, concert, left, phase, words):
     tier = TicketTierFactory(**{f"concert__{name}": value for name, value in concert.items()})
-    sold(tier, 100 - left)
+    sell(tier, 100 - left)
     response = client.get("/")
     assert response.context["sales"][0].phase == phase
     assert words in response.content.decode()
@@ -149,9 +128,9 @@ def test_a_concert_without_tiers_is_not_on_sale_yet(client):
     assert "Not on sale yet" in page(client)
 
 
-def test_from_price_is_the_cheapest_that_can_be_had(sold):
+def test_from_price_is_the_cheapest_that_can_be_had():
     cheap = TicketTierFactory(price=10)
     TicketTierFactory(concert=cheap.concert, price=50, tier_type=TicketTier.Type.VIP)
     assert Sale(cheap.concert, timezone.now()).from_price == 10
-    sold(cheap, 100)
+    sell(cheap, 100)
     assert Sale(cheap.concert, timezone.now()).from_price == 50
