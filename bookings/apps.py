@@ -19,5 +19,5 @@ class BookingsConfig(AppConfig):
         except ImportError as exc:
             raise ImproperlyConfigured(
                 f"PAYMENT_GATEWAY={settings.PAYMENT_GATEWAY!r} cannot be used: {exc}. Set it to the "
-                "dotted path of a class like bookings.payments.SimulatedGateway."
+                "dotted path of a class like bookings.gateways.simulated.SimulatedGateway."
             ) from exc

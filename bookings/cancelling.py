@@ -7,6 +7,7 @@ from django.db import transaction
 
 from bookings import payments
 from bookings.errors import NotCancellable, RequestInProgress
+from bookings.gateways.base import GatewayUnavailable
 from bookings.jobs import defer
 from bookings.models import Booking
 from concerts import stock
@@ -34,7 +35,7 @@ def cancel(booking: Booking, *, now: datetime) -> Booking:
     booking.refresh_state()
     try:
         return send_refund(booking, now=now)
-    except payments.GatewayUnavailable:
+    except GatewayUnavailable:
         return booking  # the job will do it
 
 

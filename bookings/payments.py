@@ -1,4 +1,4 @@
-"""The payment gateway: its interface, the simulated one, and our calls to it.
+"""Our calls to the payment gateway.
 
 A booking's id is the idempotency key of its charge. So however often we ask, the customer pays at most
 once. All calls happen outside of transactions and locks.
@@ -7,114 +7,30 @@ once. All calls happen outside of transactions and locks.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
-from enum import Enum
 from functools import cache
 from inspect import iscoroutinefunction
 from time import monotonic
-from typing import Any, Protocol, TypeVar
-from uuid import UUID, uuid5
+from typing import Any, TypeVar
+from uuid import uuid5
 
 from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 
+from bookings.gateways.base import GatewayUnavailable, Outcome, PaymentGateway
+from bookings.gateways.simulated import SimulatedGateway
 from bookings.models import Booking
 from ticketbook import event_loop
+
+# A site's own gateway and its settings may still name these by this module, where they used to be.
+__all__ = ["GatewayUnavailable", "Outcome", "PaymentGateway", "SimulatedGateway"]
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-
-class Outcome(Enum):
-    SUCCEEDED = "succeeded"  # the money is ours
-    DECLINED = "declined"  # no money moved, and none will under this key
-    NOT_FOUND = "not_found"  # from a look-up only: no charge under this key has taken effect so far
-
-
-class GatewayUnavailable(Exception):
-    """The payment gateway did not answer in time. We do not know what it did."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
-
-
-class PaymentGateway(Protocol):
-    """What a gateway has to do. Amounts are in CURRENCY, `time_limit` is in seconds.
-
-    Each call may raise GatewayUnavailable; it may or may not have taken effect then. A key that got an
-    answer once gets the same answer for ever.
-
-    All calls run on the event loop of the process, so that a slow gateway holds no thread. A session with
-    its connections belongs to that loop. A gateway of plain functions works too: they run on
-    PAYMENT_THREADS threads.
-    """
-
-    async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
-        """Take the money, once for each key. Returns SUCCEEDED or DECLINED."""
-
-    async def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
-        """What became of the charge under this key. It changes nothing."""
-
-    async def refund(
-        self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float
-    ) -> None:
-        """Send the money of a charge back, once for each key. It is done when this returns."""
-
-
-class SimulatedGateway:
-    """Decides by a hash of the key, so it stores nothing and gives the same answer in every process.
-
-    The settings PAYMENT_… steer it (README). Of the charges that time out, a share has taken effect all
-    the same, and a look-up shows it. The others never reached the gateway.
-    """
-
-    async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:
-        await self._answer_within(time_limit, key)
-        if self._times_out(key):
-            raise GatewayUnavailable
-        return self._decision(key)
-
-    async def look_up(self, *, key: UUID, time_limit: float) -> Outcome:
-        await self._answer_within(time_limit, key)
-        lost = self._times_out(key) and not self._chance(
-            "effect", key, settings.PAYMENT_TIMEOUT_EFFECT_RATE
-        )
-        return Outcome.NOT_FOUND if lost else self._decision(key)
-
-    async def refund(
-        self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float
-    ) -> None:
-        await self._answer_within(time_limit, key)
-
-    async def _answer_within(self, time_limit: float, key: UUID) -> None:
-        latency = settings.PAYMENT_LATENCY_MS / 1000
-        if spread := settings.PAYMENT_LATENCY_SPREAD_MS / 1000:
-            latency = max(0.0, latency + spread * (2 * self._share("latency", key) - 1))
-        if latency:
-            await asyncio.sleep(min(latency, time_limit))
-        if settings.PAYMENT_OUTAGE or latency > time_limit:
-            raise GatewayUnavailable
-
-    def _times_out(self, key: UUID) -> bool:
-        return self._chance("timeout", key, settings.PAYMENT_TIMEOUT_RATE)
-
-    def _decision(self, key: UUID) -> Outcome:
-        paid = self._chance("success", key, settings.PAYMENT_SUCCESS_RATE)
-        return Outcome.SUCCEEDED if paid else Outcome.DECLINED
-
-    def _chance(self, question: str, key: UUID, rate: float) -> bool:
-        return rate > 0 and (rate >= 1 or self._share(question, key) < rate)
-
-    def _share(self, question: str, key: UUID) -> float:
-        # A number in [0, 1) that depends on the key only.
-        digest = hashlib.sha256(f"{question}:{key}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
 
 
 @cache

@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestInProgress
+from bookings.gateways.base import GatewayUnavailable, Outcome
 from bookings.models import Booking
-from bookings.payments import GatewayUnavailable, Outcome
 from bookings.settling import Settlement, settle
 from bookings.steps import InLanes, OnThisThread, Steps, finish
 from bookings.wishes import Wish

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import transaction
 
 from bookings import payments
+from bookings.gateways.base import GatewayUnavailable, Outcome
 from bookings.models import Booking, BookingQuerySet
-from bookings.payments import Outcome
 from bookings.settling import settle
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def resolve(booking: Booking, *, now: datetime) -> Booking:
     # Ask the gateway about one hold and settle it. It stays PENDING if the gateway is silent.
     try:
         outcome = payments.look_up(booking)
-    except payments.GatewayUnavailable:
+    except GatewayUnavailable:
         if _given_up(booking, now=now):
             return settle(booking, Outcome.NOT_FOUND, now=now)
         return booking

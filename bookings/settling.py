@@ -24,9 +24,9 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
+from bookings.gateways.base import Outcome
 from bookings.jobs import defer
 from bookings.models import Booking
-from bookings.payments import Outcome
 from concerts import stock
 from ticketbook.postgres.statements import execute
 

@@ -17,6 +17,7 @@ from django.db import connection
 
 from bookings import booking_lanes, payments
 from bookings.booking_lanes import KEYS, SETTLEMENTS, hold_alone, lane_of, settle_alone
+from bookings.gateways.base import Outcome
 from bookings.models import Booking, BookingQuerySet
 from bookings.resolving import resolve_expired
 from bookings.settling import Settlement
@@ -36,7 +37,7 @@ class Steps(Protocol):
         Raises a Refusal, or what the database raises.
         """
 
-    async def charge(self, booking: Booking) -> payments.Outcome:
+    async def charge(self, booking: Booking) -> Outcome:
         """Raises GatewayUnavailable."""
 
     async def settle(self, settlement: Settlement) -> bool:
@@ -53,7 +54,7 @@ class OnThisThread:
     async def hold(self, wish: Wish) -> Held:
         return _held_or_refused(hold_alone(wish))
 
-    async def charge(self, booking: Booking) -> payments.Outcome:
+    async def charge(self, booking: Booking) -> Outcome:
         return payments.charge(booking)
 
     async def settle(self, settlement: Settlement) -> bool:
@@ -95,7 +96,7 @@ class InLanes:
         assert not isinstance(answer, bool)  # that is how this lane answers a settlement
         return _held_or_refused(answer)
 
-    async def charge(self, booking: Booking) -> payments.Outcome:
+    async def charge(self, booking: Booking) -> Outcome:
         return await payments.acharge(booking)
 
     async def settle(self, settlement: Settlement) -> bool:

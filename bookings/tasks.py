@@ -15,8 +15,8 @@ from procrastinate.jobs import Status
 
 from bookings import payments
 from bookings.cancelling import send_refund
+from bookings.gateways.base import Outcome
 from bookings.models import Booking
-from bookings.payments import Outcome
 from bookings.resolving import resolve_expired
 from bookings.settling import settle
 

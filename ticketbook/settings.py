@@ -101,7 +101,7 @@ HOLD_SECONDS = number("HOLD_SECONDS", 60, 0.1, 24 * 3600)
 # How long a hold may stay unresolved while the gateway is silent; then the tickets go back.
 HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SECONDS, 10**7)
 
-PAYMENT_GATEWAY = text("PAYMENT_GATEWAY", "bookings.payments.SimulatedGateway")
+PAYMENT_GATEWAY = text("PAYMENT_GATEWAY", "bookings.gateways.simulated.SimulatedGateway")
 # Threads of each process for a gateway whose methods are plain functions.
 PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
 # No call to the gateway waits longer than this.
