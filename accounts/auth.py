@@ -57,8 +57,8 @@ class OneQueryTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
     """Finds a knox token by its digest, together with its user, in one query.
 
     knox itself reads all tokens that begin alike, and deletes the user's expired ones; accounts/tasks.py
-    does that instead. The query is plain SQL, because every API request comes through here and building
-    it with the ORM takes longer than running it.
+    deletes those instead. The query is plain SQL, because building it with the ORM takes longer than running
+    it.
     """
 
     def authenticate(self, request: Request) -> tuple[User, AuthToken] | None:

@@ -16,10 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def cancel(booking: Booking, *, now: datetime) -> Booking:
-    """Cancel a booking and try to refund it. A second call changes nothing more.
+    """Cancel a booking and try to refund it.
 
-    If the gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment
-    is not known, and NotCancellable if the booking is not confirmed or its concert has begun.
+    A second call gives no tickets back; it only tries again to send a refund that is still owed. If the
+    gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment is not
+    known, and NotCancellable if the booking is not confirmed, or if its concert has begun (a concert that was
+    called off never begins).
     """
     with transaction.atomic(durable=True):
         tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always

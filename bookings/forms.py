@@ -54,7 +54,7 @@ class BookingForm(forms.Form):
 
 
 def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
-    """`chosen` may hold tier and quantity: a choice made before logging in, or one that was declined."""
+    """A new form. `chosen` may hold tier and quantity, from before a log-in or from a declined booking."""
     left = [tier.pk for tier in sale.tiers if tier.available_quantity]
     only = left[0] if len(left) == 1 else ""
     return BookingForm(

@@ -1,7 +1,8 @@
 """POST /api/v1/bookings on the event loop, without a thread.
 
-It answers what is plainly a valid booking request. For anything else it returns None before it has changed
-anything, and Django answers (bookings/api.py). So bad input is explained in one place only.
+It answers what is plainly a valid booking request, and refuses one whose token is missing or dead. For
+anything else it returns None before it has changed anything, and Django answers (bookings/api.py). So bad
+input is explained in one place only.
 """
 
 import logging

@@ -5,8 +5,8 @@ lock, the more each wait costs. So the wishes for one tier queue in its lane. A 
 transaction, waits for the tier's lock, takes along all wishes that have come by then (they *board*),
 serves them in the order in which they came, commits, and wakes each of them.
 
-One thread at a time serves a lane. The threads come from a fixed number (`LaneThreads`), so when more
-tiers are hot than there are threads, the lanes take turns.
+One thread at a time serves a lane. Their number is limited (`LaneThreads`). When more tiers are hot than
+there are threads, the lanes take turns.
 """
 
 import asyncio
@@ -195,7 +195,7 @@ def _wake_on_loop(waiters: list[Waiter[Any, Any]]) -> None:
 
 
 class LaneThreads:
-    """A fixed number of threads that serve lanes in turn.
+    """Up to `size` threads that serve lanes in turn.
 
     A thread starts when there is work for it and ends when there is none.
     """

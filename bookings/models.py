@@ -87,9 +87,9 @@ class Booking(models.Model):
         max_length=8, choices=FailureReason, blank=True, default=FailureReason.NONE, db_default=""
     )
     idempotency_key = models.UUIDField()
-    # Until then a request is at work on the hold. After that the resolver may take it.
+    # Until then a request, or a resolver that has claimed the hold, is at work on it.
     hold_expires_at = models.DateTimeField()
-    # The charge ended without an answer, and the client was told so (202). No request is at work.
+    # No request is at work on this hold any more, and its outcome is not written down. Its key answers 202.
     outcome_unknown = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())

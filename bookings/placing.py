@@ -1,6 +1,6 @@
 """To place a booking: hold the tickets, charge for them, settle.
 
-    POST ─▶ seen this key? ─▶ hold ─▶ charge ─▶ settle ─▶ answer
+    POST ─▶ hold, or find the booking of this key ─▶ charge ─▶ settle ─▶ answer
 
 Hold and settle are one short transaction each. The charge happens between them, outside of any
 transaction, so a slow gateway holds no lock. If the process dies during the charge it leaves a hold,
@@ -41,11 +41,13 @@ class Placed:
 def place(wish: Wish) -> Placed:
     """Book tickets, and wait for it. For code on a thread.
 
-    Returns a booking that is CONFIRMED, FAILED (declined) or PENDING (the gateway gave no answer).
+    A new booking is CONFIRMED, FAILED (declined), or PENDING: the gateway gave no answer, or its answer could
+    not be written. If the same request has made a booking before, the result is that one as it stands now.
 
-    Raises NotFound, SalesClosed, InsufficientTickets or CustomerLimitReached; nothing is stored then.
-    Raises RequestInProgress or IdempotencyKeyReused if the key has made a booking before. Raises Busy or
-    OperationalError if the database is busy; there may be a hold then, which the resolver finds.
+    Raises NotFound, SalesClosed, InsufficientTickets or CustomerLimitReached; nothing is stored then. Raises
+    RequestInProgress while the same request is at work, and IdempotencyKeyReused if the key belongs to
+    another request. Raises Busy or OperationalError if the database is busy; there may be a hold then, which
+    the resolver finds.
     """
     if settings.BOOKING_LANES:
         return event_loop.run(aplace(wish, InLanes()))
@@ -69,7 +71,7 @@ _last_look: dict[UUID, datetime] = {}  # when a tier was last searched for overd
 
 
 async def _resolve_holds_in_the_way(wish: Wish, steps: Steps) -> bool:
-    """Resolve overdue holds of the tier, in case no worker does. Returns whether there were any.
+    """Resolve overdue holds of the tier, whether or not a worker runs. Returns whether any was settled.
 
     When a tier has sold out thousands are refused. If one of them found no overdue hold, the others do
     not search again within a second.
@@ -104,7 +106,7 @@ async def _replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
 
 
 async def _charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
-    """Returns the settled booking. It stays PENDING if the gateway gave no answer."""
+    """Returns the booking: settled, or PENDING if there is no answer or it cannot be written."""
     try:
         outcome = await steps.charge(booking)
     except GatewayUnavailable:

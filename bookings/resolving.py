@@ -1,7 +1,8 @@
 """To resolve a hold: ask the gateway about it, then settle it. For holds left by a crash or a time-out.
 
-A timer alone never fails a booking, because its payment may have gone through. Only the gateway's answer
-fails it, or a silence longer than HOLD_GIVE_UP_SECONDS. A success that is found after that is refunded.
+A timer alone never fails a booking, because its payment may have gone through. A hold fails by the gateway's
+answer, or if the gateway gives none and the booking is older than HOLD_GIVE_UP_SECONDS. A success that is
+found after that is refunded.
 """
 
 import logging
@@ -25,7 +26,7 @@ CLAIM = timedelta(seconds=10)
 def resolve_expired(
     *, now: datetime, limit: int = 100, only: BookingQuerySet | None = None
 ) -> list[Booking]:
-    """Resolve up to `limit` expired holds, of all bookings or of `only`. Returns those settled.
+    """Resolve up to `limit` overdue holds, of all bookings or of `only`. Returns those settled.
 
     A hold whose resolution raises is logged and left for later, so that the others are still resolved.
     """
@@ -47,7 +48,7 @@ def resolve_expired(
 
 
 def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> list[Booking]:
-    """Take expired holds for this resolver. Another one that runs at the same time takes others."""
+    """Take overdue holds for this resolver. Another one that runs at the same time takes others."""
     bookings = Booking.objects.all() if only is None else only
     due = bookings.expiry_due(now).order_by("hold_expires_at")
     if not due.exists():  # the usual case, answered without a transaction because many may ask

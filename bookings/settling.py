@@ -7,13 +7,14 @@
 | NOT_FOUND | FAILED, EXPIRED; its tickets return; a late charge is looked for |
 | nothing (None) | PENDING as before, marked so that the resolver may take it |
 
-Only a PENDING booking changes, so each booking is settled once, however many try.
+Only a PENDING booking is settled, so each is settled once, however many try. `settle` also notes money that
+came after a booking had expired.
 
 | used for | by | lock | tickets return in |
 |---|---|---|---|
 | `write`: many that keep their tickets, in one statement | the lane of settlements | none | – |
 | `send_settlements`, `read_settlements` | a tier's lane | the caller's | `LockedTier` |
-| `settle`: one, which may have been settled already | the resolver, jobs | its own | `settle` |
+| `settle`: one, perhaps settled already | the resolver, jobs, a late answer | its own | `settle` |
 """
 
 from collections.abc import Sequence

@@ -38,13 +38,13 @@ class Steps(Protocol):
         """
 
     async def charge(self, booking: Booking) -> Outcome:
-        """Raises GatewayUnavailable."""
+        """SUCCEEDED or DECLINED. Raises GatewayUnavailable."""
 
     async def settle(self, settlement: Settlement) -> bool:
         """Returns False, and writes nothing, if the booking was no longer PENDING."""
 
     async def resolve(self, only: BookingQuerySet, *, limit: int, now: datetime) -> list[Booking]:
-        """Resolve expired holds; returns those settled. May return none because it has no thread free."""
+        """Resolve overdue holds; returns those settled. May return none because it has no thread free."""
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run a function that asks the database, outside of any lane."""

@@ -4,7 +4,7 @@
         results, written = tier.serve(wishes, settlements)
 
 Wishes take tickets from stock and become PENDING bookings. Settlements of declined bookings put their tickets
-back. Nothing but this module sells tickets.
+back. Nothing but this module sells tickets (and the demo, which loads bookings as if they had been sold).
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ def tier_transaction(tier_id: UUID) -> Iterator["LockedTier"]:
     """Open a transaction, lock the tier, and commit when the block ends.
 
     If the block raises, nothing has changed. A tier that does not exist is served too: its wishes get
-    NotFound.
+    NotFound. Raises OperationalError if the lock cannot be had within LOCK_TIMEOUT_MS.
     """
     with transaction.atomic(durable=True):
         try:
@@ -61,7 +61,7 @@ def tier_transaction(tier_id: UUID) -> Iterator["LockedTier"]:
 class LockedTier:
     """Serves a batch while others wait for the lock.
 
-    A batch of any size takes two round trips after the lock: one to read, one to write.
+    A batch of any size takes two round trips between lock and commit: one settles and reads, one writes.
     """
 
     def __init__(self, tier: TicketTier | None) -> None:
@@ -106,7 +106,7 @@ class LockedTier:
     def _write(self, allocation: "Allocation", *, now: datetime) -> None:
         """Insert the new bookings and move the stock.
 
-        `returned` tickets of settled bookings go back to stock here, together with those that are sold.
+        Tickets of settled bookings (`allocation.returned`) go back in the statement that takes the sold ones.
         """
         assert self.tier is not None
         if allocation.new:

@@ -33,7 +33,7 @@ BOOKINGS_PER_PAGE = 20
 
 
 class SeeOther(HttpResponseRedirect):
-    """After a POST. Reloading the page it leads to sends nothing again."""
+    """A redirect after a POST, so that reloading the next page does not send the form again."""
 
     status_code = 303
 

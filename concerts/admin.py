@@ -19,7 +19,7 @@ def _forget_what_was_read() -> None:
 
 
 class SeenAtOnce(admin.ModelAdmin):
-    """Customers see what staff change from the commit on."""
+    """This process shows what staff change from the commit on; all others do within a second."""
 
     def save_related(self, *args: Any) -> None:
         super().save_related(*args)  # the last step of saving

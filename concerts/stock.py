@@ -1,4 +1,6 @@
-"""The one module that changes a tier's counters, `available_quantity` and `total_quantity`.
+"""The one module that changes a tier's counters, but for the demo's bulk load.
+
+The counters are `available_quantity` and `total_quantity`.
 
 Every change but `stock_up` is one statement that adds to what the database has, inside an open
 transaction. So if a caller ever forgets the lock, the table's CHECKs still see the true numbers.

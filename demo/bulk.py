@@ -1,6 +1,6 @@
 """A large catalogue for measuring, made inside the database.
 
-Only this module writes bookings and counters without the verbs, because a million bookings one by one
+This module writes bookings and counters without the verbs, because a million bookings one by one
 take an hour. The counters change in the same transaction, by as many tickets as its bookings hold. That
 transaction locks the tables, so nobody else books while it runs.
 """

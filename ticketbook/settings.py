@@ -42,8 +42,8 @@ EMBEDDED = not DATABASE_URL
 # A trial that may make its own SECRET_KEY, also on the server of DATABASE_URL. `make demo` sets it.
 DEMO = switch("DEMO", default=False)
 
-# A request waits this long for the lock of a tier, and then answers `busy`. Keep it below the server's
-# deadlock_timeout (3 s on the embedded server), so that no wait starts a search for deadlocks.
+# A transaction waits this long for the lock of a tier, and then its requests get `busy`. Keep it below the
+# server's deadlock_timeout (3 s on the embedded server), so that no wait starts a search for deadlocks.
 LOCK_TIMEOUT_MS = whole(
     "LOCK_TIMEOUT_MS", 2000 if EMBEDDED else 900, 1, 2900 if EMBEDDED else 60_000
 )
@@ -62,7 +62,7 @@ server |= {
         **server.get("OPTIONS", {}),
         "application_name": "ticketbook",
         "connect_timeout": 5,
-        # For the statements of the hot path only (ticketbook/postgres/statements.py).
+        # Prepare at the first use, where a cursor asks for it (ticketbook/postgres/statements.py).
         "prepare_threshold": 0,
         "options": f"-c lock_timeout={LOCK_TIMEOUT_MS}",
     },
@@ -74,9 +74,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHE_URL = text("CACHE_URL")
 CACHES = {"default": cache_server(CACHE_URL)}
-# Addresses that begin so are answered from copies when many ask for them (ticketbook/copies/): the same
-# for everybody, and the same for visitors without a session. The home page "/" belongs to the second.
+# Reads below these addresses are answered from copies when many ask for them (ticketbook/copies/).
+# The same for everybody:
 COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
+# The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
 
 # --- Security ---------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SE
 PAYMENT_GATEWAY = text("PAYMENT_GATEWAY", "bookings.gateways.simulated.SimulatedGateway")
 # Threads of each process for a gateway whose methods are plain functions.
 PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
-# No call to the gateway waits longer than this.
+# How long a call to the gateway may take.
 PAYMENT_TIME_LIMIT_MS = whole("PAYMENT_TIME_LIMIT_MS", 5000, 1, 60_000)
 
 # The simulated gateway. It decides by the booking's id, so its answer never changes. Rates are 0 to 1.

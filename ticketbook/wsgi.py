@@ -13,7 +13,8 @@ MAX_CHUNKED = 1024 * 1024  # bytes
 def _with_length(
     app: Callable[[dict[str, Any], Any], Iterable[bytes]],
 ) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    # Django takes a body without Content-Length for empty, so a chunked one is given its length.
+    # Django takes a body without Content-Length for empty, so a chunked one is given its length. Behind the
+    # front that is done already; this is for runserver and other servers.
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":

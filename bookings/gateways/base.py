@@ -22,12 +22,12 @@ class GatewayUnavailable(Exception):
 class PaymentGateway(Protocol):
     """What a gateway has to do. Amounts are in CURRENCY, `time_limit` is in seconds.
 
-    Each call may raise GatewayUnavailable; it may or may not have taken effect then. A key that got an
-    answer once gets the same answer for ever.
+    Each call may raise GatewayUnavailable; it may or may not have taken effect then. SUCCEEDED and DECLINED
+    are final for a key. NOT_FOUND may later become either.
 
     All calls run on the event loop of the process, so that a slow gateway holds no thread. A session with
-    its connections belongs to that loop. A gateway of plain functions works too: they run on
-    PAYMENT_THREADS threads.
+    its connections belongs to that loop; if there is an `async def close()`, it is called at the end of the
+    process. A gateway of plain functions works too: they run on PAYMENT_THREADS threads.
     """
 
     async def charge(self, *, key: UUID, amount: Decimal, time_limit: float) -> Outcome:

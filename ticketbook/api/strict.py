@@ -35,7 +35,8 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 def _discard(stream: IO[bytes]) -> None:
-    # A client that is still sending would not see our answer, so the rest of the body is read.
+    # A client that is still sending would not see our answer, so the rest of the body is read. (Behind the
+    # front the whole body is here already.)
     left = MAX_DISCARDED
     while left > 0 and (chunk := stream.read(min(left, 64 * 1024))):
         left -= len(chunk)

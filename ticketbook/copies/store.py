@@ -3,12 +3,12 @@
     copy = copy_of(key, make)
 
 - A copy says what was read at most MAX_AGE before the request came.
-- While few ask for a key, each of them gets a new reading. So on a quiet site the buyer who has just
-  booked sees the new number at once.
+- While few ask for a key, each of them gets a new reading, or shares one that is under way. So on a quiet
+  site the buyer who has just booked sees the new number at once.
 - When a copy has expired, one request renews it and the others wait for that one. With a cache server
   one process renews it for all.
 
-A booking never decides from a copy: it reads the locked row.
+No booking is decided from a copy.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ MAX_AGE = 1.0  # seconds, from before the reading began
 RENEW_AHEAD = 0.2  # seconds before its end, so that nobody has to wait for the next copy
 QUIET = 10  # requests for a key in a second; up to so many each get a new reading
 
-# Anybody can make up keys (query strings), so both are bounded. A key that few ask for has no copy.
+# Anybody can make up keys (query strings), so their number and their bytes are limited. A key that few ask
+# for has no copy.
 MOST_KEYS = 1000
 MOST_BYTES = 32 * 1024 * 1024
 

@@ -15,9 +15,9 @@ Row = TypeVar("Row", bound=models.Model)
 def execute_prepared(sql: str, params: Sequence[object] | Mapping[str, object]) -> CursorWrapper:
     """Execute a statement that each connection prepares once, because planning takes longer than running.
 
-    Only for tables that hardly grow during a sale: PostgreSQL would keep the plan for a small table while
-    it grows. If a migration has made the statement stale, it is prepared anew; inside a transaction it
-    raises instead (`is_stale`).
+    Not for a search in a table that grows during a sale: PostgreSQL would keep the plan for a small table. An
+    INSERT, or a look-up by a unique key, is fine. If a migration has made the statement stale, it is prepared
+    anew; inside a transaction it raises instead (`is_stale`).
     """
     try:
         return _execute(sql, params, prepare=True)

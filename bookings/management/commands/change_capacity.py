@@ -15,7 +15,7 @@ LARGEST = 2**31 - 1  # that the column takes
 
 
 class Command(BaseCommand):
-    help = "Set how many tickets a tier has in all. It is written to its history in the admin."
+    help = "Set how many tickets a tier has in all. The change is written to the tier's history in the admin."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("tier_id", metavar="TIER_ID")

@@ -38,7 +38,7 @@ class Command(BaseCommand):
             _interrupt_on_signals()
             log_ins = self.prepare()
             children.append(Child("web server", "-m", "gunicorn", "ticketbook.asgi"))
-            # procrastinate's worker ends when it loses the database, which we start again.
+            # The worker ends when it loses the database. `_watch` starts both again.
             worker = Child("job worker", "manage.py", "procrastinate", "worker", lives=5)
             children.append(worker)
             _wait_until_ready(children)
