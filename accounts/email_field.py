@@ -13,7 +13,7 @@ class EmailAddressFormField(forms.EmailField):
 
 
 class EmailAddressField(models.EmailField):  # type: ignore[type-arg]
-    """Whatever is saved, compared with or typed into a form becomes lower case."""
+    """What is saved, typed into a form, or looked up as a whole address becomes lower case."""
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)

@@ -54,6 +54,6 @@ class PaymentNotInTime(PaymentDeclined):
 
 
 class NotCancellable(BookingError):
-    """Only a confirmed booking can be cancelled, and only until its concert begins."""
+    """Only a confirmed booking can be cancelled, and only before its concert begins."""
 
     code = "not_cancellable"

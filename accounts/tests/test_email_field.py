@@ -17,7 +17,7 @@ def test_a_saved_address_is_in_lower_case_at_once_and_in_the_database():
     assert User.objects.get(pk=ann.pk).email == "ann@example.com"
 
 
-@pytest.mark.parametrize("lookup", ["email", "email__iexact", "email__in", "email__startswith"])
+@pytest.mark.parametrize("lookup", ["email", "email__iexact", "email__in"])
 def test_a_look_up_finds_the_address_however_it_is_typed(lookup):
     ann = UserFactory(email="ann@example.com")
     value = "ANN@example.com"

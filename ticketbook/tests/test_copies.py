@@ -158,7 +158,7 @@ def test_a_request_after_the_change_does_not_join_a_reading_from_before_it(busy,
 # --- Room ---------------------------------------------------------------------------------------
 
 
-def test_made_up_keys_take_little_room_and_push_out_no_copy_in_demand(source):
+def test_made_up_keys_take_little_room_and_push_out_no_copy_in_demand(source, clock):
     for _ in range(2 * QUIET):
         ask(source, "in demand")
     for n in range(3 * MOST_KEYS):

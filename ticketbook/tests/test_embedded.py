@@ -207,7 +207,10 @@ def test_killed_server_is_started_again_on_its_port_with_its_data(data_dir):
 def test_kept_connections_find_the_server_after_a_crash(data_dir):
     web = User(data_dir, KEPT)
     assert web.join() == 42
-    kill(postmaster(data_dir))
+    server = psutil.Process(postmaster(data_dir))
+    backends = server.children()
+    kill(server.pid)
+    psutil.wait_procs(backends, timeout=20)  # until then a backend may still take one more question
     assert web.join() == 42
     web.leave()
 
