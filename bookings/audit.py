@@ -63,7 +63,7 @@ def _one_snapshot() -> Iterator[None]:
 
 
 def stock_after(tier_id: UUID | None) -> QuerySet[TicketTier, Any]:
-    """(id, capacity, available) of the next BATCH tiers; None for the first ones."""
+    """(id, capacity, available) of up to BATCH tiers behind this one; `tier_id` is None at the start."""
     tiers = TicketTier.objects.order_by("pk")
     if tier_id:
         tiers = tiers.filter(pk__gt=tier_id)
@@ -71,7 +71,10 @@ def stock_after(tier_id: UUID | None) -> QuerySet[TicketTier, Any]:
 
 
 def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
-    """(tier, number of its bookings, tickets that they hold) of a range of tiers; None is an open end."""
+    """(tier, number of its bookings, tickets that they hold) of a range of tiers.
+
+    `after` is excluded and `upto` included; None leaves that end open.
+    """
     # An index-only scan of booking_tier_status.
     bookings = Booking.objects.order_by()
     if after:
@@ -171,7 +174,7 @@ def _keys_used_twice() -> Iterator[str]:
 
 
 def _name(tier_id: UUID) -> str:
-    # Names are read only for what differs.
+    # The name of a tier is read only when a difference has to be reported.
     tier = TicketTier.objects.select_related("concert").filter(pk=tier_id).first()
     if tier is None:
         return f"A tier that does not exist ({tier_id})"

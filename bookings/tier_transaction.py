@@ -1,4 +1,4 @@
-"""The transaction under a tier's lock. It serves a batch, or a single wish, by the same statements.
+"""The transaction that locks a tier. It serves a batch and a single wish with the same statements.
 
     with tier_transaction(tier_id) as tier:
         results, written = tier.serve(wishes, settlements)
