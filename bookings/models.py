@@ -1,4 +1,5 @@
 from datetime import datetime
+from decimal import Decimal
 from typing import Self
 
 from django.db import models
@@ -6,6 +7,7 @@ from django.db.models import F, Q, Sum
 from django.db.models.functions import Now
 
 from accounts.models import User
+from bookings.gateways import named
 from concerts.models import Concert, TicketTier
 from ticketbook.postgres.keys import primary_key
 
@@ -36,15 +38,9 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         """Holds that no request is working on any more, so the resolver may take them."""
         return self.pending().filter(hold_expires_at__lte=now)
 
-    def refund_owed(self) -> Self:
-        """Bookings whose tickets went back while we still have the money."""
-        return self.filter(
-            status__in=[Booking.Status.CANCELLED, Booking.Status.FAILED],
-            payment_status=Booking.PaymentStatus.SUCCESS,
-        )
-
     def tickets(self) -> int:
-        total: int = self.aggregate(tickets=Sum("quantity", default=0))["tickets"]
+        kept = F("quantity") - F("returned_quantity")
+        total: int = self.aggregate(tickets=Sum(kept, default=0))["tickets"]
         return total
 
 
@@ -58,24 +54,31 @@ class Booking(models.Model):
         PENDING = "PENDING", "Pending"  # a hold: tickets are taken from stock, payment is not known
         CONFIRMED = "CONFIRMED", "Confirmed"  # paid
         FAILED = "FAILED", "Failed"  # not paid; tickets went back
-        CANCELLED = "CANCELLED", "Cancelled"  # was paid; tickets went back, money follows
+        CANCELLED = "CANCELLED", "Cancelled"  # was paid; all tickets went back, money follows
 
     class PaymentStatus(models.TextChoices):
         PENDING = "PENDING", "Pending"  # the gateway has not answered
         SUCCESS = "SUCCESS", "Paid"  # the gateway has the customer's money for us
         FAILED = "FAILED", "Not paid"  # no money moved
-        REFUNDED = "REFUNDED", "Refunded"  # the money went back
+        REFUNDED = "REFUNDED", "Refunded"  # the whole price went back
 
     class FailureReason(models.TextChoices):
         NONE = "", "—"
         DECLINED = "DECLINED", "Payment declined"
         EXPIRED = "EXPIRED", "No payment in time"
 
+    class Source(models.TextChoices):
+        ONLINE = "ONLINE", "Online"  # a customer, by the site or the API
+        HOUSE = "HOUSE", "House"  # staff, for guests of the house
+        ARTIST = "ARTIST", "Artist"  # staff, for guests of the artist
+        DOOR = "DOOR", "Door"  # staff, for somebody who stands before them
+
     id = primary_key()
     user = models.ForeignKey(User, models.PROTECT, related_name="bookings", db_index=False)
     ticket_tier = models.ForeignKey(
         TicketTier, models.PROTECT, related_name="bookings", db_index=False
     )
+    # What was booked. Neither the quantity nor the prices ever change.
     quantity = models.SmallIntegerField()
     unit_price = models.DecimalField(max_digits=10, decimal_places=2)
     total_price = models.DecimalField(max_digits=10, decimal_places=2)
@@ -85,6 +88,20 @@ class Booking(models.Model):
     )
     failure_reason = models.CharField(
         max_length=8, choices=FailureReason, blank=True, default=FailureReason.NONE, db_default=""
+    )
+    returned_quantity = models.SmallIntegerField(default=0, db_default=0)
+    # The sum of its refunds, those included that are still to be sent.
+    refunded_total = models.DecimalField(
+        max_digits=10, decimal_places=2, default=Decimal(0), db_default=Decimal(0)
+    )
+    # The name of the payment gateway; all calls for this booking go to it.
+    gateway = models.CharField(max_length=32, default=named.default)
+    # What that gateway calls the payment; empty if it knows it by the booking's id.
+    gateway_reference = models.CharField(max_length=255, blank=True, default="", db_default="")
+    # Where the customer has to go to pay, for a gateway with a page of its own.
+    action_url = models.TextField(blank=True, default="", db_default="")
+    source = models.CharField(
+        max_length=6, choices=Source, default=Source.ONLINE, db_default=Source.ONLINE
     )
     idempotency_key = models.UUIDField()
     # Until then a request, or a resolver that has claimed the hold, is at work on it.
@@ -111,7 +128,12 @@ class Booking(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status="PENDING", payment_status="PENDING", failure_reason="")
-                | Q(status="CONFIRMED", payment_status="SUCCESS", failure_reason="")
+                # REFUNDED: staff gave all the money back, and the customer keeps the tickets.
+                | Q(
+                    status="CONFIRMED",
+                    payment_status__in=["SUCCESS", "REFUNDED"],
+                    failure_reason="",
+                )
                 | Q(
                     status="FAILED",
                     payment_status="FAILED",
@@ -130,6 +152,37 @@ class Booking(models.Model):
                 ),
                 name="booking_status_pair_allowed",
             ),
+            models.CheckConstraint(
+                condition=Q(returned_quantity=0)
+                | Q(
+                    status__in=["CONFIRMED", "CANCELLED"],
+                    returned_quantity__gt=0,
+                    returned_quantity__lte=F("quantity"),
+                ),
+                name="booking_returned_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="CANCELLED", returned_quantity=F("quantity"))
+                | (~Q(status="CANCELLED") & Q(returned_quantity__lt=F("quantity"))),
+                name="booking_cancelled_is_all_returned",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_total__gte=0, refunded_total__lte=F("total_price")),
+                name="booking_refunded_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_total=0) | Q(payment_status__in=["SUCCESS", "REFUNDED"]),
+                name="booking_refunded_was_paid",
+            ),
+            models.CheckConstraint(
+                condition=~Q(payment_status="REFUNDED") | Q(refunded_total=F("total_price")),
+                name="booking_refunded_is_all",
+            ),
+            models.CheckConstraint(condition=~Q(gateway=""), name="booking_gateway_named"),
+            models.CheckConstraint(
+                condition=Q(source__in=["ONLINE", "HOUSE", "ARTIST", "DOOR"]),
+                name="booking_source_known",
+            ),
             models.UniqueConstraint(
                 fields=["user", "idempotency_key"], name="booking_user_key_unique"
             ),
@@ -139,13 +192,9 @@ class Booking(models.Model):
             models.Index("user", F("id").desc(), name="booking_user_newest"),
             # Sales figures and the audit: the tickets of a tier by status, from the index alone.
             models.Index(
-                fields=["ticket_tier", "status"], include=["quantity"], name="booking_tier_status"
-            ),
-            # Refunds that we owe.
-            models.Index(
-                fields=["updated_at"],
-                condition=Q(payment_status="SUCCESS", status__in=["CANCELLED", "FAILED"]),
-                name="booking_refund_owed",
+                fields=["ticket_tier", "status"],
+                include=["quantity", "returned_quantity"],
+                name="booking_tier_status",
             ),
             # The resolver: expired holds of any tier.
             models.Index(
@@ -163,6 +212,10 @@ class Booking(models.Model):
         "status",
         "payment_status",
         "failure_reason",
+        "returned_quantity",
+        "refunded_total",
+        "gateway_reference",
+        "action_url",
         "outcome_unknown",
         "hold_expires_at",
         "updated_at",
@@ -177,3 +230,164 @@ class Booking(models.Model):
         return self.status == self.Status.CONFIRMED and (
             now < concert.date or concert.status == Concert.Status.CANCELLED
         )
+
+    @property
+    def kept_quantity(self) -> int:
+        """The tickets that were not returned."""
+        return self.quantity - self.returned_quantity
+
+    @property
+    def refundable(self) -> Decimal:
+        """How much of its price can still be sent back."""
+        return self.total_price - self.refunded_total
+
+
+class RefundQuerySet(models.QuerySet["Refund"]):
+    def due(self) -> Self:
+        return self.filter(status=Refund.Status.DUE)
+
+    def open(self) -> Self:
+        """Refunds that were not sent yet, those included that the gateway refused."""
+        return self.exclude(status=Refund.Status.SENT)
+
+
+class Refund(models.Model):
+    """Money that we owe for a booking, or have sent back.
+
+    It is made in the transaction that owes the money (bookings/refunding.py). Its id is the gateway's
+    idempotency key, so however often it is sent, the money goes back once.
+    """
+
+    class Status(models.TextChoices):
+        DUE = "DUE", "Due"  # a job sends it, and tries again until it is done
+        SENT = "SENT", "Sent"
+        FAILED = "FAILED", "Refused"  # the gateway will not send it; staff have to
+
+    class Reason(models.TextChoices):
+        CANCELLED = "CANCELLED", "Booking cancelled"
+        PART = "PART", "Some tickets returned"
+        CALLED_OFF = "CALLED_OFF", "Concert called off"
+        LATE = "LATE", "Paid after the tickets had gone"
+        GOODWILL = "GOODWILL", "Goodwill"
+
+    id = primary_key()
+    booking = models.ForeignKey(Booking, models.PROTECT, related_name="refunds", db_index=False)
+    amount = models.DecimalField(max_digits=10, decimal_places=2)
+    tickets = models.SmallIntegerField(default=0, db_default=0)  # that were returned for it
+    reason = models.CharField(max_length=10, choices=Reason)
+    # The member of staff who decided; empty if the customer did, or the system.
+    made_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    note = models.TextField(blank=True, default="", db_default="")  # why staff decided so
+    status = models.CharField(
+        max_length=6, choices=Status, default=Status.DUE, db_default=Status.DUE
+    )
+    failure = models.TextField(blank=True, default="", db_default="")  # why the gateway refused
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RefundQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="refund_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(tickets__gte=0, tickets__lte=MAX_QUANTITY), name="refund_tickets_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    reason__in=["CANCELLED", "PART", "CALLED_OFF", "LATE", "GOODWILL"],
+                ),
+                name="refund_reason_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="SENT", sent_at__isnull=False)
+                | Q(status__in=["DUE", "FAILED"], sent_at__isnull=True),
+                name="refund_sent_has_time",
+            ),
+        ]
+        indexes = [
+            # The refunds of a booking.
+            models.Index(fields=["booking"], name="refund_booking"),
+            # Refunds to be sent, and those that need staff.
+            models.Index(
+                fields=["status", "created_at"], condition=~Q(status="SENT"), name="refund_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} for booking {self.booking_id}"
+
+
+class Return(models.Model):
+    """Tickets of a confirmed booking that went back to stock, by one decision.
+
+    The row is also the record of that request's idempotency key.
+    """
+
+    id = primary_key()
+    booking = models.ForeignKey(Booking, models.PROTECT, related_name="returns", db_index=False)
+    tickets = models.SmallIntegerField()
+    refund = models.ForeignKey(
+        Refund, models.PROTECT, null=True, blank=True, related_name="returns", db_index=False
+    )
+    idempotency_key = models.UUIDField(null=True, blank=True)
+    made_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    note = models.TextField(blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(tickets__gte=1, tickets__lte=MAX_QUANTITY), name="return_tickets_range"
+            ),
+            models.UniqueConstraint(fields=["refund"], name="return_refund_unique"),
+            # Also serves "the returns of this booking".
+            models.UniqueConstraint(
+                fields=["booking", "idempotency_key"], name="return_booking_key_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tickets} tickets of booking {self.booking_id}"
+
+
+class PaymentEvent(models.Model):
+    """The inbox of webhooks: what a payment gateway told us, once for each event.
+
+    `key` is no foreign key: an event may name a booking that is not ours.
+    """
+
+    id = primary_key()
+    gateway = models.CharField(max_length=32)
+    event_id = models.CharField(max_length=255)
+    type = models.CharField(max_length=100)
+    key = models.UUIDField(null=True, blank=True)
+    claim = models.CharField(max_length=9, blank=True)  # what it says became of the payment
+    found = models.CharField(max_length=9, blank=True)  # what the gateway said when it was asked
+    alert = models.TextField(blank=True, db_default="")  # what staff have to look at
+    received_at = models.DateTimeField(db_default=Now(), editable=False)
+    handled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["gateway", "event_id"], name="payment_event_unique"),
+        ]
+        indexes = [
+            # Events whose handling broke off.
+            models.Index(
+                fields=["received_at"],
+                condition=Q(handled_at__isnull=True),
+                name="payment_event_unhandled",
+            ),
+            # What staff have to look at.
+            models.Index(
+                fields=["received_at"], condition=~Q(alert=""), name="payment_event_alert"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} from {self.gateway}"

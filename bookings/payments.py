@@ -1,4 +1,4 @@
-"""Our calls to the payment gateway.
+"""Our calls to payment gateways. Each booking's calls go to the gateway that its row names.
 
 A booking's id is the idempotency key of its charge. So however often we ask, the customer pays at most
 once. All calls happen outside of transactions and locks.
@@ -18,8 +18,8 @@ from uuid import uuid5
 
 from django.conf import settings
 from django.db import transaction
-from django.utils.module_loading import import_string
 
+from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable, Outcome, PaymentGateway
 from bookings.gateways.simulated import SimulatedGateway
 from bookings.models import Booking
@@ -33,16 +33,6 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-@cache
-def _gateway(path: str) -> Any:
-    return import_string(path)()
-
-
-def gateway() -> Any:
-    """The gateway that PAYMENT_GATEWAY names: one object for the process, so it may keep connections."""
-    return _gateway(settings.PAYMENT_GATEWAY)
-
-
 def time_limit() -> float:
     # Seconds. A charge must be over, and settled, before its hold expires.
     return float(min(settings.PAYMENT_TIME_LIMIT_MS / 1000, 0.8 * settings.HOLD_SECONDS))
@@ -52,7 +42,7 @@ async def acharge(booking: Booking) -> Outcome:
     """Take the booking's money. Raises GatewayUnavailable."""
     if not booking.total_price:  # a free ticket needs no gateway
         return Outcome.SUCCEEDED
-    outcome = await _call(gateway().charge, key=booking.pk, amount=booking.total_price)
+    outcome = await _call(_gateway(booking).charge, key=booking.pk, amount=booking.total_price)
     if outcome is Outcome.SUCCEEDED or outcome is Outcome.DECLINED:
         return Outcome(outcome)
     logger.error("The payment gateway answered a charge with %r", outcome)
@@ -66,7 +56,7 @@ def charge(booking: Booking) -> Outcome:
 def look_up(booking: Booking) -> Outcome:
     if not booking.total_price:
         return Outcome.SUCCEEDED
-    outcome: Outcome = _wait_for(_call(gateway().look_up, key=booking.pk))
+    outcome: Outcome = _wait_for(_call(_gateway(booking).look_up, key=booking.pk))
     return outcome
 
 
@@ -74,13 +64,24 @@ def refund(booking: Booking) -> None:
     if booking.total_price:
         key = uuid5(booking.pk, "refund")
         _wait_for(
-            _call(gateway().refund, key=key, charge_key=booking.pk, amount=booking.total_price)
+            _call(
+                _gateway(booking).refund,
+                key=key,
+                charge_key=booking.pk,
+                amount=booking.total_price,
+            )
         )
 
 
+def _gateway(booking: Booking) -> Any:
+    return named.gateway(booking.gateway)
+
+
 async def close() -> None:
-    if end := getattr(gateway(), "close", None):
-        await end()
+    """Let every gateway that this process has used close its connections."""
+    for gateway in named.used():
+        if end := getattr(gateway, "close", None):
+            await end()
 
 
 async def _call(method: Callable[..., Any], **arguments: object) -> Any:

@@ -102,7 +102,8 @@ class TicketTierQuerySet(models.QuerySet["TicketTier"]):
 class TicketTier(models.Model):
     """A kind of ticket of one concert, with its price and stock.
 
-    Only concerts/stock.py changes `available_quantity` and `total_quantity`.
+    Only concerts/stock.py changes `total_quantity`, `kept_back` and `available_quantity`. What is neither
+    available nor kept back is sold or held.
     """
 
     class Type(models.TextChoices):
@@ -122,6 +123,8 @@ class TicketTier(models.Model):
     )
     total_quantity = models.IntegerField("capacity", validators=[MinValueValidator(0)])
     available_quantity = models.IntegerField("available", editable=False)
+    # Taken out of what can be sold, with a reason, by concerts/stock.py: keep_back().
+    kept_back = models.IntegerField(default=0, db_default=0, editable=False)
     max_per_customer = models.SmallIntegerField(
         null=True,
         blank=True,
@@ -141,8 +144,9 @@ class TicketTier(models.Model):
                 violation_error_code="insufficient_tickets",
                 violation_error_message="Not enough tickets are left in this tier.",
             ),
+            models.CheckConstraint(condition=Q(kept_back__gte=0), name="tier_kept_not_negative"),
             models.CheckConstraint(
-                condition=Q(available_quantity__lte=F("total_quantity")),
+                condition=Q(available_quantity__lte=F("total_quantity") - F("kept_back")),
                 name="tier_available_within_total",
                 violation_error_message="No more tickets can be available than the tier has.",
             ),
@@ -162,6 +166,11 @@ class TicketTier(models.Model):
                 violation_error_message="The concert has a tier of this type already.",
             ),
         ]
+
+    @property
+    def taken_quantity(self) -> int:
+        """The tickets that are sold or held."""
+        return self.total_quantity - self.kept_back - self.available_quantity
 
     def __str__(self) -> str:
         return f"{self.get_tier_type_display()} of {self.concert.name}"

@@ -29,6 +29,31 @@ def words(name: str, default: list[str]) -> list[str]:
     return list(_env.list(name, default=default))
 
 
+def named(name: str, default: dict[str, str]) -> dict[str, str]:
+    """Values by name, written as name=value,name=value. A name has up to 32 letters, digits and dashes."""
+    values = {}
+    for entry in words(name, [f"{key}={value}" for key, value in default.items()]):
+        key, _, value = (part.strip() for part in entry.partition("="))
+        if not (re.fullmatch("[a-z][a-z0-9-]{0,31}", key) and value):
+            raise ImproperlyConfigured(
+                f"{name} has the entry {entry!r}. Write name=value, with a name of up to 32 lower-case "
+                "letters, digits and dashes, and commas between entries."
+            )
+        values[key] = value
+    return values
+
+
+def address(name: str, default: str) -> str:
+    """The address of a site: scheme and host, without a slash at its end."""
+    url = text(name) or default
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+        raise ImproperlyConfigured(
+            f"{name}={url!r} is not the address of a site. Set it to one like https://tickets.example.com."
+        )
+    return url.rstrip("/")
+
+
 def number(name: str, default: float, low: float, high: float) -> float:
     try:
         value = float(_env.float(name, default))

@@ -10,8 +10,10 @@ from typing import Any
 from ticketbook.api.paths import API
 from ticketbook.environment import (
     BASE_DIR,
+    address,
     cache_server,
     folder,
+    named,
     number,
     postgres_server,
     secret_key,
@@ -34,6 +36,8 @@ WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
 # Threads of each process that serve hot tiers. If there are more hot tiers, these take turns.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
 CURRENCY = text("CURRENCY", "USD")
+# The address of the site for customers, without a slash at its end. Payment pages send them back to it.
+SITE_URL = address("SITE_URL", f"http://127.0.0.1:{PORT}")
 
 # --- Database ---------------------------------------------------------------------------------
 
@@ -102,7 +106,14 @@ HOLD_SECONDS = number("HOLD_SECONDS", 60, 0.1, 24 * 3600)
 # How long a hold may stay unresolved while the gateway is silent; then the tickets go back.
 HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SECONDS, 10**7)
 
-PAYMENT_GATEWAY = text("PAYMENT_GATEWAY", "bookings.gateways.simulated.SimulatedGateway")
+# Payment gateways by name, beside the built-in ones (bookings/gateways/named.py). A booking keeps the name of
+# its gateway.
+PAYMENT_GATEWAYS = named("PAYMENT_GATEWAYS", {})
+# The name of the gateway for new bookings. Empty: `main` if PAYMENT_GATEWAY is set, otherwise the first of
+# PAYMENT_GATEWAYS, otherwise `simulated`.
+PAYMENT_DEFAULT = text("PAYMENT_DEFAULT")
+# The dotted path of the gateway `main`.
+PAYMENT_GATEWAY = text("PAYMENT_GATEWAY")
 # Threads of each process for a gateway whose methods are plain functions.
 PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
 # How long a call to the gateway may take.
@@ -116,6 +127,17 @@ PAYMENT_TIMEOUT_EFFECT_RATE = number("PAYMENT_TIMEOUT_EFFECT_RATE", 0.5, 0, 1)
 PAYMENT_LATENCY_MS = whole("PAYMENT_LATENCY_MS", 0, 0, 600_000)
 PAYMENT_LATENCY_SPREAD_MS = whole("PAYMENT_LATENCY_SPREAD_MS", 0, 0, 600_000)
 PAYMENT_OUTAGE = switch("PAYMENT_OUTAGE", default=False)
+
+# The simulated gateway with a payment page (PAYMENT_DEFAULT=hosted). `make demo` starts its process, which
+# listens on this port of BIND_ADDRESS.
+HOSTED_PORT = whole("HOSTED_PORT", PORT + 1000 if PORT < 64_000 else PORT - 1000, 1, 65535)
+# How long a customer may stay at the payment page before the payment is cancelled.
+HOSTED_HOLD_SECONDS = number("HOSTED_HOLD_SECONDS", 15 * 60, 1, 24 * 3600)
+# Its webhooks: how late they come, and what share is lost, comes twice, or comes after the next one.
+HOSTED_WEBHOOK_DELAY_MS = whole("HOSTED_WEBHOOK_DELAY_MS", 0, 0, 600_000)
+HOSTED_WEBHOOK_LOSS_RATE = number("HOSTED_WEBHOOK_LOSS_RATE", 0, 0, 1)
+HOSTED_WEBHOOK_DOUBLE_RATE = number("HOSTED_WEBHOOK_DOUBLE_RATE", 0, 0, 1)
+HOSTED_WEBHOOK_REORDER_RATE = number("HOSTED_WEBHOOK_REORDER_RATE", 0, 0, 1)
 
 # --- Django -----------------------------------------------------------------------------------
 

@@ -32,6 +32,9 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"CACHE_URL": "redis://"}, "CACHE_URL must name a Valkey or Redis server"),
         ({"CACHE_URL": "cache:6379"}, "CACHE_URL must name a Valkey or Redis server"),
         ({"LOCK_TIMEOUT_MS": "9000"}, "LOCK_TIMEOUT_MS=9000 is out of range. Set it to 1 … 2900."),
+        ({"PAYMENT_GATEWAYS": "Main=a.b"}, "PAYMENT_GATEWAYS has the entry 'Main=a.b'. Write name="),
+        ({"PAYMENT_GATEWAYS": "a.b.C"}, "PAYMENT_GATEWAYS has the entry 'a.b.C'. Write name=value"),
+        ({"SITE_URL": "tickets.example.com"}, "SITE_URL='tickets.example.com' is not the address"),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -66,6 +69,22 @@ def test_a_payment_gateway_that_is_not_there_stops_the_start(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"PAYMENT_DEFAULT": "stripe"}, "PAYMENT_DEFAULT='stripe' names no gateway that customers"),
+        ({"PAYMENT_DEFAULT": "cash"}, "PAYMENT_DEFAULT='cash' names no gateway that customers can"),
+        ({"PAYMENT_GATEWAYS": "bank=no.such"}, "PAYMENT_GATEWAYS: bank='no.such' cannot be used"),
+    ],
+    ids=str,
+)
+def test_a_gateway_that_cannot_be_used_stops_the_start(wrong, sentence, tmp_path):
+    done = manage("check", DATA_DIR=tmp_path, **wrong)
+    assert done.returncode == 1
+    assert done.stderr.startswith(sentence)
+    assert "Traceback" not in done.stderr
+
+
 def test_the_demo_makes_its_secret_key_once(tmp_path):
     keys = []
     for _ in range(2):
@@ -89,7 +108,7 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r'\b(?:text|words|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"', source
+        r'\b(?:text|words|named|address|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"', source
     )
     expected = {*read, "SECRET_KEY"}
     table = (settings.BASE_DIR / "README.md").read_text().partition("## Settings")[2]

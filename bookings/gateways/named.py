@@ -1,0 +1,79 @@
+"""The gateways by their names. A booking keeps the name of its gateway, and all calls for it go there."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+BUILT_IN = {
+    "simulated": "bookings.gateways.simulated.SimulatedGateway",
+    "none": "bookings.gateways.free.FreeGateway",
+    "cash": "bookings.gateways.cash.CashGateway",
+}
+FOR_STAFF = {"none", "cash"}  # what a booking made by staff may be paid by
+MAIN = "main"  # the name of the gateway whose path is in PAYMENT_GATEWAY
+
+
+def paths() -> dict[str, str]:
+    """The dotted path of every gateway, by its name."""
+    main = {MAIN: settings.PAYMENT_GATEWAY} if settings.PAYMENT_GATEWAY else {}
+    return BUILT_IN | settings.PAYMENT_GATEWAYS | main
+
+
+def default() -> str:
+    """The name of the gateway that takes the money of new bookings."""
+    if settings.PAYMENT_DEFAULT:
+        return str(settings.PAYMENT_DEFAULT)
+    if settings.PAYMENT_GATEWAY:
+        return MAIN
+    return next(iter(settings.PAYMENT_GATEWAYS), "simulated")
+
+
+def gateway(name: str) -> Any:
+    """The gateway of this name: one object for the process, so it may keep connections.
+
+    Raises ImproperlyConfigured if the settings do not name it.
+    """
+    if path := paths().get(name):
+        if path not in _made:
+            _made.setdefault(path, import_string(path)())
+        return _made[path]
+    raise ImproperlyConfigured(
+        f"No payment gateway is called {name!r}. Name it in PAYMENT_GATEWAYS, as name=dotted.path."
+    )
+
+
+_made: dict[str, Any] = {}
+
+
+def used() -> list[Any]:
+    """The gateways that this process has made so far."""
+    return list(_made.values())
+
+
+def redirects(name: str) -> bool:
+    """Whether the gateway sends customers to a page of its own (base.RedirectingGateway)."""
+    return hasattr(gateway(name), "begin")
+
+
+def check() -> None:
+    """Raises ImproperlyConfigured for a gateway that cannot be used.
+
+    It must stop the start, not fail the first customer.
+    """
+    for name, path in paths().items():
+        try:
+            import_string(path)
+        except ImportError as exc:
+            setting = "PAYMENT_GATEWAY" if name == MAIN else f"PAYMENT_GATEWAYS: {name}"
+            raise ImproperlyConfigured(
+                f"{setting}={path!r} cannot be used: {exc}. Set it to the dotted path of a class like "
+                "bookings.gateways.simulated.SimulatedGateway."
+            ) from exc
+    if default() not in paths().keys() - FOR_STAFF:
+        usable = ", ".join(sorted(paths().keys() - FOR_STAFF))
+        raise ImproperlyConfigured(
+            f"PAYMENT_DEFAULT={default()!r} names no gateway that customers can pay by. "
+            f"Set it to one of these: {usable}. Or name yours in PAYMENT_GATEWAYS."
+        )

@@ -1,0 +1,42 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """The rules of returns and refunds, which the bookings keep since 0003."""
+
+    dependencies = [("bookings", "0003_returns_of_old_bookings")]
+
+    operations = [
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('failure_reason', ''), ('payment_status', 'PENDING'), ('status', 'PENDING')), models.Q(('failure_reason', ''), ('payment_status__in', ['SUCCESS', 'REFUNDED']), ('status', 'CONFIRMED')), models.Q(('failure_reason__in', ['DECLINED', 'EXPIRED']), ('payment_status', 'FAILED'), ('status', 'FAILED')), models.Q(('failure_reason', 'EXPIRED'), ('payment_status__in', ['SUCCESS', 'REFUNDED']), ('status', 'FAILED')), models.Q(('failure_reason', ''), ('payment_status__in', ['SUCCESS', 'REFUNDED']), ('status', 'CANCELLED')), _connector='OR'), name='booking_status_pair_allowed'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(('returned_quantity', 0), models.Q(('returned_quantity__gt', 0), ('returned_quantity__lte', models.F('quantity')), ('status__in', ['CONFIRMED', 'CANCELLED'])), _connector='OR'), name='booking_returned_range'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('returned_quantity', models.F('quantity')), ('status', 'CANCELLED')), models.Q(models.Q(('status', 'CANCELLED'), _negated=True), ('returned_quantity__lt', models.F('quantity'))), _connector='OR'), name='booking_cancelled_is_all_returned'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(('refunded_total__gte', 0), ('refunded_total__lte', models.F('total_price'))), name='booking_refunded_range'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(('refunded_total', 0), ('payment_status__in', ['SUCCESS', 'REFUNDED']), _connector='OR'), name='booking_refunded_was_paid'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('payment_status', 'REFUNDED'), _negated=True), ('refunded_total', models.F('total_price')), _connector='OR'), name='booking_refunded_is_all'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(('gateway', ''), _negated=True), name='booking_gateway_named'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(('source__in', ['ONLINE', 'HOUSE', 'ARTIST', 'DOOR'])), name='booking_source_known'),
+        ),
+    ]
