@@ -21,6 +21,8 @@ STATUS = {
 def answer_of(placed: Placed, customer: Customer) -> ApiAnswer:
     booking = placed.booking
     body = _booking_body(booking, customer)
+    if booking.awaits_customer:
+        body["nextAction"] = {"type": "redirect", "url": booking.action_url}
     if booking.status == Booking.Status.FAILED:
         declined = booking.failure_reason == Booking.FailureReason.DECLINED
         answer = describe_refusal((PaymentDeclined if declined else PaymentNotInTime)(booking=body))
@@ -43,6 +45,8 @@ def _booking_body(booking: Booking, customer: Customer) -> dict[str, object]:
         "status": booking.status,
         "paymentStatus": booking.payment_status,
         "failureReason": booking.failure_reason,
+        "returnedQuantity": booking.returned_quantity,
+        "refundedTotal": f"{booking.refunded_total:.2f}",
         "idempotencyKey": booking.idempotency_key,
         "createdAt": booking.created_at,
         "updatedAt": booking.updated_at,

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from accounts.auth import customer
 from bookings.answers import answer_of
-from bookings.cancelling import cancel
+from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.serializers import (
@@ -19,7 +19,9 @@ from bookings.serializers import (
     PLACE_BOOKING,
     BookingSerializer,
     BookingWithDetailsSerializer,
+    CancellationSerializer,
     PaymentDeclinedSerializer,
+    PendingBookingSerializer,
     PlaceBookingSerializer,
     with_key_of_header,
 )
@@ -39,7 +41,7 @@ class Bookings(APIView):
         parameters=[OpenApiParameter(KEY_HEADER, UUID, OpenApiParameter.HEADER)],
         responses={
             201: BookingSerializer,
-            202: BookingSerializer,
+            202: PendingBookingSerializer,
             402: PaymentDeclinedSerializer,
         },
     )
@@ -94,13 +96,23 @@ class BookingDetail(APIView):
 
 class Cancellation(APIView):
     @extend_schema(
-        summary="Cancel a confirmed booking; the money goes back",
-        request=None,
+        summary="Cancel a confirmed booking, or return some of its tickets; the money goes back",
+        request=CancellationSerializer,
+        parameters=[OpenApiParameter(KEY_HEADER, UUID, OpenApiParameter.HEADER)],
         responses=BookingSerializer,
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        booking = cancel(_mine_or_404(request, booking_id), now=timezone.now())
-        return Response(BookingSerializer(booking).data)
+        booking, now = _mine_or_404(request, booking_id), timezone.now()
+        body = with_key_of_header(request.data, request.META.get(KEY_META))
+        values = CancellationSerializer().run_validation(body)
+        tickets, key = values.get("quantity"), values.get("idempotencyKey")
+        replayed = False
+        if tickets is None:
+            cancel(booking, key=key, now=now)
+        else:
+            replayed = return_tickets(booking, tickets, key=key, now=now)
+        headers = {"Idempotent-Replayed": "true"} if replayed else None
+        return Response(BookingSerializer(booking).data, headers=headers)
 
 
 def _mine_or_404(request: Request, booking_id: UUID) -> Booking:

@@ -1,4 +1,8 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.core import checks
+from django.db import DatabaseError, InterfaceError
 
 from bookings.gateways import named
 from ticketbook.copies.responses import differs_between_visitors
@@ -12,3 +16,26 @@ class BookingsConfig(AppConfig):
 
         differs_between_visitors("idempotency_key", new_key)
         named.check()
+        checks.register(_every_gateway_is_known, checks.Tags.database)
+
+
+def _every_gateway_is_known(**kwargs: Any) -> list[checks.CheckMessage]:
+    # Bookings keep the name of their gateway, and their refunds go there.
+    from bookings.models import Booking
+
+    known = named.paths()
+    unknown = (
+        Booking.objects.exclude(gateway__in=known).order_by().values_list("gateway").distinct()
+    )
+    try:
+        missing = sorted(name for (name,) in unknown)
+    except (DatabaseError, InterfaceError):  # it is not there yet, or not migrated: /readyz says so
+        return []
+    return [
+        checks.Error(
+            f"There are bookings that were paid by the gateway {name!r}, which the settings do not name. "
+            f"Put it back into PAYMENT_GATEWAYS, as {name}=dotted.path.",
+            id="bookings.E001",
+        )
+        for name in missing
+    ]

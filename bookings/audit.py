@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import CheckConstraint, Count, QuerySet, Sum
+from django.db.models import CheckConstraint, Count, F, QuerySet, Sum
 
 from accounts.models import User
 from bookings.models import HOLDS_TICKETS, MAX_QUANTITY, Booking
@@ -45,7 +45,13 @@ def differences(
 ) -> Iterator[str]:
     """Yield a sentence for each difference. Calls `progress` with the number of tiers of each step."""
     with _one_snapshot():
-        for find in (_wrong_stock(tally, progress), _wrong_bookings(), _keys_used_twice()):
+        for find in (
+            _wrong_stock(tally, progress),
+            _wrong_bookings(),
+            _wrong_returns(),
+            _wrong_refunds(),
+            _keys_used_twice(),
+        ):
             for sentence in find:
                 tally.differences += 1
                 yield sentence
@@ -63,11 +69,11 @@ def _one_snapshot() -> Iterator[None]:
 
 
 def stock_after(tier_id: UUID | None) -> QuerySet[TicketTier, Any]:
-    """(id, capacity, available) of up to BATCH tiers behind this one; `tier_id` is None at the start."""
+    """(id, capacity, kept back, available) of up to BATCH tiers behind this one; None is the start."""
     tiers = TicketTier.objects.order_by("pk")
     if tier_id:
         tiers = tiers.filter(pk__gt=tier_id)
-    return tiers.values_list("pk", "total_quantity", "available_quantity")[:BATCH]
+    return tiers.values_list("pk", "total_quantity", "kept_back", "available_quantity")[:BATCH]
 
 
 def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
@@ -81,8 +87,9 @@ def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
         bookings = bookings.filter(ticket_tier_id__gt=after)
     if upto:
         bookings = bookings.filter(ticket_tier_id__lte=upto)
+    kept = F("quantity") - F("returned_quantity")
     return bookings.values_list("ticket_tier_id").annotate(
-        bookings=Count("*"), tickets=Sum("quantity", filter=HOLDS_TICKETS, default=0)
+        bookings=Count("*"), tickets=Sum(kept, filter=HOLDS_TICKETS, default=0)
     )
 
 
@@ -97,8 +104,8 @@ def _wrong_stock(tally: Tally, progress: Callable[[int], object]) -> Iterator[st
         for tier_id, bookings, tickets in holdings(after, upto):
             tally.bookings += bookings
             held[tier_id] = tickets
-        for tier_id, total, available in tiers:
-            yield from _compare(tier_id, total, available, held.pop(tier_id, 0))
+        for tier_id, total, kept_back, available in tiers:
+            yield from _compare(tier_id, total - kept_back, available, held.pop(tier_id, 0))
         for tier_id, tickets in held.items():
             yield f"{_name(tier_id)}: its bookings hold {_many(tickets, 'ticket')}."
         tally.tiers += len(tiers)
@@ -106,14 +113,14 @@ def _wrong_stock(tally: Tally, progress: Callable[[int], object]) -> Iterator[st
         after = upto
 
 
-def _compare(tier_id: UUID, total: int, available: int, held: int) -> Iterator[str]:
-    out = total - available
+def _compare(tier_id: UUID, for_sale: int, available: int, held: int) -> Iterator[str]:
+    out = for_sale - available
     if out != held:
         are = "ticket is" if out == 1 else "tickets are"
         yield f"{_name(tier_id)}: {out:,} {are} out of stock, but its bookings hold {held:,}."
-    if held > total:
+    if held > for_sale:
         # The counters may agree with the bookings and still be below zero.
-        yield f"{_name(tier_id)}: oversold, its bookings hold {held:,} of {_many(total, 'ticket')}."
+        yield f"{_name(tier_id)}: oversold, its bookings hold {held:,} of {_many(for_sale, 'ticket')}."
 
 
 def _wrong_bookings() -> Iterator[str]:
@@ -155,13 +162,89 @@ def _bad_status(booking: Booking) -> str:
     )
 
 
+def _bad_returned(booking: Booking) -> str:
+    return (
+        f"{booking.returned_quantity} of its {booking.quantity} tickets were returned, "
+        f"and its status is {booking.status}"
+    )
+
+
+def _bad_refunded(booking: Booking) -> str:
+    return (
+        f"{booking.refunded_total} of its {booking.total_price} were refunded, "
+        f"and its payment status is {booking.payment_status}"
+    )
+
+
+def _bad_gateway(booking: Booking) -> str:
+    return "it names no payment gateway"
+
+
+def _bad_source(booking: Booking) -> str:
+    return f"its source is {booking.source}"
+
+
 # What to say about a booking that breaks the constraint.
 BROKEN: dict[str, Callable[[Booking], str]] = {
     "booking_quantity_range": _bad_quantity,
     "booking_price_not_negative": _bad_price,
     "booking_total_is_unit_times_quantity": _bad_total,
     "booking_status_pair_allowed": _bad_status,
+    "booking_returned_range": _bad_returned,
+    "booking_status_returned_all": _bad_returned,
+    "booking_refunded_range": _bad_refunded,
+    "booking_refunded_was_paid": _bad_refunded,
+    "booking_status_refunded_all": _bad_refunded,
+    "booking_gateway_named": _bad_gateway,
+    "booking_source_known": _bad_source,
 }
+
+
+# Bookings whose returned tickets are not those of its Return rows.
+WRONG_RETURNS = """
+SELECT booking.id, ticket_tier_id, returned_quantity, coalesce(tickets, 0)
+FROM bookings_booking booking
+LEFT JOIN (
+    SELECT booking_id, sum(tickets) AS tickets FROM bookings_return GROUP BY booking_id
+) AS made ON booking_id = booking.id
+WHERE returned_quantity <> coalesce(tickets, 0)
+ORDER BY booking.id
+"""
+
+# Bookings whose refunds are not those of its Refund rows, or that are REFUNDED before all was sent.
+WRONG_REFUNDS = """
+SELECT booking.id, ticket_tier_id, refunded_total, coalesce(owed, 0), coalesce(sent, 0), payment_status
+FROM bookings_booking booking
+LEFT JOIN (
+    SELECT booking_id, sum(amount) AS owed, sum(amount) FILTER (WHERE status = 'SENT') AS sent
+    FROM bookings_refund GROUP BY booking_id
+) AS made ON booking_id = booking.id
+WHERE refunded_total <> coalesce(owed, 0)
+   OR total_price > 0 AND (payment_status = 'REFUNDED') <> (coalesce(sent, 0) = total_price)
+ORDER BY booking.id
+"""
+
+
+def _wrong_returns() -> Iterator[str]:
+    for pk, tier_id, says, returned in _rows(WRONG_RETURNS):
+        yield (
+            f"Booking {pk}, {_name(tier_id)}: it says that {_many(says, 'ticket')} went back, "
+            f"but its returns are {returned}."
+        )
+
+
+def _wrong_refunds() -> Iterator[str]:
+    for pk, tier_id, says, owed, sent, payment_status in _rows(WRONG_REFUNDS):
+        yield (
+            f"Booking {pk}, {_name(tier_id)}: it says that {says} went back, but its refunds are "
+            f"{owed}, {sent} of them sent, and its payment status is {payment_status}."
+        )
+
+
+def _rows(sql: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
 
 
 def _keys_used_twice() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The lanes of this process: one for each tier, and three that need no lock.
+"""The lanes of this process: one for each tier, and four that need no lock.
 
 | lane | what waits in it | threads |
 |---|---|---|
@@ -6,16 +6,19 @@
 | SETTLEMENTS | settlements that keep their tickets, of all tiers | SHARED_THREADS |
 | TOKENS | digests of API tokens: whose are they? | SHARED_THREADS |
 | KEYS | wishes that are about to be refused: has the same request made a booking before? | SHARED_THREADS |
+| EVENTS | webhooks: events for the inbox, and those that have been handled | SHARED_THREADS |
 
 `hold_alone` and `settle_alone` are the same steps for one item, without a lane.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
 
 from accounts.auth import KnownCustomer, customers_of
-from bookings import settling
+from bookings import inbox, settling
+from bookings.inbox import Arrived, Handled, Noted
 from bookings.lanes import Batch, Lane, LaneThreads
 from bookings.models import Booking
 from bookings.settling import Settlement
@@ -119,6 +122,27 @@ class KeyLane(Lane[Wish, Booking | None]):
         batch.answer(known.get(wish.identity) for wish in wishes)
 
 
+class EventLane(Lane[Arrived | Handled, Noted | None]):
+    def __str__(self) -> str:
+        return "the lane of events"
+
+    def serve(self, batch: Batch[Arrived | Handled, Noted | None]) -> None:
+        items = batch.board()
+        try:
+            batch.answer(_write_events(items))
+        except Exception as exc:
+            if is_busy(exc):
+                raise
+            batch.answer_one_by_one(lambda item: _write_events([item])[0])
+
+
+def _write_events(items: Sequence[Arrived | Handled]) -> list[Noted | None]:
+    arrived = [item for item in items if isinstance(item, Arrived)]
+    noted = iter(inbox.note(arrived) if arrived else [])
+    inbox.mark([item for item in items if isinstance(item, Handled)])
+    return [next(noted) if isinstance(item, Arrived) else None for item in items]
+
+
 # Tiers have threads of their own. Otherwise the other lanes would stand still while all threads wait for
 # the locks of tiers.
 TIER_THREADS = LaneThreads("tier lane", settings.LANE_THREADS)
@@ -126,6 +150,7 @@ SHARED_THREADS = LaneThreads("lane", 3)
 SETTLEMENTS = SettlementLane(SHARED_THREADS)
 TOKENS = TokenLane(SHARED_THREADS)
 KEYS = KeyLane(SHARED_THREADS)
+EVENTS = EventLane(SHARED_THREADS)
 
 MAX_LANES = 1000  # beyond that, lanes without a queue are dropped
 _tier_lanes: dict[UUID, TierLane] = {}

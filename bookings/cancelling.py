@@ -1,61 +1,133 @@
-"""To cancel a CONFIRMED booking: its tickets go back to stock, its money to the customer."""
+"""To give back tickets of a CONFIRMED booking, all or some: they go to stock, their money to the customer."""
 
-import logging
 from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 
-from bookings import payments
-from bookings.errors import NotCancellable, RequestInProgress
-from bookings.gateways.base import GatewayUnavailable
-from bookings.jobs import defer
-from bookings.models import Booking
+from accounts.models import User
+from bookings.errors import (
+    IdempotencyKeyReused,
+    NotCancellable,
+    RequestInProgress,
+    TooManyReturned,
+)
+from bookings.models import Booking, Refund, Return
+from bookings.refunding import check_refundable, lock_booking, owe, try_to_send
 from concerts import stock
 
-logger = logging.getLogger(__name__)
 
-
-def cancel(booking: Booking, *, now: datetime) -> Booking:
-    """Cancel a booking and try to refund it.
+def cancel(booking: Booking, *, now: datetime, key: UUID | None = None) -> Booking:
+    """Give back all tickets that a booking still has, and try to refund their price.
 
     A second call gives no tickets back; it only tries again to send a refund that is still owed. If the
     gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment is not
-    known, and NotCancellable if the booking is not confirmed, or if its concert has begun (a concert that was
-    called off never begins).
+    known, NotCancellable if the booking is not confirmed, or if its concert has begun (a concert that was
+    called off never begins), and IdempotencyKeyReused if the key has returned only some of the tickets.
+    """
+    _give_back_once(booking, None, key=key, now=now)
+    return booking
+
+
+def return_tickets(booking: Booking, tickets: int, *, key: UUID, now: datetime) -> bool:
+    """Give back some of a booking's tickets, or all, and try to refund their price.
+
+    A second call with the same key changes nothing and returns True. `booking` then has its new state. Raises
+    what `cancel` raises; TooManyReturned (`returnable`); and IdempotencyKeyReused if the key has returned
+    another number of tickets of this booking.
+    """
+    return _give_back_once(booking, tickets, key=key, now=now)
+
+
+def _give_back_once(
+    booking: Booking, tickets: int | None, *, key: UUID | None, now: datetime
+) -> bool:
+    with transaction.atomic(durable=True):
+        booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)  # before the booking, always
+        booking.refresh_state()
+        if booking.status == Booking.Status.PENDING:  # without a wait for whoever settles it now
+            raise RequestInProgress(bookingId=booking.pk)
+        lock_booking(booking)
+        replayed = _is_replay(booking, tickets, key)
+        if not replayed:
+            if not booking.cancellable_at(now):
+                raise NotCancellable
+            number = tickets or booking.kept_quantity
+            amount = min(booking.unit_price * number, booking.refundable)
+            give_back(booking, number, amount, key=key, now=now)
+    booking.refresh_state()
+    try_to_send(booking, now=now)
+    return replayed
+
+
+def _is_replay(booking: Booking, tickets: int | None, key: UUID | None) -> bool:
+    before = booking.returns.filter(idempotency_key=key).first() if key else None
+    if before is None:
+        return tickets is None and booking.status == Booking.Status.CANCELLED
+    was_for_all = tickets is None and booking.status == Booking.Status.CANCELLED
+    if not was_for_all and tickets != before.tickets:
+        raise IdempotencyKeyReused(bookingId=booking.pk)
+    return True
+
+
+def cancel_for_customer(
+    booking: Booking, tickets: int, *, refund: Decimal, by: User, note: str, now: datetime
+) -> None:
+    """Staff give tickets back, also after the concert has begun, and decide what is refunded: 0 or more.
+
+    `note` says why. Raises NotCancellable, TooManyReturned (`returnable`), NothingToRefund and RefundTooLarge
+    (`refundable`).
     """
     with transaction.atomic(durable=True):
-        tier = stock.lock_tier(booking.ticket_tier_id)  # the tier before the booking, always
-        booking.refresh_state()
-        if booking.status != Booking.Status.CANCELLED:
-            if booking.status == Booking.Status.PENDING:
-                raise RequestInProgress(bookingId=booking.pk)
-            booking.ticket_tier = tier
-            if not booking.cancellable_at(now) or not _mark_cancelled(booking, now=now):
-                raise NotCancellable
-            stock.give_back(tier, booking.quantity, now=now)
-            defer("refund_booking", booking)
+        booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)
+        lock_booking(booking)
+        if booking.status != Booking.Status.CONFIRMED:
+            raise NotCancellable
+        if refund:
+            check_refundable(booking, refund)
+        give_back(booking, tickets, refund, by=by, note=note, now=now)
     booking.refresh_state()
-    try:
-        return send_refund(booking, now=now)
-    except GatewayUnavailable:
-        return booking  # the job will do it
+    try_to_send(booking, now=now)
 
 
-def _mark_cancelled(booking: Booking, *, now: datetime) -> bool:
-    return bool(
-        Booking.objects.filter(pk=booking.pk, status=Booking.Status.CONFIRMED).update(
-            status=Booking.Status.CANCELLED, updated_at=now
-        )
+def give_back(
+    booking: Booking,
+    tickets: int,
+    amount: Decimal,
+    *,
+    key: UUID | None = None,
+    by: User | None = None,
+    note: str = "",
+    now: datetime,
+) -> None:
+    """Put tickets of a confirmed booking back into stock, and owe their money.
+
+    The caller has locked the tier and the booking, in this order. Raises TooManyReturned (`returnable`).
+    """
+    if tickets > booking.kept_quantity:
+        raise TooManyReturned(returnable=booking.kept_quantity)
+    all_of_them = tickets == booking.kept_quantity
+    booking_row = Booking.objects.filter(pk=booking.pk)
+    booking_row.update(
+        returned_quantity=F("returned_quantity") + tickets,
+        status=Booking.Status.CANCELLED if all_of_them else Booking.Status.CONFIRMED,
+        updated_at=now,
     )
-
-
-def send_refund(booking: Booking, *, now: datetime) -> Booking:
-    """Refund a booking if its money is owed. Raises GatewayUnavailable."""
-    if not Booking.objects.refund_owed().filter(pk=booking.pk).exists():
-        return booking
-    payments.refund(booking)
-    Booking.objects.refund_owed().filter(pk=booking.pk).update(
-        payment_status=Booking.PaymentStatus.REFUNDED, updated_at=now
+    if all_of_them and not booking.total_price:  # nothing was paid, so all of it was sent back
+        booking_row.update(payment_status=Booking.PaymentStatus.REFUNDED)
+    stock.give_back(booking.ticket_tier, tickets, now=now)
+    refund = None
+    if amount:
+        reason = Refund.Reason.CANCELLED if all_of_them else Refund.Reason.PART
+        refund = owe(booking, amount, reason, tickets=tickets, by=by, note=note, now=now)
+    Return.objects.create(
+        booking=booking,
+        tickets=tickets,
+        refund=refund,
+        idempotency_key=key,
+        made_by=by,
+        note=note,
+        created_at=now,
     )
-    booking.refresh_state()
-    return booking

@@ -28,6 +28,10 @@ class CustomerLimitReached(BookingError):
     code = "customer_limit_reached"
 
 
+class TooManyUnpaid(CustomerLimitReached):
+    """You have as many unpaid bookings as one customer may have at a time. Pay for one of them first."""
+
+
 class RequestInProgress(BookingError):
     """This booking is being made at this moment. Ask again in a second."""
 
@@ -57,3 +61,17 @@ class NotCancellable(BookingError):
     """Only a confirmed booking can be cancelled, and only before its concert begins."""
 
     code = "not_cancellable"
+
+
+class TooManyReturned(NotCancellable):
+    """This booking does not have that many tickets left to return. Choose fewer."""
+
+
+class NothingToRefund(BookingError):
+    """Nothing can be refunded: this booking was not paid, or all of its price was sent back."""
+
+    code = "not_refundable"
+
+
+class RefundTooLarge(NothingToRefund):
+    """A refund is more than 0, and no more than what is left of the price. Choose another amount."""

@@ -1,10 +1,11 @@
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
 from django.http import HttpRequest
 
-from bookings.models import MAX_QUANTITY
+from bookings.models import MAX_QUANTITY, Booking
 from concerts.sales import Sale
 
 OUT_OF_DATE = "This page was out of date and has been renewed. Press the button once more."
@@ -60,3 +61,22 @@ def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
     return BookingForm(
         initial={"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
     )
+
+
+class CancellationForm(forms.Form):
+    """How many tickets of a booking go back. Without a number, all of them do."""
+
+    quantity = forms.IntegerField(required=False, min_value=1)
+    idempotency_key = forms.UUIDField(required=False, error_messages={"invalid": OUT_OF_DATE})
+
+    def __init__(self, booking: Booking, data: Any = None) -> None:
+        super().__init__(data)
+        self.quantities = range(1, booking.kept_quantity + 1)
+        says = f"Choose 1 to {booking.kept_quantity} tickets."
+        self.fields["quantity"].error_messages |= {"invalid": says, "min_value": says}
+        self.fields["quantity"].initial = booking.kept_quantity
+
+    @property
+    def key(self) -> object:
+        usable = self.is_bound and "idempotency_key" not in self.errors
+        return self["idempotency_key"].value() if usable else uuid4()

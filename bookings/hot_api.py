@@ -79,11 +79,15 @@ def _read_head(scope: Scope) -> Head | None:
             if name in found:
                 return None
             found[name] = value.decode("latin-1")
-    if not is_our_host(found.get(b"host", ""), tuple(settings.ALLOWED_HOSTS)):
-        return None
-    if settings.SECURE_SSL_REDIRECT and scheme_of(scope) != "https":
+    if not is_for_us(scope, found.get(b"host", "")):
         return None
     return Head(found.get(b"authorization", ""), found.get(b"idempotency-key"))
+
+
+def is_for_us(scope: Scope, host: str) -> bool:
+    if settings.SECURE_SSL_REDIRECT and scheme_of(scope) != "https":
+        return False
+    return is_our_host(host, tuple(settings.ALLOWED_HOSTS))
 
 
 @lru_cache(maxsize=100)

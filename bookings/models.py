@@ -163,11 +163,15 @@ class Booking(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status="CANCELLED", returned_quantity=F("quantity"))
-                | (~Q(status="CANCELLED") & Q(returned_quantity__lt=F("quantity"))),
-                name="booking_cancelled_is_all_returned",
+                | (
+                    ~Q(status="CANCELLED")
+                    & (Q(returned_quantity=0) | Q(returned_quantity__lt=F("quantity")))
+                ),
+                name="booking_status_returned_all",
             ),
             models.CheckConstraint(
-                condition=Q(refunded_total__gte=0, refunded_total__lte=F("total_price")),
+                condition=Q(refunded_total=0)
+                | Q(refunded_total__gt=0, refunded_total__lte=F("total_price")),
                 name="booking_refunded_range",
             ),
             models.CheckConstraint(
@@ -176,7 +180,7 @@ class Booking(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(payment_status="REFUNDED") | Q(refunded_total=F("total_price")),
-                name="booking_refunded_is_all",
+                name="booking_status_refunded_all",
             ),
             models.CheckConstraint(condition=~Q(gateway=""), name="booking_gateway_named"),
             models.CheckConstraint(
@@ -223,6 +227,11 @@ class Booking(models.Model):
 
     def refresh_state(self) -> None:
         self.refresh_from_db(fields=self.STATE)
+
+    @property
+    def awaits_customer(self) -> bool:
+        """Whether the customer can still pay, at `action_url`."""
+        return self.status == self.Status.PENDING and bool(self.action_url)
 
     def cancellable_at(self, now: datetime) -> bool:
         # A concert that was called off never begins, so its bookings can always be cancelled.

@@ -3,26 +3,36 @@
 A booking's id is the idempotency key of its charge. So however often we ask, the customer pays at most
 once. All calls happen outside of transactions and locks.
 
-`acharge` is for the event loop; `charge`, `look_up` and `refund` are for threads.
+`acharge` and the other coroutines are for the event loop; `charge`, `look_up` and `refund` are for threads.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import cache
 from inspect import iscoroutinefunction
 from time import monotonic
 from typing import Any, TypeVar
-from uuid import uuid5
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
 from bookings.gateways import named
-from bookings.gateways.base import GatewayUnavailable, Outcome, PaymentGateway
+from bookings.gateways.base import (
+    FINAL,
+    ActionNeeded,
+    BadEvent,
+    Event,
+    GatewayUnavailable,
+    Outcome,
+    PaymentGateway,
+    RefundRefused,
+)
 from bookings.gateways.simulated import SimulatedGateway
-from bookings.models import Booking
+from bookings.models import Booking, Refund
 from ticketbook import event_loop
 
 # A site's own gateway and its settings may still name these by this module, where they used to be.
@@ -32,49 +42,122 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+# What a gateway may raise on purpose.
+ANSWERS = (GatewayUnavailable, RefundRefused, BadEvent)
+
 
 def time_limit() -> float:
     # Seconds. A charge must be over, and settled, before its hold expires.
     return float(min(settings.PAYMENT_TIME_LIMIT_MS / 1000, 0.8 * settings.HOLD_SECONDS))
 
 
-async def acharge(booking: Booking) -> Outcome:
-    """Take the booking's money. Raises GatewayUnavailable."""
+async def acharge(booking: Booking) -> Outcome | ActionNeeded:
+    """Take the booking's money, or say where the customer can pay. Raises GatewayUnavailable.
+
+    An Outcome is SUCCEEDED or DECLINED, or CANCELLED for a payment that was closed before.
+    """
     if not booking.total_price:  # a free ticket needs no gateway
         return Outcome.SUCCEEDED
-    outcome = await _call(_gateway(booking).charge, key=booking.pk, amount=booking.total_price)
-    if outcome is Outcome.SUCCEEDED or outcome is Outcome.DECLINED:
-        return Outcome(outcome)
-    logger.error("The payment gateway answered a charge with %r", outcome)
+    if named.redirects(booking.gateway):
+        answer: Any = await _begin(booking)
+    else:
+        answer = await _call(booking, "charge", key=booking.pk, amount=booking.total_price)
+    if isinstance(answer, ActionNeeded):
+        return answer
+    if isinstance(answer, Outcome) and answer in FINAL:
+        return answer
+    logger.error("Payment gateway %s answered a charge with %r", booking.gateway, answer)
     raise GatewayUnavailable
 
 
-def charge(booking: Booking) -> Outcome:
+async def _begin(booking: Booking) -> Any:
+    return await _call(
+        booking,
+        "begin",
+        key=booking.pk,
+        amount=booking.total_price,
+        description=_description(booking),
+        return_url=f"{settings.SITE_URL}/bookings/{booking.pk}/payment/",
+        created_at=booking.created_at,
+    )
+
+
+def _description(booking: Booking) -> str:
+    tier = booking.ticket_tier
+    return f"{booking.quantity} × {tier.get_tier_type_display()}, {tier.concert.name}"
+
+
+def charge(booking: Booking) -> Outcome | ActionNeeded:
     return _wait_for(acharge(booking))
 
 
-def look_up(booking: Booking) -> Outcome:
+async def alook_up(booking: Booking) -> Outcome:
+    """What became of the booking's charge. Raises GatewayUnavailable."""
     if not booking.total_price:
         return Outcome.SUCCEEDED
-    outcome: Outcome = _wait_for(_call(_gateway(booking).look_up, key=booking.pk))
-    return outcome
+    return Outcome(await _call(booking, "look_up", key=booking.pk))
 
 
-def refund(booking: Booking) -> None:
-    if booking.total_price:
-        key = uuid5(booking.pk, "refund")
-        _wait_for(
-            _call(
-                _gateway(booking).refund,
-                key=key,
-                charge_key=booking.pk,
-                amount=booking.total_price,
-            )
+def look_up(booking: Booking) -> Outcome:
+    return _wait_for(alook_up(booking))
+
+
+async def aclose_payment(booking: Booking) -> Outcome:
+    """Close a payment that the customer has not made, so that it cannot be made any more.
+
+    Returns what `look_up` says if that is final already, or if the gateway has nothing to close. Raises
+    GatewayUnavailable.
+    """
+    outcome = await alook_up(booking)
+    if outcome in FINAL or not named.redirects(booking.gateway):
+        return outcome
+    return Outcome(await _call(booking, "cancel", key=booking.pk))
+
+
+def close_payment(booking: Booking) -> Outcome:
+    return _wait_for(aclose_payment(booking))
+
+
+def ask_about_all(
+    ask: Callable[[Booking], Awaitable[Outcome]], bookings: Sequence[Booking]
+) -> list[Outcome | None]:
+    """`alook_up` or `aclose_payment` of many bookings at once; None where the gateway gave no answer."""
+
+    async def ask_all() -> list[Outcome | BaseException]:
+        return await asyncio.gather(*map(ask, bookings), return_exceptions=True)
+
+    outcomes: list[Outcome | None] = []
+    for booking, answer in zip(bookings, _wait_for(ask_all()), strict=True):
+        outcomes.append(answer if isinstance(answer, Outcome) else None)
+        if not isinstance(answer, Outcome | GatewayUnavailable):
+            logger.error("Booking %s cannot be asked about", booking.pk, exc_info=answer)
+    return outcomes
+
+
+def refund(booking: Booking, refund: Refund) -> None:
+    """Send money back. Raises GatewayUnavailable, and RefundRefused if it can never be sent."""
+    _wait_for(
+        _call(
+            booking,
+            "refund",
+            key=refund.pk,
+            charge_key=booking.pk,
+            amount=refund.amount,
         )
+    )
 
 
-def _gateway(booking: Booking) -> Any:
-    return named.gateway(booking.gateway)
+async def read_event(gateway: str, body: bytes, headers: Mapping[str, str]) -> Event:
+    """The event that a webhook of this gateway brings. Raises BadEvent and GatewayUnavailable."""
+    event: Event = await _ask(
+        named.gateway(gateway).read_event, body=body, headers=headers, time_limit=time_limit()
+    )
+    return event
+
+
+def hold_length(gateway: str) -> timedelta:
+    """How long a booking may wait for a customer who pays at the gateway's own page."""
+    return timedelta(seconds=named.gateway(gateway).hold_seconds)
 
 
 async def close() -> None:
@@ -84,18 +167,28 @@ async def close() -> None:
             await end()
 
 
-async def _call(method: Callable[..., Any], **arguments: object) -> Any:
-    """Call the gateway. Raises GatewayUnavailable for whatever goes wrong there.
+async def _call(booking: Booking, verb: str, **arguments: object) -> Any:
+    try:
+        method = getattr(named.gateway(booking.gateway), verb)
+        if verb != "begin" and named.redirects(booking.gateway):
+            arguments["reference"] = booking.gateway_reference
+    except ImproperlyConfigured as exc:
+        logger.error("Booking %s: %s", booking.pk, exc)
+        raise GatewayUnavailable from exc
+    return await _ask(method, time_limit=time_limit(), **arguments)
+
+
+async def _ask(method: Callable[..., Any], *, time_limit: float, **arguments: object) -> Any:
+    """Call a gateway. Raises GatewayUnavailable for whatever goes wrong there.
 
     The call may have taken effect all the same.
     """
-    limit = time_limit()
     call = _in_pool if not iscoroutinefunction(method) else _on_loop
     try:
         # A gateway should keep to the limit by itself. This is for one that does not.
-        async with asyncio.timeout(limit + GRACE):
-            return await call(method, time_limit=limit, **arguments)
-    except GatewayUnavailable:
+        async with asyncio.timeout(time_limit + GRACE):
+            return await call(method, time_limit=time_limit, **arguments)
+    except ANSWERS:
         raise
     except BaseException as exc:  # whatever a gateway raises must not end our server
         task = asyncio.current_task()

@@ -17,10 +17,17 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from bookings.errors import CustomerLimitReached, InsufficientTickets, RequestInProgress
-from bookings.gateways.base import GatewayUnavailable, Outcome
+from bookings import payments
+from bookings.errors import (
+    CustomerLimitReached,
+    InsufficientTickets,
+    RequestInProgress,
+    TooManyUnpaid,
+)
+from bookings.gateways.base import ActionNeeded, GatewayUnavailable
 from bookings.models import Booking
-from bookings.settling import Settlement, settle
+from bookings.outcomes import settle_by
+from bookings.settling import Settlement
 from bookings.steps import InLanes, OnThisThread, Steps, finish
 from bookings.wishes import Wish
 from ticketbook import event_loop
@@ -41,15 +48,16 @@ class Placed:
 def place(wish: Wish) -> Placed:
     """Book tickets, and wait for it. For code on a thread.
 
-    A new booking is CONFIRMED, FAILED (declined), or PENDING: the gateway gave no answer, or its answer could
-    not be written. If the same request has made a booking before, the result is that one as it stands now.
+    A new booking is CONFIRMED, FAILED (declined), or PENDING: its customer has to pay at `action_url`, the
+    gateway gave no answer, or its answer could not be written. If the same request has made a booking before,
+    the result is that one as it stands now.
 
-    Raises NotFound, SalesClosed, InsufficientTickets or CustomerLimitReached; nothing is stored then. Raises
-    RequestInProgress while the same request is at work, and IdempotencyKeyReused if the key belongs to
-    another request. Raises Busy or OperationalError if the database is busy; there may be a hold then, which
-    the resolver finds.
+    Raises NotFound, SalesClosed, InsufficientTickets, CustomerLimitReached or TooManyUnpaid; nothing is
+    stored then. Raises RequestInProgress while the same request is at work, and IdempotencyKeyReused if the
+    key belongs to another request. Raises Busy or OperationalError if the database is busy; there may be a
+    hold then, which the resolver finds.
     """
-    if settings.BOOKING_LANES:
+    if settings.BOOKING_LANES and wish.staff is None:
         return event_loop.run(aplace(wish, InLanes()))
     return finish(aplace(wish, OnThisThread()))
 
@@ -57,6 +65,11 @@ def place(wish: Wish) -> Placed:
 async def aplace(wish: Wish, steps: Steps) -> Placed:
     """Book tickets, with the results and errors of `place`."""
     try:
+        held = await steps.hold(wish)
+    except TooManyUnpaid:
+        theirs = Booking.objects.filter(user_id=wish.user.id)
+        if not await steps.resolve(theirs, limit=RESOLVE_ON_DEMAND, now=wish.arrived_at):
+            raise
         held = await steps.hold(wish)
     except (InsufficientTickets, CustomerLimitReached):
         if not await _resolve_holds_in_the_way(wish, steps):
@@ -108,24 +121,29 @@ async def _replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
 async def _charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
     """Returns the booking: settled, or PENDING if there is no answer or it cannot be written."""
     try:
-        outcome = await steps.charge(booking)
+        answer = await steps.charge(booking)
     except GatewayUnavailable:
         return await _leave_to_resolver(booking, wish, steps, due=booking.hold_expires_at)
     for _ in range(2):  # a busy moment is often over at the second try
         try:
-            return await _settle(booking, outcome, wish, steps)
+            if isinstance(answer, ActionNeeded):
+                return await _await_customer(booking, answer, wish, steps)
+            return await settle_by(booking, answer, steps, now=wish.time_now())
         except (OperationalError, InterfaceError, Busy) as exc:
-            logger.warning("Booking %s: %s, but not settled", booking.pk, outcome, exc_info=exc)
+            logger.warning("Booking %s: %s, but not settled", booking.pk, answer, exc_info=exc)
     return await _leave_to_resolver(booking, wish, steps, due=wish.time_now())
 
 
-async def _settle(booking: Booking, outcome: Outcome, wish: Wish, steps: Steps) -> Booking:
-    settlement = Settlement(booking, outcome, wish.time_now())
+async def _await_customer(
+    booking: Booking, action: ActionNeeded, wish: Wish, steps: Steps
+) -> Booking:
+    """Keep the tickets for a customer who pays at the gateway's page. A webhook or a look-up settles it."""
+    due = booking.created_at + payments.hold_length(booking.gateway)
+    settlement = Settlement(booking, None, wish.time_now(), due, action)
     if await steps.settle(settlement):
         return settlement.applied()
-    # Somebody else has settled the booking meanwhile. If it failed then and is paid now, the money is late
-    # and has to be refunded.
-    return await steps.call(lambda: settle(booking, outcome, now=wish.time_now()))
+    await steps.call(booking.refresh_state)
+    return booking
 
 
 async def _leave_to_resolver(

@@ -1,18 +1,26 @@
-"""To resolve a hold: ask the gateway about it, then settle it. For holds left by a crash or a time-out.
+"""To resolve a hold: ask the gateway about it, then settle it.
+
+For holds left by a crash or a time-out, and for customers who did not pay in time. A payment that the
+customer could still make is closed at the gateway first, so that nobody pays for tickets that are gone.
 
 A timer alone never fails a booking, because its payment may have gone through. A hold fails by the gateway's
-answer, or if the gateway gives none and the booking is older than HOLD_GIVE_UP_SECONDS. A success that is
-found after that is refunded.
+answer, or if the gateway gives none for HOLD_GIVE_UP_SECONDS. A success that is found after that is refunded.
+
+`poll` asks about payments whose webhook may have been lost, before their time is over.
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import DurationField, ExpressionWrapper, F, Value
+from django.db.models.functions import Greatest
+from django.db.models.lookups import GreaterThanOrEqual
 
 from bookings import payments
-from bookings.gateways.base import GatewayUnavailable, Outcome
+from bookings.gateways.base import FINAL, Outcome
 from bookings.models import Booking, BookingQuerySet
 from bookings.settling import settle
 
@@ -22,6 +30,8 @@ logger = logging.getLogger(__name__)
 # and the hold is still settled only once.
 CLAIM = timedelta(seconds=10)
 
+FIRST_POLL = timedelta(minutes=1)
+
 
 def resolve_expired(
     *, now: datetime, limit: int = 100, only: BookingQuerySet | None = None
@@ -30,20 +40,24 @@ def resolve_expired(
 
     A hold whose resolution raises is logged and left for later, so that the others are still resolved.
     """
+    holds = claim(now=now, limit=limit, only=only)
+    # All at once, so that a slow gateway delays a hundred holds no longer than one.
+    outcomes = payments.ask_about_all(payments.aclose_payment, holds)
+    return _settled(zip(holds, outcomes, strict=True), now=now)
+
+
+def _settled(answers: Iterable[tuple[Booking, Outcome | None]], *, now: datetime) -> list[Booking]:
     settled = []
-    silent = False
-    for booking in claim(now=now, limit=limit, only=only):
-        if silent and not _given_up(booking, now=now):
-            continue  # the gateway is down, so asking again now would only take time
+    for booking, answer in answers:
+        outcome = answer
+        if outcome is None and _given_up(booking, now=now):
+            outcome = Outcome.NOT_FOUND
+        if outcome is None or outcome is Outcome.OPEN:
+            continue
         try:
-            resolve(booking, now=now)
+            settled.append(settle(booking, outcome, now=now))
         except Exception:
             logger.exception("Booking %s could not be resolved; it is tried again", booking.pk)
-            continue
-        if booking.status == Booking.Status.PENDING:
-            silent = True
-        else:
-            settled.append(booking)
     return settled
 
 
@@ -63,16 +77,30 @@ def claim(*, now: datetime, limit: int, only: BookingQuerySet | None = None) -> 
     return holds
 
 
-def resolve(booking: Booking, *, now: datetime) -> Booking:
-    # Ask the gateway about one hold and settle it. It stays PENDING if the gateway is silent.
-    try:
-        outcome = payments.look_up(booking)
-    except GatewayUnavailable:
-        if _given_up(booking, now=now):
-            return settle(booking, Outcome.NOT_FOUND, now=now)
-        return booking
-    return settle(booking, outcome, now=now)
-
-
 def _given_up(booking: Booking, *, now: datetime) -> bool:
-    return now >= booking.created_at + timedelta(seconds=settings.HOLD_GIVE_UP_SECONDS)
+    since = booking.created_at
+    if booking.action_url:
+        since += payments.hold_length(booking.gateway)
+    return now >= since + timedelta(seconds=settings.HOLD_GIVE_UP_SECONDS)
+
+
+def poll(*, now: datetime, limit: int = 500) -> list[Booking]:
+    """Ask about up to `limit` payments that customers should have made by now. Returns those settled.
+
+    A payment is asked about a minute after its booking, and then each time when its age has doubled.
+    """
+    waiting = Booking.objects.pending().filter(hold_expires_at__gt=now).exclude(action_url="")
+    age, unasked = Value(now) - F("created_at"), Value(now) - F("updated_at")
+    due = waiting.filter(
+        GreaterThanOrEqual(
+            unasked, Greatest(Value(FIRST_POLL), ExpressionWrapper(age / 2, DurationField()))
+        )
+    ).order_by("updated_at")
+    with transaction.atomic(durable=True):
+        holds = list(due.select_for_update(skip_locked=True, no_key=True)[:limit])
+        Booking.objects.filter(pk__in=[hold.pk for hold in holds]).update(updated_at=now)
+    outcomes = payments.ask_about_all(payments.alook_up, holds)
+    answers = [
+        (hold, outcome) for hold, outcome in zip(holds, outcomes, strict=True) if outcome in FINAL
+    ]
+    return _settled(answers, now=now)

@@ -58,6 +58,15 @@ class BookingSerializer(serializers.ModelSerializer[Booking]):
     failureReason = serializers.CharField(
         source="failure_reason", help_text="Empty, DECLINED or EXPIRED"
     )
+    returnedQuantity = serializers.IntegerField(
+        source="returned_quantity", help_text="Tickets that were given back"
+    )
+    refundedTotal = serializers.DecimalField(
+        source="refunded_total",
+        max_digits=10,
+        decimal_places=2,
+        help_text="Money that was sent back, or is on its way",
+    )
     idempotencyKey = serializers.UUIDField(source="idempotency_key")
     createdAt = serializers.DateTimeField(source="created_at")
     updatedAt = serializers.DateTimeField(source="updated_at")
@@ -73,10 +82,55 @@ class BookingSerializer(serializers.ModelSerializer[Booking]):
             "status",
             "paymentStatus",
             "failureReason",
+            "returnedQuantity",
+            "refundedTotal",
             "idempotencyKey",
             "createdAt",
             "updatedAt",
         ]
+
+
+class NextActionSerializer(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(choices=["redirect"])
+    url = serializers.URLField()
+
+
+class PendingBookingSerializer(BookingSerializer):
+    """A booking whose payment is not known yet (202)."""
+
+    nextAction = NextActionSerializer(
+        required=False, help_text="Sent if the customer has to pay at this address"
+    )
+
+    class Meta(BookingSerializer.Meta):
+        fields = [*BookingSerializer.Meta.fields, "nextAction"]
+
+
+class CancellationSerializer(StrictSerializer):
+    """The body of POST /bookings/{id}/cancellation, which may be empty."""
+
+    quantity = StrictIntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_QUANTITY,
+        help_text=f"Return only so many tickets. It needs an {KEY_HEADER} of its own.",
+    )
+    idempotencyKey = StrictUUIDField(
+        required=False, help_text=f"Or send it as header {KEY_HEADER}."
+    )
+
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        if "quantity" in values and "idempotencyKey" not in values:
+            raise ValidationError(
+                {
+                    "idempotencyKey": [
+                        f"To return some of the tickets, send it, or the header {KEY_HEADER}."
+                    ]
+                },
+                code="required",
+            )
+        return values
 
 
 class BookingWithDetailsSerializer(BookingSerializer):

@@ -4,8 +4,9 @@
 |---|---|
 | SUCCEEDED | CONFIRMED |
 | DECLINED | FAILED, DECLINED; its tickets return |
-| NOT_FOUND | FAILED, EXPIRED; its tickets return; a late charge is looked for |
+| NOT_FOUND or CANCELLED | FAILED, EXPIRED; its tickets return; a late payment is looked for |
 | nothing (None) | PENDING as before, marked so that the resolver may take it |
+| to pay at its page (ActionNeeded) | PENDING for as long as that may take, with the page's address |
 
 Only a PENDING booking is settled, so each is settled once, however many try. `settle` also notes money that
 came after a booking had expired.
@@ -21,13 +22,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
-from bookings.gateways.base import Outcome
+from bookings.gateways.base import ActionNeeded, Outcome
 from bookings.jobs import defer
-from bookings.models import Booking
+from bookings.models import Booking, Refund
+from bookings.refunding import owe
 from concerts import stock
 from ticketbook.postgres.statements import execute
 
@@ -45,6 +48,7 @@ STATES = {
     Outcome.SUCCEEDED: State(Status.CONFIRMED, PaymentStatus.SUCCESS, FailureReason.NONE, False),
     Outcome.DECLINED: State(Status.FAILED, PaymentStatus.FAILED, FailureReason.DECLINED, False),
     Outcome.NOT_FOUND: State(Status.FAILED, PaymentStatus.FAILED, FailureReason.EXPIRED, False),
+    Outcome.CANCELLED: State(Status.FAILED, PaymentStatus.FAILED, FailureReason.EXPIRED, False),
     None: State(Status.PENDING, PaymentStatus.PENDING, FailureReason.NONE, True),
 }
 
@@ -57,6 +61,7 @@ class Settlement:
     outcome: Outcome | None
     now: datetime
     due: datetime | None = None  # when the resolver may take a hold that stays PENDING
+    action: ActionNeeded | None = None  # where the customer has to pay
 
     @property
     def state(self) -> State:
@@ -73,6 +78,9 @@ class Settlement:
             setattr(self.booking, name, value)
         self.booking.hold_expires_at = self.due or self.booking.hold_expires_at
         self.booking.updated_at = self.now
+        if self.action is not None:
+            self.booking.action_url = self.action.url
+            self.booking.gateway_reference = self.action.reference
         return self.booking
 
 
@@ -101,6 +109,30 @@ def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
     return execute(SETTLE, [list(column) for column in zip(*rows, strict=True)])
 
 
+# Holds whose customers have to pay at a page of the gateway.
+AWAIT_CUSTOMERS = """
+UPDATE bookings_booking booking
+SET outcome_unknown = true, hold_expires_at = new.due, updated_at = new.at,
+    gateway_reference = new.reference, action_url = new.url
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+    AS new (id, due, at, reference, url)
+WHERE booking.id = new.id AND booking.status = 'PENDING'
+RETURNING booking.id
+"""
+
+
+def _write_actions(settlements: Sequence[Settlement]) -> set[UUID]:
+    rows = [
+        (s.booking.pk, s.due, s.now, s.action.reference, s.action.url)
+        for s in settlements
+        if s.action is not None
+    ]
+    if not rows:
+        return set()
+    sent = execute(AWAIT_CUSTOMERS, [list(column) for column in zip(*rows, strict=True)])
+    return {pk for (pk,) in sent.fetchall()}
+
+
 def read_settlements(
     settlements: Sequence[Settlement], sent: CursorWrapper | None
 ) -> tuple[list[bool], int]:
@@ -117,8 +149,11 @@ def write(settlements: Sequence[Settlement]) -> list[bool]:
     Returns which of them were still PENDING, and so were written.
     """
     assert not any(settlement.returns_tickets for settlement in settlements)
-    written, _ = read_settlements(settlements, send_settlements(settlements))
-    return written
+    awaiting = _write_actions(settlements)
+    others = [settlement for settlement in settlements if settlement.action is None]
+    written, _ = read_settlements(others, send_settlements(others))
+    rest = iter(written)
+    return [next(rest) if s.action is None else s.booking.pk in awaiting for s in settlements]
 
 
 def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
@@ -130,8 +165,8 @@ def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
         [written], returned = read_settlements([settlement], send_settlements([settlement]))
         if returned:  # so returns_tickets was true, and the tier is locked
             stock.give_back(tier, returned, now=now)
-        if written and outcome is Outcome.NOT_FOUND:
-            # A charge may still be on its way to the gateway, so a job looks again later.
+        if written and outcome in {Outcome.NOT_FOUND, Outcome.CANCELLED}:
+            # A payment may still be on its way to the gateway, so a job looks again later.
             defer("look_for_late_payment", booking)
         if not written and outcome is Outcome.SUCCEEDED:
             _note_late_money(booking, now=now)
@@ -140,12 +175,11 @@ def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
 
 
 def _note_late_money(booking: Booking, *, now: datetime) -> None:
-    # If the tickets of an expired booking went back before its money came, a job refunds the money.
+    # The tickets of the booking went back before its money came, so the money is owed.
     too_late = Booking.objects.filter(
-        pk=booking.pk,
-        status=Status.FAILED,
-        payment_status=PaymentStatus.FAILED,
-        failure_reason=FailureReason.EXPIRED,
-    ).update(payment_status=PaymentStatus.SUCCESS, updated_at=now)
+        pk=booking.pk, status=Status.FAILED, payment_status=PaymentStatus.FAILED
+    ).update(
+        payment_status=PaymentStatus.SUCCESS, failure_reason=FailureReason.EXPIRED, updated_at=now
+    )
     if too_late:
-        defer("refund_booking", booking)
+        owe(booking, booking.total_price, Refund.Reason.LATE, now=now)

@@ -17,7 +17,7 @@ from django.db import connection
 
 from bookings import booking_lanes, payments
 from bookings.booking_lanes import KEYS, SETTLEMENTS, hold_alone, lane_of, settle_alone
-from bookings.gateways.base import Outcome
+from bookings.gateways.base import ActionNeeded, Outcome
 from bookings.models import Booking, BookingQuerySet
 from bookings.resolving import resolve_expired
 from bookings.settling import Settlement
@@ -37,8 +37,8 @@ class Steps(Protocol):
         Raises a Refusal, or what the database raises.
         """
 
-    async def charge(self, booking: Booking) -> Outcome:
-        """SUCCEEDED or DECLINED. Raises GatewayUnavailable."""
+    async def charge(self, booking: Booking) -> Outcome | ActionNeeded:
+        """As payments.acharge. Raises GatewayUnavailable."""
 
     async def settle(self, settlement: Settlement) -> bool:
         """Returns False, and writes nothing, if the booking was no longer PENDING."""
@@ -54,7 +54,7 @@ class OnThisThread:
     async def hold(self, wish: Wish) -> Held:
         return _held_or_refused(hold_alone(wish))
 
-    async def charge(self, booking: Booking) -> Outcome:
+    async def charge(self, booking: Booking) -> Outcome | ActionNeeded:
         return payments.charge(booking)
 
     async def settle(self, settlement: Settlement) -> bool:
@@ -96,7 +96,7 @@ class InLanes:
         assert not isinstance(answer, bool)  # that is how this lane answers a settlement
         return _held_or_refused(answer)
 
-    async def charge(self, booking: Booking) -> Outcome:
+    async def charge(self, booking: Booking) -> Outcome | ActionNeeded:
         return await payments.acharge(booking)
 
     async def settle(self, settlement: Settlement) -> bool:

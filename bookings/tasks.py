@@ -14,19 +14,22 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
 
 from bookings import payments
-from bookings.cancelling import send_refund
+from bookings.events import handle_left_over
 from bookings.gateways.base import Outcome
-from bookings.models import Booking
-from bookings.resolving import resolve_expired
+from bookings.models import Booking, PaymentEvent, Refund
+from bookings.refunding import send_refunds
+from bookings.resolving import poll, resolve_expired
 from bookings.settling import settle
 
 EVERY_TEN_SECONDS = "* * * * * */10"  # the sixth field is the seconds
 EVERY_MINUTE = "* * * * *"
+EVERY_NIGHT = "40 3 * * *"
 URGENT = 10  # before refunds, because customers wait for these tickets
 
 # 10, 20, 30 … seconds between attempts, for as long as the gateway is away.
 UNTIL_DONE = RetryStrategy(wait=10, linear_wait=10)
-LOOKS = 100  # for a late payment, each later than the one before: about half a day in all
+LOOKS = 13  # for a late payment, after 10, 20, 40 … seconds: about a day in all
+A_MONTH = timedelta(days=30)
 
 
 @app.periodic(cron=EVERY_TEN_SECONDS)
@@ -36,9 +39,15 @@ def resolve_holds(timestamp: int) -> None:
         pass
 
 
+@app.periodic(cron=EVERY_TEN_SECONDS)
+@app.task(queueing_lock="poll_payments")
+def poll_payments(timestamp: int) -> None:
+    poll(now=timezone.now())
+
+
 @app.task(retry=UNTIL_DONE)
 def refund_booking(booking_id: str) -> None:
-    send_refund(Booking.objects.get(pk=booking_id), now=timezone.now())
+    send_refunds(Booking.objects.get(pk=booking_id), now=timezone.now())
 
 
 @app.periodic(cron=EVERY_MINUTE)
@@ -46,26 +55,27 @@ def refund_booking(booking_id: str) -> None:
 def find_owed_refunds(timestamp: int) -> None:
     # A refund whose job was lost is found by its row.
     a_minute_ago = timezone.now() - timedelta(minutes=1)
-    for pk in Booking.objects.refund_owed().filter(updated_at__lt=a_minute_ago).values_list("pk"):
+    due = Refund.objects.due().filter(created_at__lt=a_minute_ago)
+    for pk in due.order_by().values_list("booking_id", flat=True).distinct():
         with suppress(AlreadyEnqueued):
-            refund_booking.configure(queueing_lock=f"refund {pk[0]}").defer(booking_id=str(pk[0]))
+            refund_booking.configure(queueing_lock=f"refund {pk}").defer(booking_id=str(pk))
 
 
 @app.task(retry=UNTIL_DONE)
 def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
     """After a hold expired: if its charge went through after all, refund it.
 
-    A charge that the gateway does not know may still be on its way to it, so this looks again later. Only
-    answers count as looks, not silence.
+    A payment that the gateway does not know may still be on its way to it, and one that was closed may have
+    been made at that moment. So this looks again later. Only answers count as looks, not silence.
     """
     booking = Booking.objects.get(pk=booking_id)
     if booking.payment_status != Booking.PaymentStatus.FAILED:
         return
-    outcome = payments.look_up(booking)
+    outcome = payments.close_payment(booking)
     if outcome is Outcome.SUCCEEDED:
         settle(booking, outcome, now=timezone.now())
-    elif outcome is Outcome.NOT_FOUND and looks < LOOKS:
-        later = look_for_late_payment.configure(schedule_in={"seconds": 10 * looks})
+    elif outcome is not Outcome.DECLINED and looks < LOOKS:
+        later = look_for_late_payment.configure(schedule_in={"seconds": 10 * 2 ** (looks - 1)})
         later.defer(booking_id=booking_id, looks=looks + 1)
 
 
@@ -81,4 +91,25 @@ async def rescue_jobs(timestamp: int) -> None:
                 await app.job_manager.retry_job(job)
 
 
-PERIODIC = {"resolve_holds", "find_owed_refunds", "rescue_jobs"}
+@app.periodic(cron=EVERY_MINUTE)
+@app.task(queueing_lock="handle_events")
+def handle_events(timestamp: int) -> None:
+    # Events whose handling broke off, in case the gateway does not send them again.
+    handle_left_over(now=timezone.now())
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_events")
+def forget_events(timestamp: int) -> None:
+    old = PaymentEvent.objects.filter(received_at__lt=timezone.now() - A_MONTH, alert="")
+    old.exclude(handled_at=None).delete()
+
+
+PERIODIC = {
+    "resolve_holds",
+    "poll_payments",
+    "find_owed_refunds",
+    "rescue_jobs",
+    "handle_events",
+    "forget_events",
+}

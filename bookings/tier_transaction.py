@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Sum
+from django.db.models import F, Sum
 
 from bookings import settling
 from bookings.errors import (
@@ -26,13 +28,16 @@ from bookings.errors import (
     InsufficientTickets,
     RequestInProgress,
     SalesClosed,
+    TooManyUnpaid,
 )
+from bookings.gateways import named
 from bookings.models import Booking
 from bookings.settling import Settlement
-from bookings.wishes import Held, HoldResult, Wish, is_same_request, replay_of
+from bookings.wishes import Held, HoldResult, StaffDecision, Wish, is_same_request, replay_of
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from ticketbook.errors import NotFound, Refusal
+from ticketbook.postgres.keys import first_key_of
 from ticketbook.postgres.statements import (
     columns,
     execute,
@@ -83,10 +88,13 @@ class LockedTier:
             settled = settling.send_settlements(settlements)
             keys = send_keys(wishes)
             tickets = _send_tickets_of_customers(self.tier, wishes)
+            unpaid = _send_unpaid_holds(wishes)
             concert = execute_prepared(FIND_CONCERT, [self.tier.concert_id])
         written, returned = settling.read_settlements(settlements, settled)
         (its_concert,) = rows_of(Concert, concert)
-        allocation = Allocation(self.tier, its_concert, bookings_of_keys(keys), tickets, returned)
+        self.tier.concert = its_concert
+        allocation = Allocation(self.tier, bookings_of_keys(keys), returned)
+        allocation.count(tickets, unpaid)
         now = max([wish.time_now() for wish in wishes] + [s.now for s in settlements])
         self._remember_if_unsellable(its_concert, returned, now=now)
         answers = [allocation.decide(wish) for wish in wishes]
@@ -115,6 +123,8 @@ class LockedTier:
             for booking in allocation.new:
                 booking.pk = ids.get((booking.user_id, booking.idempotency_key))
                 booking._state.adding = False
+            if allocation.staff is not None:
+                _log(allocation.staff, allocation.new)
             if allocation.returned:
                 transaction.on_commit(partial(stock.forget_snapshot, self.tier.pk))
         elif allocation.returned:
@@ -127,16 +137,25 @@ class Allocation:
     def __init__(
         self,
         tier: TicketTier,
-        concert: Concert,
         known: dict[tuple[UUID, UUID], Booking],
-        tickets: CursorWrapper | None,
         returned: int,
     ) -> None:
-        self.tier, self.concert, self.known, self.returned = tier, concert, known, returned
+        self.tier, self.known, self.returned = tier, known, returned
         self.left = tier.available_quantity + returned
-        self.tickets_of = Counter(dict(tickets.fetchall())) if tickets else Counter()
+        self.tickets_of: Counter[UUID] = Counter()
+        self.unpaid_of: Counter[UUID] = Counter()
+        self.gateway = named.default()
+        self.awaits_customers = named.redirects(self.gateway)
+        self.staff: StaffDecision | None = None
         self.new: list[Booking] = []
         self.new_by_key: dict[tuple[UUID, UUID], Booking] = {}
+
+    def count(self, tickets: CursorWrapper | None, unpaid: CursorWrapper | None) -> None:
+        """How many tickets of this tier, and how many unpaid holds, the customers have so far."""
+        if tickets is not None:
+            self.tickets_of.update(dict(tickets.fetchall()))
+        if unpaid is not None:
+            self.unpaid_of.update(dict(unpaid.fetchall()))
 
     def decide(self, wish: Wish) -> HoldResult:
         # The key comes before all other checks. A wish that waited behind another one with the same key
@@ -148,21 +167,33 @@ class Allocation:
             return (
                 Held(twin, replayed=True) if is_same_request(twin, wish) else IdempotencyKeyReused()
             )
-        refusal = refusal_of(wish, self.tier, self.concert, self.left) or self._over_limit(wish)
+        left = self.left
+        if wish.staff is not None and wish.staff.from_kept_back:
+            left = self.tier.kept_back
+        refusal = refusal_of(wish, self.tier, self.tier.concert, left) or self._over_limit(wish)
         return refusal or self._take(wish)
 
     def _take(self, wish: Wish) -> Held:
-        booking = _new_booking(wish, self.tier)
+        if wish.staff is not None:
+            self.staff, self.gateway = wish.staff, wish.staff.gateway
+        booking = _new_booking(wish, self.tier, self.gateway)
         self.new.append(booking)
         self.new_by_key[wish.identity] = booking
         self.left -= wish.quantity
         self.tickets_of[wish.user.id] += wish.quantity
+        if self.awaits_customers:
+            self.unpaid_of[wish.user.id] += 1
         return Held(booking, replayed=False)
 
     def _over_limit(self, wish: Wish) -> Refusal | None:
+        if wish.staff is not None and wish.staff.waives_limit:
+            return None
         limit, has = self.tier.max_per_customer, self.tickets_of[wish.user.id]
         if limit is not None and has + wish.quantity > limit:
             return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=has)
+        unpaid = self.unpaid_of[wish.user.id]
+        if wish.staff is None and 0 < settings.MAX_UNPAID_HOLDS <= unpaid:
+            return TooManyUnpaid(maxUnpaid=settings.MAX_UNPAID_HOLDS, unpaid=unpaid)
         return None
 
     def final(self, answer: HoldResult) -> HoldResult:
@@ -182,21 +213,27 @@ def refusal_of(wish: Wish, tier: TicketTier, concert: Concert, left: int) -> Ref
     """Why this wish cannot be fulfilled, whoever the customer is; None if it can."""
     if concert.status == Concert.Status.DRAFT:
         return NotFound()
-    if not concert.sells_at(wish.time_now()):
+    if wish.staff is not None and wish.staff.waives_sales_times:
+        if concert.status != Concert.Status.PUBLISHED:  # called off
+            return SalesClosed()
+    elif not concert.sells_at(wish.time_now()):
         return SalesClosed()
     if wish.quantity > left:
         return InsufficientTickets(availableQuantity=left)
     return None
 
 
-def _new_booking(wish: Wish, tier: TicketTier) -> Booking:
+def _new_booking(wish: Wish, tier: TicketTier, gateway: str) -> Booking:
     now = wish.time_now()
+    price = Decimal("0.00") if gateway == named.FREE else tier.price
     return Booking(
         user_id=wish.user.id,
-        ticket_tier_id=tier.pk,
+        ticket_tier=tier,
         quantity=wish.quantity,
-        unit_price=tier.price,
-        total_price=tier.price * wish.quantity,
+        unit_price=price,
+        total_price=price * wish.quantity,
+        gateway=gateway,
+        source=wish.staff.source if wish.staff is not None else Booking.Source.ONLINE,
         idempotency_key=wish.idempotency_key,
         hold_expires_at=now + timedelta(seconds=settings.HOLD_SECONDS),
         created_at=now,
@@ -212,6 +249,8 @@ SHARED = [
     "payment_status",
     "failure_reason",
     "outcome_unknown",
+    "gateway",
+    "source",
 ]
 OWN = [
     "user_id",
@@ -224,7 +263,10 @@ OWN = [
 ]
 TYPES = {field.attname: field.db_type(connection) for field in Booking._meta.concrete_fields}
 
+MADE = "(SELECT coalesce(sum(quantity), 0) FROM made)"
+
 # Inserts the new bookings, and moves the stock by what they take and by what settled bookings return.
+# `kept` is 1 if they take tickets that are kept back, and 0 if they take available ones.
 TAKE = f"""
 WITH made AS (
     INSERT INTO bookings_booking ({", ".join(OWN + SHARED)})
@@ -236,7 +278,7 @@ WITH made AS (
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
     RETURNING id, user_id, idempotency_key, quantity
 ), moved AS (
-    {stock.moving(available="%(returned)s - (SELECT coalesce(sum(quantity), 0) FROM made)")}
+    {stock.moving(available=f"%(returned)s - (1 - %(kept)s) * {MADE}", kept=f"- %(kept)s * {MADE}")}
 )
 SELECT id, user_id, idempotency_key FROM made
 """
@@ -250,7 +292,14 @@ def take_parameters(
         {name: [getattr(booking, name) for booking in new] for name in OWN}
         | {name: getattr(new[0], name) for name in SHARED}
         | {"tier": tier.pk, "returned": allocation.returned, "now": now}
+        | {"kept": int(allocation.staff is not None and allocation.staff.from_kept_back)}
     )
+
+
+def _log(staff: StaffDecision, bookings: Sequence[Booking]) -> None:
+    made = [booking for booking in bookings if booking.pk is not None]
+    message = f"Booked by {staff.by} ({staff.source.label}, {staff.gateway}): {staff.note}"
+    LogEntry.objects.log_actions(staff.by.pk, made, ADDITION, message)
 
 
 FIND_CONCERT = f"SELECT {columns(Concert, 'concert')} FROM concerts_concert concert WHERE id = %s"
@@ -281,5 +330,27 @@ def _send_tickets_of_customers(tier: TicketTier, wishes: Sequence[Wish]) -> Curs
         return None
     users = {wish.user.id for wish in wishes}
     bookings = Booking.objects.filter(ticket_tier=tier, user__in=users).holding_tickets()
-    counted = bookings.values_list("user").annotate(Sum("quantity")).order_by()
+    kept = Sum(F("quantity") - F("returned_quantity"))
+    counted = bookings.values_list("user").annotate(kept=kept).order_by()
     return execute(*counted.query.sql_with_params())
+
+
+# A hold is unpaid while it waits for its customer, or for a gateway that gave no answer. A charge that is
+# being made counts only if that gateway sends customers to a page of its own.
+UNPAID = """
+SELECT user_id, count(*) FROM bookings_booking
+WHERE user_id = ANY(%s::uuid[]) AND id > %s AND status = 'PENDING'
+    AND (outcome_unknown OR gateway = %s)
+GROUP BY user_id
+"""
+LONGEST_HOLD = timedelta(days=1)
+
+
+def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
+    if not wishes or not settings.MAX_UNPAID_HOLDS:
+        return None
+    users = list({wish.user.id for wish in wishes})
+    default = named.default()
+    # The bound keeps the index scan short for customers with many bookings.
+    since = first_key_of(wishes[0].arrived_at - LONGEST_HOLD)
+    return execute(UNPAID, [users, since, default if named.redirects(default) else ""])

@@ -17,6 +17,7 @@ app_name = "bookings"
 urlpatterns = [
     path("", views.Bookings.as_view(), name="list"),
     path("<uuid:booking_id>/", views.detail, name="detail"),
+    path("<uuid:booking_id>/payment/", views.back_from_payment, name="payment"),
     path("<uuid:booking_id>/cancellation/", views.Cancellation.as_view(), name="cancellation"),
 ]
 

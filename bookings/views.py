@@ -1,11 +1,13 @@
+from contextlib import suppress
 from urllib.parse import urlencode
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils import timezone
@@ -14,17 +16,25 @@ from django.views import View
 from django.views.decorators.http import require_safe
 
 from accounts.auth import customer
-from bookings.cancelling import cancel
-from bookings.errors import BookingError, IdempotencyKeyReused, RequestInProgress
-from bookings.forms import KEY_REUSED, BookingForm, new_form
+from bookings.cancelling import cancel, return_tickets
+from bookings.errors import (
+    BookingError,
+    IdempotencyKeyReused,
+    RequestInProgress,
+    TooManyReturned,
+)
+from bookings.forms import KEY_REUSED, BookingForm, CancellationForm, new_form
+from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking
+from bookings.outcomes import ask_and_settle
 from bookings.placing import Placed, aplace, place
 from bookings.steps import InLanes
 from bookings.wishes import Wish
 from concerts.models import Concert
 from concerts.sales import Sale
+from ticketbook import event_loop
 from ticketbook.copies.responses import is_stranger, render_for_strangers
-from ticketbook.errors import BadParameter, NotFound
+from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.pagination import Page
 
@@ -96,14 +106,21 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         return _ask_again(request, form, status=exc.status)
     except BookingError as exc:
         return _ask_again(request, form, refusal=exc, status=exc.status)
-    if placed.replayed:
+    if placed.replayed and not placed.booking.awaits_customer:
         messages.info(request, "You sent this twice. It was booked once; this is how it stands.")
-    return SeeOther(resolve_url("bookings:detail", placed.booking.pk))
+    return SeeOther(_next_page(placed.booking))
 
 
 def _page_of_new(placed: Placed) -> str | None:
-    # The page of a new booking; None for a replay, which needs a message and so a view.
-    return None if placed.replayed else resolve_url("bookings:detail", placed.booking.pk)
+    # The page after a new booking; None for a replay, which may need a message and so a view.
+    return None if placed.replayed else _next_page(placed.booking)
+
+
+def _next_page(booking: Booking) -> str:
+    # The gateway's page, if the customer has to pay there.
+    if booking.awaits_customer:
+        return booking.action_url
+    return resolve_url("bookings:detail", booking.pk)
 
 
 def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
@@ -140,19 +157,63 @@ def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     return render(request, "bookings/detail.html", context)
 
 
+@require_safe
+@login_required
+def back_from_payment(request: HttpRequest, booking_id: UUID) -> HttpResponse:
+    """Where a payment page sends its customer. It asks the gateway, in case its webhook is late or lost."""
+    booking = _mine_or_404(request, booking_id)
+    page = resolve_url("bookings:detail", booking.pk)
+    if not booking.awaits_customer or finished(request) or not _may_ask_again(booking):
+        return SeeOther(page)
+    asking = ask_and_settle(booking, InLanes(), now=timezone.now())
+    if may_wait(request):
+        return later(SeeOther(page), asking, lambda outcome: page)
+    with suppress(GatewayUnavailable, Busy):
+        event_loop.run(asking)
+    return SeeOther(page)
+
+
+ASK_AGAIN = 2  # seconds
+
+
+def _may_ask_again(booking: Booking) -> bool:
+    # Somebody who reloads this address makes no flood of questions to the gateway.
+    return cache.add(f"back from payment {booking.pk}", 1, ASK_AGAIN)
+
+
 class Cancellation(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking = _mine_or_404(request, booking_id)
         if not booking.cancellable_at(timezone.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
-        return render(request, "bookings/cancel.html", {"booking": booking})
+        return self.ask(request, booking, CancellationForm(booking))
 
     def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
+        booking = _mine_or_404(request, booking_id)
+        form = CancellationForm(booking, request.POST)
+        if not form.is_valid():
+            return self.ask(request, booking, form, status=400)
+        tickets, key = form.cleaned_data["quantity"], form.cleaned_data["idempotency_key"]
         try:
-            cancel(_mine_or_404(request, booking_id), now=timezone.now())
+            if tickets is None:
+                cancel(booking, key=key, now=timezone.now())
+            else:
+                return_tickets(booking, tickets, key=key or uuid4(), now=timezone.now())
         except BookingError as exc:
-            messages.error(request, str(exc))
+            messages.error(request, _sentence(exc))
         return SeeOther(resolve_url("bookings:detail", booking_id))
+
+    def ask(
+        self, request: HttpRequest, booking: Booking, form: CancellationForm, status: int = 200
+    ) -> HttpResponse:
+        context = {"booking": booking, "form": form}
+        return render(request, "bookings/cancel.html", context, status=status)
+
+
+def _sentence(refusal: BookingError) -> str:
+    if isinstance(refusal, TooManyReturned):
+        return f"{refusal} It has {refusal.facts['returnable']}."
+    return str(refusal)
 
 
 def _mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:

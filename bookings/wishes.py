@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from accounts.models import User
 from bookings.errors import IdempotencyKeyReused
+from bookings.gateways.named import FOR_STAFF
 from bookings.models import MAX_QUANTITY, Booking
 from ticketbook.errors import Refusal
 
@@ -22,6 +24,23 @@ class Customer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StaffDecision:
+    """What a member of staff decided about a booking that they make for somebody."""
+
+    by: User
+    source: Booking.Source  # HOUSE, ARTIST or DOOR
+    gateway: str  # `none`: it is free; `cash`: the money has changed hands
+    note: str  # why; for those who read the booking's history
+    from_kept_back: bool = False  # take tickets that are kept back
+    waives_sales_times: bool = False
+    waives_limit: bool = False  # of tickets for one customer
+
+    def __post_init__(self) -> None:
+        if self.source == Booking.Source.ONLINE or self.gateway not in FOR_STAFF:
+            raise ValueError(f"staff cannot book {self.source} by the gateway {self.gateway}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
     """A request for tickets. A request that is sent again has the same idempotency key."""
 
@@ -30,6 +49,7 @@ class Wish:
     quantity: int  # 1 to 10 tickets
     idempotency_key: UUID
     arrived_at: datetime
+    staff: StaffDecision | None = None
     arrived_monotonic: float = field(default_factory=time.monotonic, compare=False)
 
     def __post_init__(self) -> None:

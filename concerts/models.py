@@ -167,10 +167,10 @@ class TicketTier(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.get_tier_type_display()} of {self.concert.name}"
+
     @property
     def taken_quantity(self) -> int:
         """The tickets that are sold or held."""
         return self.total_quantity - self.kept_back - self.available_quantity
-
-    def __str__(self) -> str:
-        return f"{self.get_tier_type_display()} of {self.concert.name}"

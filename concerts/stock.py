@@ -1,6 +1,7 @@
 """The one module that changes a tier's counters, but for the demo's bulk load.
 
-The counters are `available_quantity` and `total_quantity`.
+The counters are `total_quantity`, `kept_back` and `available_quantity`. What is neither kept back nor
+available is sold or held.
 
 Every change but `stock_up` is one statement that adds to what the database has, inside an open
 transaction. So if a caller ever forgets the lock, the table's CHECKs still see the true numbers.
@@ -24,9 +25,16 @@ from ticketbook.postgres.statements import execute_prepared, rows_of
 
 
 class CapacityBelowSold(Refusal):
-    """More tickets than that are sold or held already. Choose a larger capacity."""
+    """More tickets than that are sold, held or kept back already. Choose a larger capacity."""
 
     code = "capacity_below_sold"
+    status = 409
+
+
+class NotEnoughFree(Refusal):
+    """So many tickets are not free: fewer are available. Choose a smaller number."""
+
+    code = "insufficient_tickets"
     status = 409
 
 
@@ -54,26 +62,29 @@ def lock_sql() -> str:
     return sql
 
 
-def moving(*, available: str, total: str = "0") -> str:
-    """SQL that adds to both counters of the tier `%(tier)s`, at the time `%(now)s`.
+def moving(*, available: str, total: str = "0", kept: str = "0") -> str:
+    """SQL that adds to the counters of the tier `%(tier)s`, at the time `%(now)s`.
 
     The arguments are SQL expressions for numbers of tickets; negative ones take tickets out. A counter
     that would leave its range raises IntegrityError (tier_available_not_negative,
-    tier_available_within_total).
+    tier_available_within_total, tier_kept_not_negative).
     """
     return f"""
         UPDATE concerts_tickettier
         SET available_quantity = available_quantity + ({available}),
-            total_quantity = total_quantity + ({total}), updated_at = %(now)s
+            total_quantity = total_quantity + ({total}),
+            kept_back = kept_back + ({kept}), updated_at = %(now)s
         WHERE id = %(tier)s
     """
 
 
-_MOVE = moving(available="%(available)s", total="%(total)s")
+_MOVE = moving(available="%(available)s", total="%(total)s", kept="%(kept)s")
 
 
-def _move(tier: TicketTier, *, available: int, total: int = 0, now: datetime) -> None:
-    moved = {"available": available, "total": total, "now": now, "tier": tier.pk}
+def _move(
+    tier: TicketTier, *, available: int, total: int = 0, kept: int = 0, now: datetime
+) -> None:
+    moved = {"available": available, "total": total, "kept": kept, "now": now, "tier": tier.pk}
     execute_prepared(_MOVE, moved)
 
 
@@ -89,7 +100,7 @@ def give_back(tier: TicketTier, tickets: int, *, now: datetime) -> None:
 
 
 class CapacityChange(NamedTuple):
-    old: int
+    old: int  # the number before
     tier: TicketTier
 
 
@@ -99,21 +110,42 @@ def change_capacity(
     """Set a tier's capacity. What is available changes by as many tickets.
 
     The tier's history in the admin says who did it and why. Raises NotFound, and CapacityBelowSold
-    (`sold`: how many tickets are out of stock), which changes nothing.
+    (`sold`: how many tickets are sold, held or kept back), which changes nothing.
     """
     with transaction.atomic():
         tier = lock_tier(tier_id)
-        old, sold = tier.total_quantity, tier.total_quantity - tier.available_quantity
-        if total < sold:
-            raise CapacityBelowSold(sold=sold)
+        old, out = tier.total_quantity, tier.total_quantity - tier.available_quantity
+        if total < out:
+            raise CapacityBelowSold(sold=out)
         _move(tier, available=total - old, total=total - old, now=now)
-        LogEntry.objects.log_actions(
-            by.pk, [tier], CHANGE, f"Capacity {old} → {total}: {reason}", single_object=True
-        )
-        transaction.on_commit(store.forget)
-        transaction.on_commit(lambda: forget_snapshot(tier_id))
+        _changed(tier, f"Capacity {old} → {total}: {reason}", by)
     tier.refresh_from_db()
     return CapacityChange(old, tier)
+
+
+def keep_back(
+    *, tier_id: UUID, tickets: int, by: AbstractBaseUser, reason: str, now: datetime
+) -> CapacityChange:
+    """Set how many tickets of a tier are kept back. What is available changes by as many tickets.
+
+    Returns the old number and the tier. The tier's history in the admin says who did it and why. Raises
+    NotFound, and NotEnoughFree (`available`, `keptBack`), which changes nothing.
+    """
+    with transaction.atomic():
+        tier = lock_tier(tier_id)
+        old = tier.kept_back
+        if tickets - old > tier.available_quantity:
+            raise NotEnoughFree(available=tier.available_quantity, keptBack=old)
+        _move(tier, available=old - tickets, kept=tickets - old, now=now)
+        _changed(tier, f"Kept back {old} → {tickets}: {reason}", by)
+    tier.refresh_from_db()
+    return CapacityChange(old, tier)
+
+
+def _changed(tier: TicketTier, message: str, by: AbstractBaseUser) -> None:
+    LogEntry.objects.log_actions(by.pk, [tier], CHANGE, message, single_object=True)
+    transaction.on_commit(store.forget)
+    transaction.on_commit(lambda: forget_snapshot(tier.pk))
 
 
 # --- Snapshots of tiers that sell nothing -------------------------------------------------------

@@ -106,6 +106,9 @@ HOLD_SECONDS = number("HOLD_SECONDS", 60, 0.1, 24 * 3600)
 # How long a hold may stay unresolved while the gateway is silent; then the tickets go back.
 HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SECONDS, 10**7)
 
+# How many unpaid bookings a customer may have at once; 0 for no limit.
+MAX_UNPAID_HOLDS = whole("MAX_UNPAID_HOLDS", 10, 0, 1_000_000)
+
 # Payment gateways by name, beside the built-in ones (bookings/gateways/named.py). A booking keeps the name of
 # its gateway.
 PAYMENT_GATEWAYS = named("PAYMENT_GATEWAYS", {})

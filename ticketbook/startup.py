@@ -9,8 +9,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+import django
 import psycopg
 from django.conf import settings
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
 from django.db import NotSupportedError, connection
@@ -41,6 +43,8 @@ def run_command(argv: list[str]) -> None:
         if is_worker:
             # Its own connection pool would try for 30 seconds, and not say what is wrong.
             connection.ensure_connection()
+            django.setup()
+            check_database()
             connection.close()
         ManagementUtility(argv).execute()
     except KeyboardInterrupt:
@@ -50,6 +54,13 @@ def run_command(argv: list[str]) -> None:
         if sentence is None or "--traceback" in argv or (settings.configured and settings.DEBUG):
             raise
         sys.exit(sentence)
+
+
+def check_database() -> None:
+    """Raises ImproperlyConfigured if the settings do not fit what is in the database."""
+    errors = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    if errors:
+        raise ImproperlyConfigured(" ".join(str(error.msg) for error in errors))
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

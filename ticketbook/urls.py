@@ -6,6 +6,7 @@ import accounts.urls
 import bookings.urls
 import bookings.views
 import concerts.urls
+from bookings.events_api import Events
 from ticketbook import health
 from ticketbook.api.paths import API
 
@@ -28,6 +29,7 @@ urlpatterns = [
     path("concerts/<uuid:concert_id>/", bookings.views.concert_page, name="concert"),
     path("", include("concerts.urls")),
     path("bookings/", include("bookings.urls")),
+    path("payments/<str:gateway>/events", Events.as_view()),
     path("accounts/", include("accounts.urls")),
     path("admin/", admin.site.urls),
 ]

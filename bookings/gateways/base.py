@@ -17,6 +17,10 @@ class Outcome(Enum):
     NOT_FOUND = "not_found"  # from a look-up only: no charge under this key has taken effect so far
 
 
+# After these, no other outcome follows under the same key.
+FINAL = {Outcome.SUCCEEDED, Outcome.DECLINED, Outcome.CANCELLED}
+
+
 class GatewayUnavailable(Exception):
     """The payment gateway did not answer in time. We do not know what it did."""
 
@@ -99,8 +103,8 @@ class RedirectingGateway(Protocol):
     ) -> ActionNeeded | Outcome:
         """Make a payment that the customer can make at a URL, one for each key.
 
-        A second call with the same key finds the first payment. The gateway sends the customer to `return_url`
-        afterwards. `created_at` is the same in every call for a key.
+        A second call with the same key finds the first payment. The gateway sends the customer to
+        `return_url` afterwards. `created_at` is the same in every call for a key.
         """
 
     async def look_up(self, *, key: UUID, reference: str, time_limit: float) -> Outcome:

@@ -11,7 +11,8 @@ BUILT_IN = {
     "none": "bookings.gateways.free.FreeGateway",
     "cash": "bookings.gateways.cash.CashGateway",
 }
-FOR_STAFF = {"none", "cash"}  # what a booking made by staff may be paid by
+FREE = "none"
+FOR_STAFF = {FREE, "cash"}  # what a booking made by staff may be paid by
 MAIN = "main"  # the name of the gateway whose path is in PAYMENT_GATEWAY
 
 

@@ -17,6 +17,12 @@ def gateway_of_old_bookings():
     return name if name == named.MAIN or name not in named.BUILT_IN else "simulated"
 
 
+def keep_default(apps, editor):
+    """Processes of the version before, which may still run, write bookings without a gateway's name."""
+    name = editor.quote_value(gateway_of_old_bookings())
+    editor.execute(f"ALTER TABLE bookings_booking ALTER COLUMN gateway SET DEFAULT {name}")
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -92,6 +98,7 @@ class Migration(migrations.Migration):
             name='gateway',
             field=models.CharField(default=named.default, max_length=32),
         ),
+        migrations.RunPython(keep_default, migrations.RunPython.noop),
         migrations.AddField(
             model_name='booking',
             name='gateway_reference',

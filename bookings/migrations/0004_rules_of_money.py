@@ -17,11 +17,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('returned_quantity', models.F('quantity')), ('status', 'CANCELLED')), models.Q(models.Q(('status', 'CANCELLED'), _negated=True), ('returned_quantity__lt', models.F('quantity'))), _connector='OR'), name='booking_cancelled_is_all_returned'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('returned_quantity', models.F('quantity')), ('status', 'CANCELLED')), models.Q(models.Q(('status', 'CANCELLED'), _negated=True), models.Q(('returned_quantity', 0), ('returned_quantity__lt', models.F('quantity')), _connector='OR')), _connector='OR'), name='booking_status_returned_all'),
         ),
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(('refunded_total__gte', 0), ('refunded_total__lte', models.F('total_price'))), name='booking_refunded_range'),
+            constraint=models.CheckConstraint(condition=models.Q(('refunded_total', 0), models.Q(('refunded_total__gt', 0), ('refunded_total__lte', models.F('total_price'))), _connector='OR'), name='booking_refunded_range'),
         ),
         migrations.AddConstraint(
             model_name='booking',
@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('payment_status', 'REFUNDED'), _negated=True), ('refunded_total', models.F('total_price')), _connector='OR'), name='booking_refunded_is_all'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('payment_status', 'REFUNDED'), _negated=True), ('refunded_total', models.F('total_price')), _connector='OR'), name='booking_status_refunded_all'),
         ),
         migrations.AddConstraint(
             model_name='booking',

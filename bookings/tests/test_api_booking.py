@@ -36,6 +36,8 @@ def test_a_confirmed_booking(api, ann, tier):
         "status": "CONFIRMED",
         "paymentStatus": "SUCCESS",
         "failureReason": "",
+        "returnedQuantity": 0,
+        "refundedTotal": "0.00",
         "idempotencyKey": str(key),
         "createdAt": booking.created_at.isoformat().replace("+00:00", "Z"),
         "updatedAt": booking.updated_at.isoformat().replace("+00:00", "Z"),

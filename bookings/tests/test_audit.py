@@ -11,7 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bookings import audit
-from bookings.models import Booking
+from bookings.models import Booking, Refund, Return
 from bookings.tests.racing import Stepped
 from concerts import stock
 from concerts.models import TicketTier
@@ -42,6 +42,19 @@ def sell(user, tier, quantity=1, **fields):
         if booking["status"] in {"PENDING", "CONFIRMED"}:
             stock.take(tier, quantity, now=now)
         return Booking.objects.create(user=user, ticket_tier=tier, quantity=quantity, **booking)
+
+
+def give_back(booking):
+    """Write down that the whole booking was returned and its price sent back."""
+    refund = Refund.objects.create(
+        booking=booking,
+        amount=booking.total_price,
+        tickets=booking.quantity,
+        reason="CANCELLED",
+        status="SENT",
+        sent_at=timezone.now(),
+    )
+    Return.objects.create(booking=booking, tickets=booking.quantity, refund=refund)
 
 
 def drop_constraint(table, name):
@@ -78,7 +91,8 @@ def test_an_empty_system_has_no_difference():
 def test_holds_and_paid_bookings_are_out_of_stock_and_others_are_not(ann, tier):
     sell(ann, tier, 3)
     sell(ann, tier, 2, status="PENDING", payment_status="PENDING")
-    sell(ann, tier, 7, status="CANCELLED", payment_status="REFUNDED")
+    returned = {"returned_quantity": 7, "refunded_total": 7 * tier.price}
+    give_back(sell(ann, tier, 7, status="CANCELLED", payment_status="REFUNDED", **returned))
     sell(ann, tier, 5, status="FAILED", payment_status="FAILED", failure_reason="DECLINED")
 
     tier.refresh_from_db()
@@ -105,12 +119,59 @@ def test_a_counter_that_moved_without_a_booking_is_named(ann, tier, moved, says)
 
 def test_a_status_that_changed_without_the_counter_is_named(ann, tier):
     sell(ann, tier, 6)
-    Booking.objects.update(status="CANCELLED")
+    Booking.objects.update(status="FAILED", payment_status="FAILED", failure_reason="EXPIRED")
 
     assert audit.audit() == [
         f"VIP of “Northern Lights” ({tier.pk}): "
         "6 tickets are out of stock, but its bookings hold 0."
     ]
+
+
+def test_tickets_kept_back_are_not_for_sale(ann, tier):
+    sell(ann, tier, 6)
+    TicketTier.objects.update(kept_back=10, available_quantity=84)
+    assert audit.audit() == []
+
+    TicketTier.objects.update(available_quantity=85)
+    assert audit.audit() == [
+        f"VIP of “Northern Lights” ({tier.pk}): "
+        "5 tickets are out of stock, but its bookings hold 6."
+    ]
+
+
+def test_a_returned_ticket_without_its_return_is_named(ann, tier):
+    booking = sell(ann, tier, 6)
+    Booking.objects.update(returned_quantity=2)
+    TicketTier.objects.update(available_quantity=96)
+
+    assert audit.audit() == [
+        f"Booking {booking.pk}, VIP of “Northern Lights” ({tier.pk}): "
+        "it says that 2 tickets went back, but its returns are 0."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            {"refunded_total": 5},
+            "it says that 5.00 went back, but its refunds are 0, 0 of them sent, "
+            "and its payment status is SUCCESS.",
+        ),
+        (
+            {"refunded_total": 60, "payment_status": "REFUNDED"},
+            "it says that 60.00 went back, but its refunds are 60.00, 0 of them sent, "
+            "and its payment status is REFUNDED.",
+        ),
+    ],
+)
+def test_a_refund_that_is_not_on_the_books_is_named(ann, tier, fields, says):
+    booking = sell(ann, tier, 6)
+    if "payment_status" in fields:
+        Refund.objects.create(booking=booking, amount=60, reason="GOODWILL")
+    Booking.objects.update(**fields)
+
+    assert audit.audit() == [f"Booking {booking.pk}, VIP of “Northern Lights” ({tier.pk}): {says}"]
 
 
 def test_an_oversold_tier_is_named_even_if_its_counters_agree(ann):

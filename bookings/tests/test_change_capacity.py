@@ -66,7 +66,7 @@ def test_the_history_says_who_and_why(staff, tier):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"total": 6}, "7 tickets are sold or held: choose at least that."),
+        ({"total": 6}, "7 tickets are sold, held or kept back: choose at least that."),
         ({"tier_id": uuid.UUID(int=7)}, f"There is no tier {uuid.UUID(int=7)}."),
         ({"tier_id": "VIP"}, "There is no tier VIP."),
         ({"total": "-1"}, "TOTAL must be a whole number from 0 to 2,147,483,647, not “-1”."),

@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings.models import Booking
+from bookings.models import Booking, PaymentEvent, Refund, Return
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
 
@@ -18,7 +18,11 @@ OURS = {
     "concerts_concert",
     "concerts_tickettier",
     "bookings_booking",
+    "bookings_refund",
+    "bookings_return",
+    "bookings_paymentevent",
 }
+MODELS = [User, Concert, TicketTier, Booking, Refund, Return, PaymentEvent]
 
 
 def refused_by(sql, *params):
@@ -46,6 +50,8 @@ def change_tier(tier, assignment):
         ("price = -0.01", "tier_price_not_negative"),
         ("price = 10000000", "tier_price_bookable"),
         ("tier_type = 'BALCONY'", "tier_type_known"),
+        ("kept_back = -1", "tier_kept_not_negative"),
+        ("kept_back = 1", "tier_available_within_total"),
         ("max_per_customer = 0", "tier_max_per_customer_positive"),
     ],
 )
@@ -109,6 +115,9 @@ def insert_booking(**changes):
     return f"INSERT INTO bookings_booking ({', '.join(row)}) VALUES ({places})", *row.values()
 
 
+PAID = {"status": "CONFIRMED", "payment_status": "SUCCESS"}
+
+
 def test_a_valid_booking_is_taken_and_gets_its_key_from_the_database():
     run(*insert_booking())
     assert Booking.objects.get().pk.version == 7
@@ -122,6 +131,17 @@ def test_a_valid_booking_is_taken_and_gets_its_key_from_the_database():
         ({"quantity": -1, "total_price": -10}, "booking_quantity_range"),
         ({"total_price": 19.99}, "booking_total_is_unit_times_quantity"),
         ({"unit_price": -10, "total_price": -20}, "booking_price_not_negative"),
+        ({"gateway": ""}, "booking_gateway_named"),
+        ({"source": "FRIEND"}, "booking_source_known"),
+        ({"returned_quantity": 1}, "booking_returned_range"),
+        ({**PAID, "returned_quantity": -1}, "booking_returned_range"),
+        ({**PAID, "returned_quantity": 3}, "booking_returned_range"),
+        ({**PAID, "returned_quantity": 2}, "booking_status_returned_all"),
+        ({**PAID, "status": "CANCELLED", "returned_quantity": 1}, "booking_status_returned_all"),
+        ({"refunded_total": 1}, "booking_refunded_was_paid"),
+        ({**PAID, "refunded_total": -1}, "booking_refunded_range"),
+        ({**PAID, "refunded_total": 20.01}, "booking_refunded_range"),
+        ({**PAID, "payment_status": "REFUNDED"}, "booking_status_refunded_all"),
     ],
 )
 def test_a_wrong_booking_is_refused(changes, constraint):
@@ -131,6 +151,7 @@ def test_a_wrong_booking_is_refused(changes, constraint):
 ALLOWED = {
     ("PENDING", "PENDING", ""),
     ("CONFIRMED", "SUCCESS", ""),
+    ("CONFIRMED", "REFUNDED", ""),
     ("FAILED", "FAILED", "DECLINED"),
     ("FAILED", "FAILED", "EXPIRED"),
     ("FAILED", "SUCCESS", "EXPIRED"),
@@ -144,7 +165,13 @@ ALLOWED = {
 @pytest.mark.parametrize("payment", ["PENDING", "SUCCESS", "FAILED", "REFUNDED", "LOST"])
 @pytest.mark.parametrize("reason", ["", "DECLINED", "EXPIRED", "LOST"])
 def test_only_allowed_combinations_of_status_are_taken(status, payment, reason):
-    booking = insert_booking(status=status, payment_status=payment, failure_reason=reason)
+    booking = insert_booking(
+        status=status,
+        payment_status=payment,
+        failure_reason=reason,
+        returned_quantity=2 if status == "CANCELLED" else 0,
+        refunded_total=20 if payment == "REFUNDED" else 0,
+    )
     if (status, payment, reason) in ALLOWED:
         run(*booking)
     else:
@@ -159,7 +186,53 @@ def test_a_users_key_is_used_once():
     run(*insert_booking(idempotency_key=key))  # another user's
 
 
-@pytest.mark.parametrize("model", [User, Concert, TicketTier, Booking])
+@pytest.mark.parametrize(
+    ("assignment", "constraint"),
+    [
+        ("amount = 0", "refund_amount_positive"),
+        ("tickets = -1", "refund_tickets_range"),
+        ("tickets = 11", "refund_tickets_range"),
+        ("reason = 'WHIM'", "refund_reason_known"),
+        ("status = 'LOST'", "refund_sent_has_time"),
+        ("status = 'SENT'", "refund_sent_has_time"),
+        ("sent_at = now()", "refund_sent_has_time"),
+    ],
+)
+def test_a_wrong_refund_is_refused(assignment, constraint):
+    run(*insert_booking())
+    refund = Refund.objects.create(booking=Booking.objects.get(), amount=5, reason="GOODWILL")
+    assert (
+        refused_by(f"UPDATE bookings_refund SET {assignment} WHERE id = %s", refund.pk)
+        == constraint
+    )
+
+
+@pytest.mark.parametrize("tickets", [0, -1, 11])
+def test_a_return_is_of_one_to_ten_tickets(tickets):
+    run(*insert_booking())
+    sql = "INSERT INTO bookings_return (booking_id, tickets) VALUES (%s, %s)"
+    assert refused_by(sql, Booking.objects.get().pk, tickets) == "return_tickets_range"
+
+
+def test_a_key_returns_tickets_of_a_booking_once():
+    run(*insert_booking())
+    booking, key = Booking.objects.get(), uuid.uuid4()
+    sql = "INSERT INTO bookings_return (booking_id, tickets, idempotency_key) VALUES (%s, 1, %s)"
+    run(sql, booking.pk, key)
+    assert refused_by(sql, booking.pk, key) == "return_booking_key_unique"
+
+
+def test_a_gateways_event_is_noted_once():
+    sql = (
+        "INSERT INTO bookings_paymentevent (gateway, event_id, type, claim, found)"
+        " VALUES (%s, 'one', 'paid', '', '')"
+    )
+    run(sql, "bank")
+    assert refused_by(sql, "bank") == "payment_event_unique"
+    run(sql, "card")  # another gateway's
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_every_key_is_made_by_the_database(model):
     with connection.cursor() as cursor:
         cursor.execute(
@@ -183,9 +256,7 @@ def test_every_check_and_index_has_a_name_that_we_gave():
         )
         names = {name for _, name in cursor.fetchall()}
     declared = {
-        rule.name
-        for model in (User, Concert, TicketTier, Booking)
-        for rule in [*model._meta.constraints, *model._meta.indexes]
+        rule.name for model in MODELS for rule in [*model._meta.constraints, *model._meta.indexes]
     }
     assert names == declared
 

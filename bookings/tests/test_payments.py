@@ -10,7 +10,8 @@ import pytest
 from django.db import transaction
 
 from bookings import payments
-from bookings.models import Booking
+from bookings.gateways import named
+from bookings.models import Booking, Refund
 from bookings.payments import GatewayUnavailable, Outcome, SimulatedGateway
 from bookings.placing import aplace
 from bookings.steps import InLanes
@@ -101,9 +102,11 @@ def test_a_charge_is_over_before_its_hold_expires(settings):
 @pytest.mark.django_db(transaction=True)
 def test_no_payment_is_made_inside_a_transaction(ledger, ann, tier, book):
     booking = book(ann, tier)
-    for call in (payments.charge, payments.look_up, payments.refund):
+    refund = Refund(booking=booking, amount=1)
+    calls = [(payments.charge,), (payments.look_up,), (payments.refund, refund)]
+    for call, *more in calls:
         with pytest.raises(RuntimeError), transaction.atomic():
-            call(booking)
+            call(booking, *more)
     assert ledger.calls("charge") == 1
 
 
@@ -121,7 +124,7 @@ def test_a_gateway_may_be_awaited_or_called(ledger, ann, tier, book):
     booking = book(ann, tier)
     assert booking.status == "CONFIRMED"
     assert payments.look_up(booking) is Outcome.SUCCEEDED
-    payments.refund(booking)
+    payments.refund(booking, Refund(pk=uuid.uuid4(), amount=booking.total_price))
     assert ledger.refunded() == {str(booking.pk): booking.total_price}
     ledger.mode("outage")
     assert book(ann, tier).status == "PENDING"
@@ -142,7 +145,7 @@ def test_a_charge_that_waits_too_long_for_a_thread_is_not_sent(settings, monkeyp
     """One thread, three charges of half a second, a limit of 0.7: the third is never begun."""
     settings.PAYMENT_THREADS, settings.PAYMENT_TIME_LIMIT_MS = 1, 700
     payments._pool.cache_clear()
-    monkeypatch.setattr(payments, "gateway", Sleeper)
+    monkeypatch.setattr(named, "gateway", lambda name: Sleeper())
     bookings = [Booking(pk=key, total_price=1) for key in KEYS[:3]]
 
     async def all_at_once():
@@ -165,7 +168,7 @@ def test_a_gateway_that_ignores_its_time_limit_is_not_waited_for(settings, monke
 
     settings.PAYMENT_TIME_LIMIT_MS = 100
     monkeypatch.setattr(payments, "GRACE", 0.1)
-    monkeypatch.setattr(payments, "gateway", Forgetful)
+    monkeypatch.setattr(named, "gateway", lambda name: Forgetful())
     start = time.monotonic()
     with pytest.raises(GatewayUnavailable):
         payments.charge(Booking(pk=KEYS[0], total_price=1))
@@ -242,7 +245,7 @@ ODD = [cancels, exits, fails, says_it_in_words, knows_nothing, exits_on_a_thread
 @pytest.mark.parametrize("charge", ODD, ids=lambda charge: charge.__name__)
 def test_a_gateway_that_misbehaves_counts_as_no_answer(ann, tier, book, monkeypatch, charge):
     """It ends neither the event loop nor the process."""
-    monkeypatch.setattr(payments, "gateway", odd_gateway(charge))
+    monkeypatch.setattr(named, "gateway", lambda name: odd_gateway(charge))
     booking = book(ann, tier)
     assert (booking.status, booking.outcome_unknown) == ("PENDING", True)
     monkeypatch.undo()

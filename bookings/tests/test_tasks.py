@@ -11,7 +11,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from bookings.cancelling import cancel
 from bookings.jobs import defer
-from bookings.models import Booking
+from bookings.models import Booking, Refund
 from bookings.tasks import EVERY_TEN_SECONDS, find_owed_refunds, rescue_jobs, resolve_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,8 +99,8 @@ def test_a_refund_whose_job_is_lost_is_found_by_its_row(ledger, ann, tier, book,
     booking.refresh_from_db()
     assert (
         booking.payment_status == "SUCCESS"
-    )  # it changed less than a minute ago, so its job may be at work
-    Booking.objects.update(updated_at=timezone.now() - timedelta(minutes=2))
+    )  # it was made less than a minute ago, so its job may be at work
+    Refund.objects.update(created_at=timezone.now() - timedelta(minutes=2))
     find_owed_refunds.defer(timestamp=0)
     find_owed_refunds(timestamp=0)
     work()

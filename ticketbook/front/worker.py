@@ -3,8 +3,11 @@
 import asyncio
 import gc
 import os
+import sys
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+from gunicorn.arbiter import Arbiter
 from gunicorn.asgi import protocol
 from gunicorn.asgi.parser import ParseError
 from gunicorn.workers.gasgi import ASGIWorker
@@ -146,8 +149,19 @@ class Worker(ASGIWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         # Always the front. `gunicorn ticketbook.wsgi`, the command of earlier versions, works too.
-        from ticketbook.asgi import application  # not before Django is set up
+        from django.db import connection  # not before Django is set up
 
+        from ticketbook.asgi import application
+        from ticketbook.startup import check_database
+
+        try:
+            check_database()
+        except ImproperlyConfigured as exc:
+            # One sentence instead of a traceback; with this exit code gunicorn does not start it again.
+            print(exc, file=sys.stderr)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        finally:
+            connection.close()
         self.asgi = application
 
     async def _serve(self) -> None:

@@ -1,6 +1,8 @@
 """Primary keys that PostgreSQL makes."""
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 
@@ -11,6 +13,11 @@ class UUIDv7(models.Func):
     function = "uuidv7"
     arity = 0
     output_field = models.UUIDField()
+
+
+def first_key_of(moment: datetime) -> UUID:
+    """No key that was made at this moment or later is smaller. A UUIDv7 begins with its milliseconds."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 class DatabaseKeyField(models.UUIDField):  # type: ignore[type-arg]

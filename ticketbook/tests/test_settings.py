@@ -32,7 +32,10 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"CACHE_URL": "redis://"}, "CACHE_URL must name a Valkey or Redis server"),
         ({"CACHE_URL": "cache:6379"}, "CACHE_URL must name a Valkey or Redis server"),
         ({"LOCK_TIMEOUT_MS": "9000"}, "LOCK_TIMEOUT_MS=9000 is out of range. Set it to 1 … 2900."),
-        ({"PAYMENT_GATEWAYS": "Main=a.b"}, "PAYMENT_GATEWAYS has the entry 'Main=a.b'. Write name="),
+        (
+            {"PAYMENT_GATEWAYS": "Main=a.b"},
+            "PAYMENT_GATEWAYS has the entry 'Main=a.b'. Write name=",
+        ),
         ({"PAYMENT_GATEWAYS": "a.b.C"}, "PAYMENT_GATEWAYS has the entry 'a.b.C'. Write name=value"),
         ({"SITE_URL": "tickets.example.com"}, "SITE_URL='tickets.example.com' is not the address"),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
@@ -108,7 +111,8 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r'\b(?:text|words|named|address|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"', source
+        r'\b(?:text|words|named|address|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"',
+        source,
     )
     expected = {*read, "SECRET_KEY"}
     table = (settings.BASE_DIR / "README.md").read_text().partition("## Settings")[2]

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         except stock.CapacityBelowSold as refusal:
             sold = refusal.facts["sold"]
             raise CommandError(
-                f"{sold:,} tickets are sold or held: choose at least that."
+                f"{sold:,} tickets are sold, held or kept back: choose at least that."
             ) from None
         except OperationalError as exc:
             if not is_busy(exc):

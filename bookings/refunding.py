@@ -1,0 +1,134 @@
+"""To send money back. Every amount that we owe is a row, made in the transaction that owes it.
+
+| what owes it | reason |
+|---|---|
+| a booking is cancelled | CANCELLED |
+| some of its tickets are returned | PART |
+| its money came after its tickets had gone back | LATE |
+| staff give money back, and the customer keeps the tickets | GOODWILL |
+
+`owe` makes the row and defers a job. `send_refunds` sends what is due, at once or in that job.
+"""
+
+import logging
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import F
+
+from accounts.models import User
+from bookings import payments
+from bookings.errors import NothingToRefund, RefundTooLarge
+from bookings.gateways.base import GatewayUnavailable, RefundRefused
+from bookings.jobs import defer
+from bookings.models import Booking, Refund
+
+logger = logging.getLogger(__name__)
+
+
+def lock_booking(booking: Booking) -> None:
+    """Lock a booking's row until the transaction ends, and read its state anew.
+
+    Call it after the tier's lock, if both are needed.
+    """
+    Booking.objects.select_for_update(no_key=True).only("pk").get(pk=booking.pk)
+    booking.refresh_state()
+
+
+def owe(
+    booking: Booking,
+    amount: Decimal,
+    reason: Refund.Reason,
+    *,
+    tickets: int = 0,
+    by: User | None = None,
+    note: str = "",
+    now: datetime,
+) -> Refund:
+    """Write down that we owe money, in the caller's transaction, which has locked the booking.
+
+    A sum of refunds above the price raises IntegrityError (booking_refunded_range).
+    """
+    Booking.objects.filter(pk=booking.pk).update(
+        refunded_total=F("refunded_total") + amount, updated_at=now
+    )
+    refund = Refund.objects.create(
+        booking=booking,
+        amount=amount,
+        tickets=tickets,
+        reason=reason,
+        made_by=by,
+        note=note,
+        created_at=now,
+    )
+    defer("refund_booking", booking)
+    return refund
+
+
+def give_money_back(
+    booking: Booking, amount: Decimal, *, by: User, note: str, now: datetime
+) -> Refund:
+    """Goodwill: the customer gets money back and keeps the tickets. `by` is staff, and `note` says why.
+
+    Raises NothingToRefund if the booking was not paid, and RefundTooLarge (`refundable`).
+    """
+    with transaction.atomic(durable=True):
+        lock_booking(booking)
+        check_refundable(booking, amount)
+        refund = owe(booking, amount, Refund.Reason.GOODWILL, by=by, note=note, now=now)
+    try_to_send(booking, now=now)
+    refund.refresh_from_db()
+    return refund
+
+
+def check_refundable(booking: Booking, amount: Decimal) -> None:
+    if booking.payment_status != Booking.PaymentStatus.SUCCESS or not booking.refundable:
+        raise NothingToRefund
+    if not 0 < amount <= booking.refundable:
+        raise RefundTooLarge(refundable=str(booking.refundable))
+
+
+def try_to_send(booking: Booking, *, now: datetime) -> None:
+    """Send what is due, without waiting for the job. If the gateway does not answer, the job does it."""
+    try:
+        send_refunds(booking, now=now)
+    except GatewayUnavailable:
+        booking.refresh_state()
+
+
+def send_refunds(booking: Booking, *, now: datetime) -> None:
+    """Send all refunds of a booking that are due. Raises GatewayUnavailable.
+
+    Two that send the same refund at once do no harm: the gateway knows it by its id.
+    """
+    for refund in booking.refunds.due().order_by("id"):
+        try:
+            payments.refund(booking, refund)
+        except RefundRefused as exc:
+            logger.error("Refund %s of booking %s was refused: %s", refund.pk, booking.pk, exc)
+            _write(booking, refund, now=now, status=Refund.Status.FAILED, failure=str(exc)[:1000])
+        else:
+            _write(booking, refund, now=now, status=Refund.Status.SENT, sent_at=now, failure="")
+    booking.refresh_state()
+
+
+def _write(booking: Booking, refund: Refund, *, now: datetime, **state: object) -> None:
+    with transaction.atomic(durable=True):
+        # Under the booking's lock, so that whoever sends the last refund sees that all others were sent.
+        lock_booking(booking)
+        written = Refund.objects.due().filter(pk=refund.pk).update(**state)
+        if written and not booking.refundable and not booking.refunds.open().exists():
+            Booking.objects.filter(pk=booking.pk).update(
+                payment_status=Booking.PaymentStatus.REFUNDED, updated_at=now
+            )
+
+
+def send_again(refund: Refund) -> bool:
+    """Make a refused refund due again. Returns False if it is not refused any more."""
+    with transaction.atomic(durable=True):
+        failed = Refund.objects.filter(pk=refund.pk, status=Refund.Status.FAILED)
+        again = bool(failed.update(status=Refund.Status.DUE))
+        if again:
+            defer("refund_booking", refund.booking)
+    return again
