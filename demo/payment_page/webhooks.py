@@ -54,7 +54,9 @@ class Webhooks:
                     self._wake.clear()
                     pause = self._send_due(time.time())
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), pause)
+                        # Python 3.11's wait_for can swallow the cancel.
+                        async with asyncio.timeout(pause):
+                            await self._wake.wait()
             finally:
                 for task in self._in_flight.values():
                     task.cancel()

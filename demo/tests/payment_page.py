@@ -125,7 +125,10 @@ def running_payment_page(path, webhooks=NOWHERE, port=None, **changes):
             yield PaymentPage(process, port, path)
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            try:
+                process.wait(timeout=10)
+            finally:  # a process that does not stop must not hang the tests
+                process.kill()
 
 
 def wait_until(true, seconds=10):

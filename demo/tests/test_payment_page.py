@@ -8,16 +8,12 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from django.utils import timezone
 
 from bookings.gateways.base import ActionNeeded, GatewayUnavailable, Outcome, RefundRefused
-from bookings.gateways.hosted import HostedGateway
+from demo.tests.merchant import BOOKING, PRICE
 from demo.tests.payment_page import running_payment_page, wait_until
 from ticketbook import event_loop
 from ticketbook.tests.running import free_port, manage
-
-PRICE = Decimal("45.50")
-BOOKING = "http://shop.example/bookings/1"
 
 
 @pytest.fixture(scope="module")
@@ -30,45 +26,6 @@ def page_process(tmp_path_factory):
 def page(page_process, settings):
     settings.HOSTED_PORT = page_process.port
     return page_process
-
-
-class Merchant:
-    """HostedGateway for a thread."""
-
-    def __init__(self):
-        self.gateway = HostedGateway()
-
-    def begin(self, key, amount=PRICE, **changes):
-        payment = {"description": "2 × Northern Lights", "return_url": BOOKING} | changes
-        now = timezone.now()
-        return self.run(
-            self.gateway.begin(key=key, amount=amount, created_at=now, time_limit=5, **payment)
-        )
-
-    def look_up(self, key):
-        return self.run(self.gateway.look_up(key=key, reference="", time_limit=5))
-
-    def cancel(self, key):
-        return self.run(self.gateway.cancel(key=key, reference="", time_limit=5))
-
-    def refund(self, key, charge_key, amount):
-        names = {"key": key, "charge_key": charge_key, "reference": ""}
-        self.run(self.gateway.refund(amount=amount, time_limit=5, **names))
-
-    def run(self, call):
-        return event_loop.run(call)
-
-
-@pytest.fixture
-def merchant():
-    merchant = Merchant()
-    yield merchant
-    event_loop.run(merchant.gateway.close())
-
-
-@pytest.fixture
-def key():
-    return uuid4()
 
 
 def test_a_payment_is_paid_once(page, merchant, key):
@@ -272,7 +229,7 @@ def test_a_page_that_does_not_answer_is_unavailable(merchant, key, settings):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.HOSTED_PORT = silent.getsockname()[1]
         with pytest.raises(GatewayUnavailable):
-            merchant.run(merchant.gateway.look_up(key=key, reference="", time_limit=0.1))
+            merchant.look_up(key, time_limit=0.1)
 
 
 def test_a_taken_port_is_one_sentence(tmp_path):
