@@ -37,6 +37,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, port: int, ledger: Path, webhooks: str, **options: Any) -> None:
+        self.verbosity = options["verbosity"]
         settings.HOSTED_PORT = port  # the address that it gives to customers
         if problem := port_problem(port):
             raise CommandError(f"{problem} Choose another one: HOSTED_PORT=9001")
@@ -51,5 +52,6 @@ class Command(BaseCommand):
         await serve(**where, stop=stop, ready=self.say_where)
 
     def say_where(self) -> None:
-        self.stdout.write(f"The payment page is ready: {hosted.address()}/")
-        self.stdout.flush()
+        if self.verbosity:
+            self.stdout.write(f"The payment page is ready: {hosted.address()}/")
+            self.stdout.flush()
