@@ -15,7 +15,7 @@ BANK = 0.05  # seconds that a quick bank needs; two windows can meet in them
 
 # A payment's state, and what the page says about it: title and sentence.
 CLOSED = {
-    "paid": ("Paid", "This payment is done. It cannot be paid a second time."),
+    "paid": ("Paid", "This payment is done. It cannot be paid again."),
     "declined": ("Declined", "The bank has declined this payment. Nothing was paid."),
     "cancelled": ("Cancelled", "This payment was cancelled. It cannot be paid any more."),
 }
@@ -68,7 +68,7 @@ class CustomerPages:
             return _page(CLOSED[payment.state], payment)
         if payment.slow:
             return _page(SLOW, payment)
-        return _page(("Pay for your booking", ""), payment, buttons=True)
+        return _page(("Your payment", ""), payment, buttons=True)
 
     async def press(self, request: web.Request) -> web.Response:
         payment = self._payment(request)
