@@ -8,6 +8,7 @@ from django.utils.module_loading import import_string
 
 BUILT_IN = {
     "simulated": "bookings.gateways.simulated.SimulatedGateway",
+    "hosted": "bookings.gateways.hosted.HostedGateway",
     "none": "bookings.gateways.free.FreeGateway",
     "cash": "bookings.gateways.cash.CashGateway",
 }

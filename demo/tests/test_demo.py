@@ -37,12 +37,11 @@ class Demo:
 
 
 @contextmanager
-def demo(data_dir: Path) -> Iterator[Demo]:
+def demo(data_dir: Path, **changes: object) -> Iterator[Demo]:
     """Run `manage.py demo`, and wait for the line that says how to stop it."""
     port = free_port()
-    process = python(
-        "manage.py", "demo", env=environment(PORT=port, DATA_DIR=data_dir, WEB_CONCURRENCY=1)
-    )
+    changes = {"PORT": port, "DATA_DIR": data_dir, "WEB_CONCURRENCY": 1} | changes
+    process = python("manage.py", "demo", env=environment(**changes))
     assert process.stdout is not None
     for line in process.stdout:
         if "Ctrl-C" in line:
@@ -109,6 +108,25 @@ def test_it_ends_with_a_part_that_ends_and_says_which(demo_dir):
     assert running.process.returncode == 1
     assert "The web server ended unexpectedly" in complaints
     assert said.endswith("Stopped.\n")
+
+
+def test_its_customers_pay_at_a_page_if_the_gateway_has_one(demo_dir):
+    port = free_port()
+    with demo(demo_dir, PAYMENT_DEFAULT="hosted", HOSTED_PORT=port) as running:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+            assert "No money moves" in page.read().decode()
+        running.process.send_signal(signal.SIGINT)
+        running.end()
+    assert [process for process in running.everything if lives(process.pid)] == []
+
+
+def test_a_port_of_the_payment_page_in_use_is_refused_too(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = {"PAYMENT_DEFAULT": "hosted", "PORT": free_port(), "HOSTED_PORT": port}
+        done = manage("demo", DATA_DIR=tmp_path, **settings)
+    assert done.returncode == 1
+    assert f"Port {port} is in use. Choose another one: make demo HOSTED_PORT=9001" in done.stderr
 
 
 def test_killed_it_takes_its_children_and_the_database_along(demo_dir):

@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 
+from bookings.gateways import hosted, named
 from ticketbook.embedded import membership
 from ticketbook.ports import port_problem
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _refuse_a_real_site()
-        _refuse_taken_port()
+        _refuse_taken_ports()
         children: list[Child] = []
         try:
             _interrupt_on_signals()
@@ -41,6 +42,10 @@ class Command(BaseCommand):
             # The worker ends when it loses the database. `_watch` starts both again.
             worker = Child("job worker", "manage.py", "procrastinate", "worker", lives=5)
             children.append(worker)
+            if _has_payment_page():
+                # The welcome says where it is.
+                page = Child("payment page", "manage.py", "payment_page", "--verbosity=0")
+                children.append(page)
             _wait_until_ready(children)
             self.welcome(log_ins)
             _watch(children)
@@ -59,7 +64,10 @@ class Command(BaseCommand):
         return output.getvalue()
 
     def welcome(self, log_ins: str) -> None:
-        self.say(f"\nTicketBook is ready: {_address()}/\n\n{log_ins.rstrip()}\n\nCtrl-C stops it.")
+        where = f"TicketBook is ready: {_address()}/"
+        if _has_payment_page():
+            where += f"\nIts customers pay at {hosted.address()}/, where no money moves."
+        self.say(f"\n{where}\n\n{log_ins.rstrip()}\n\nCtrl-C stops it.")
 
     def stop(self, children: "list[Child]") -> None:
         for number in STOP_SIGNALS:
@@ -126,9 +134,15 @@ def _refuse_a_real_site() -> None:
         )
 
 
-def _refuse_taken_port() -> None:
+def _refuse_taken_ports() -> None:
     if problem := port_problem():
         raise CommandError(f"{problem} Choose another one: make demo PORT=8001")
+    if _has_payment_page() and (problem := port_problem(settings.HOSTED_PORT)):
+        raise CommandError(f"{problem} Choose another one: make demo HOSTED_PORT=9001")
+
+
+def _has_payment_page() -> bool:
+    return named.default() == "hosted"
 
 
 def _interrupt_on_signals() -> None:
@@ -148,20 +162,25 @@ def _address() -> str:
 
 
 def _wait_until_ready(children: list[Child]) -> None:
-    # The server is on this machine, so a proxy that http_proxy names is not used.
+    # The servers are on this machine, so a proxy that http_proxy names is not used.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    addresses = [f"{_address()}/readyz"]
+    if _has_payment_page():
+        addresses.append(f"{hosted.address()}/")
     deadline = time.monotonic() + READY_LIMIT
     answer: object = None
     while time.monotonic() < deadline:
         for child in children:
             child.check()
         try:
-            with opener.open(f"{_address()}/readyz", timeout=5):
-                return
+            while addresses:
+                opener.open(addresses[0], timeout=5).close()
+                del addresses[0]
+            return
         except OSError as exc:
             answer = exc
         time.sleep(0.1)
-    raise CommandError(f"{_address()}/readyz was not ready in {READY_LIMIT} seconds: {answer}.")
+    raise CommandError(f"{addresses[0]} was not ready in {READY_LIMIT} seconds: {answer}.")
 
 
 def _watch(children: list[Child]) -> NoReturn:
