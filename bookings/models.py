@@ -233,6 +233,11 @@ class Booking(models.Model):
         """Whether the customer can still pay, at `action_url`."""
         return self.status == self.Status.PENDING and bool(self.action_url)
 
+    @property
+    def refund_under_way(self) -> bool:
+        """Whether some of its refunds are still to be sent."""
+        return bool(self.refunded_total) and self.refunds.open().exists()
+
     def cancellable_at(self, now: datetime) -> bool:
         # A concert that was called off never begins, so its bookings can always be cancelled.
         concert = self.ticket_tier.concert
