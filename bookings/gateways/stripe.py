@@ -117,6 +117,7 @@ class StripeGateway:
             outcome = await self._outcome(session)
             if outcome is not Outcome.OPEN:
                 return outcome
+            # A session has no page any more while a payment is on its way.
             return ActionNeeded(session.url or return_url, session.id)
 
     async def look_up(self, *, key: UUID, reference: str, time_limit: float) -> Outcome:
@@ -162,7 +163,7 @@ class StripeGateway:
                 body, headers.get("stripe-signature"), settings.STRIPE_WEBHOOK_SECRET
             )
         except (ValueError, stripe.SignatureVerificationError) as exc:
-            raise BadEvent from exc
+            raise BadEvent(str(exc)) from exc
         about: Any = event.data.object
         key = booking_of(about)
         if event.type.startswith("charge.dispute."):
