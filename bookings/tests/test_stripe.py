@@ -23,7 +23,7 @@ from bookings.gateways.base import (
 )
 from bookings.gateways.stripe import StripeGateway
 from bookings.gateways.stripe_amounts import in_words, to_units
-from bookings.tests.stripe_server import SECRET_KEY, running_stripe
+from bookings.tests.stripe_server import SECRET_KEY, Refused, running_stripe
 from ticketbook import event_loop
 from ticketbook.tests.running import environment, manage, python
 
@@ -104,6 +104,12 @@ def refund(gateway, charge_key, reference, amount, *, key=None, time_limit=LIMIT
         time_limit=time_limit,
     )
     return run(call)
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 # --- Begin ------------------------------------------------------------------------------------------
@@ -321,9 +327,7 @@ def test_cancel_does_not_answer_while_stripe_still_works_on_the_begin(stripe, ga
     with pytest.raises(GatewayUnavailable):
         cancel(gateway, key)
     stripe.go_on.set()
-    deadline = time.monotonic() + 10
-    while not stripe.sessions and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: stripe.sessions)
     [session_id] = stripe.sessions
     assert cancel(gateway, key) is Outcome.CANCELLED
     assert stripe.sessions[session_id]["status"] == "expired"
@@ -373,6 +377,20 @@ def test_a_refund_whose_answer_was_lost_is_sent_once(stripe, gateway, key, days)
     assert [r["amount"] for r in stripe.refunds.values()] == [1000]
 
 
+def test_two_processes_that_send_a_refund_at_once_send_it_once(stripe, gateway, key):
+    """Both have looked for it before either sends it."""
+    reference, refund_key = begin_and_pay(stripe, gateway, key), new_key()
+    stripe.fail_next("wait", "POST /v1/refunds")
+    with pytest.raises(GatewayUnavailable):
+        refund(gateway, key, reference, "10.00", key=refund_key, time_limit=0.3)
+    with pytest.raises(GatewayUnavailable):
+        refund(gateway, key, reference, "10.00", key=refund_key)
+    stripe.go_on.set()
+    wait_for(lambda: stripe.refunds)
+    refund(gateway, key, reference, "10.00", key=refund_key)
+    assert [r["amount"] for r in stripe.refunds.values()] == [1000]
+
+
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
@@ -394,6 +412,21 @@ def test_a_disputed_payment_is_not_refunded(stripe, gateway, key):
     stripe.intents[stripe.sessions[reference]["payment_intent"]]["_disputed"] = True
     with pytest.raises(RefundRefused, match="charged back"):
         refund(gateway, key, reference, "25.00")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "balance_insufficient"), (404, "resource_missing")]
+)
+def test_a_refusal_that_may_pass_is_tried_again(stripe, gateway, key, monkeypatch, status, code):
+    def refuse(given):
+        raise Refused("Not now", status=status, code=code)
+
+    reference = begin_and_pay(stripe, gateway, key)
+    monkeypatch.setattr(stripe, "create_refund", refuse)
+    with pytest.raises(GatewayUnavailable):
+        refund(gateway, key, reference, "25.00")
+    monkeypatch.undo()
+    refund(gateway, key, reference, "25.00")
 
 
 def test_nothing_is_refunded_of_a_payment_that_was_not_made(stripe, gateway, key):
