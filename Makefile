@@ -48,7 +48,8 @@ format: .venv/.dev-installed ## mend what the linter can mend, and format
 
 lock: .venv/.dev-installed ## pin and hash the requirements (make lock ARGS=--upgrade)
 	$(LOCK) $(ARGS) requirements.in -o requirements.txt
-	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) requirements-stripe.in -c requirements.txt -o requirements-stripe.txt
+	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -c requirements-stripe.txt -o requirements-dev.txt
 
 clean: ## remove what was installed and cached; the data in .data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ from bookings.models import Booking
 def defer(task: str, booking: Booking) -> None:
     """Put a job of bookings/tasks.py on the queue, in the caller's transaction.
 
-    A rollback removes the job too.
+    A rollback removes the job too. Of the same jobs for one booking, one at a time runs.
     """
-    app.configure_task(f"bookings.tasks.{task}").defer(booking_id=str(booking.pk))
+    lock = f"{task} {booking.pk}"
+    app.configure_task(f"bookings.tasks.{task}", lock=lock).defer(booking_id=str(booking.pk))

@@ -58,7 +58,10 @@ def find_owed_refunds(timestamp: int) -> None:
     due = Refund.objects.due().filter(created_at__lt=a_minute_ago)
     for pk in due.order_by().values_list("booking_id", flat=True).distinct():
         with suppress(AlreadyEnqueued):
-            refund_booking.configure(queueing_lock=f"refund {pk}").defer(booking_id=str(pk))
+            once = refund_booking.configure(
+                queueing_lock=f"refund {pk}", lock=f"refund_booking {pk}"
+            )
+            once.defer(booking_id=str(pk))
 
 
 @app.task(retry=UNTIL_DONE)

@@ -142,6 +142,14 @@ HOSTED_WEBHOOK_LOSS_RATE = number("HOSTED_WEBHOOK_LOSS_RATE", 0, 0, 1)
 HOSTED_WEBHOOK_DOUBLE_RATE = number("HOSTED_WEBHOOK_DOUBLE_RATE", 0, 0, 1)
 HOSTED_WEBHOOK_REORDER_RATE = number("HOSTED_WEBHOOK_REORDER_RATE", 0, 0, 1)
 
+# Stripe, if PAYMENT_GATEWAYS names it (docs/payments.md).
+STRIPE_SECRET_KEY = text("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET = text("STRIPE_WEBHOOK_SECRET")
+# How long a customer may stay at Stripe's payment page before the payment is cancelled. Stripe's own limit
+# is half an hour longer, and at most a day.
+STRIPE_HOLD_SECONDS = number("STRIPE_HOLD_SECONDS", 15 * 60, 60, 23 * 3600)
+STRIPE_API_BASE = address("STRIPE_API_BASE", "https://api.stripe.com")
+
 # --- Django -----------------------------------------------------------------------------------
 
 INSTALLED_APPS = [

@@ -62,17 +62,20 @@ def redirects(name: str) -> bool:
 def check() -> None:
     """Raises ImproperlyConfigured for a gateway that cannot be used.
 
-    It must stop the start, not fail the first customer.
+    It must stop the start, not fail the first customer. A class may have a static method `check` that
+    raises the same if one of its settings is missing.
     """
     for name, path in paths().items():
         try:
-            import_string(path)
+            gateway_class = import_string(path)
         except ImportError as exc:
             setting = "PAYMENT_GATEWAY" if name == MAIN else f"PAYMENT_GATEWAYS: {name}"
             raise ImproperlyConfigured(
                 f"{setting}={path!r} cannot be used: {exc}. Set it to the dotted path of a class like "
                 "bookings.gateways.simulated.SimulatedGateway."
             ) from exc
+        if check_settings := getattr(gateway_class, "check", None):
+            check_settings()
     if default() not in paths().keys() - FOR_STAFF:
         usable = ", ".join(sorted(paths().keys() - FOR_STAFF))
         raise ImproperlyConfigured(
