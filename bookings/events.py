@@ -50,6 +50,8 @@ async def receive(gateway: str, body: bytes, headers: Mapping[str, str]) -> None
     """
     if gateway not in gateways_with_events():
         raise NotFound
+    if not body:
+        raise NotOurEvent
     if len(body) > MAX_EVENT:
         raise TooLarge
     try:
