@@ -191,10 +191,9 @@ BROKEN: dict[str, Callable[[Booking], str]] = {
     "booking_total_is_unit_times_quantity": _bad_total,
     "booking_status_pair_allowed": _bad_status,
     "booking_returned_range": _bad_returned,
-    "booking_status_returned_all": _bad_returned,
+    "booking_status_returned": _bad_returned,
     "booking_refunded_range": _bad_refunded,
-    "booking_refunded_was_paid": _bad_refunded,
-    "booking_status_refunded_all": _bad_refunded,
+    "booking_status_refunded": _bad_refunded,
     "booking_gateway_named": _bad_gateway,
     "booking_source_known": _bad_source,
 }

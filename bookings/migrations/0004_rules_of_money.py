@@ -1,3 +1,5 @@
+import django.db.models.functions.text
+import django.db.models.lookups
 from django.db import migrations, models
 
 
@@ -9,15 +11,15 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('failure_reason', ''), ('payment_status', 'PENDING'), ('status', 'PENDING')), models.Q(('failure_reason', ''), ('payment_status__in', ['SUCCESS', 'REFUNDED']), ('status', 'CONFIRMED')), models.Q(('failure_reason__in', ['DECLINED', 'EXPIRED']), ('payment_status', 'FAILED'), ('status', 'FAILED')), models.Q(('failure_reason', 'EXPIRED'), ('payment_status__in', ['SUCCESS', 'REFUNDED']), ('status', 'FAILED')), models.Q(('failure_reason', ''), ('payment_status__in', ['SUCCESS', 'REFUNDED']), ('status', 'CANCELLED')), _connector='OR'), name='booking_status_pair_allowed'),
+            constraint=models.CheckConstraint(condition=django.db.models.lookups.In(django.db.models.functions.text.Concat('status', models.Value(' '), 'payment_status', models.Value(' '), 'failure_reason'), ['PENDING PENDING ', 'CONFIRMED SUCCESS ', 'CONFIRMED REFUNDED ', 'FAILED FAILED DECLINED', 'FAILED FAILED EXPIRED', 'FAILED SUCCESS EXPIRED', 'FAILED REFUNDED EXPIRED', 'CANCELLED SUCCESS ', 'CANCELLED REFUNDED ']), name='booking_status_pair_allowed'),
         ),
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(('returned_quantity', 0), models.Q(('returned_quantity__gt', 0), ('returned_quantity__lte', models.F('quantity')), ('status__in', ['CONFIRMED', 'CANCELLED'])), _connector='OR'), name='booking_returned_range'),
+            constraint=models.CheckConstraint(condition=models.Q(('returned_quantity', 0), models.Q(('returned_quantity__gt', 0), ('returned_quantity__lte', models.F('quantity'))), _connector='OR'), name='booking_returned_range'),
         ),
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('returned_quantity', models.F('quantity')), ('status', 'CANCELLED')), models.Q(models.Q(('status', 'CANCELLED'), _negated=True), models.Q(('returned_quantity', 0), ('returned_quantity__lt', models.F('quantity')), _connector='OR')), _connector='OR'), name='booking_status_returned_all'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('returned_quantity', models.F('quantity')), ('status', 'CANCELLED')), models.Q(models.Q(('status', 'CANCELLED'), _negated=True), models.Q(('returned_quantity', 0), models.Q(('returned_quantity__lt', models.F('quantity')), ('status', 'CONFIRMED')), _connector='OR')), _connector='OR'), name='booking_status_returned'),
         ),
         migrations.AddConstraint(
             model_name='booking',
@@ -25,11 +27,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(('refunded_total', 0), ('payment_status__in', ['SUCCESS', 'REFUNDED']), _connector='OR'), name='booking_refunded_was_paid'),
-        ),
-        migrations.AddConstraint(
-            model_name='booking',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('payment_status', 'REFUNDED'), _negated=True), ('refunded_total', models.F('total_price')), _connector='OR'), name='booking_status_refunded_all'),
+            constraint=models.CheckConstraint(condition=models.Q(('payment_status', 'SUCCESS'), models.Q(('payment_status', 'REFUNDED'), ('refunded_total', models.F('total_price'))), models.Q(('refunded_total', 0), models.Q(('payment_status', 'REFUNDED'), _negated=True)), _connector='OR'), name='booking_status_refunded'),
         ),
         migrations.AddConstraint(
             model_name='booking',
