@@ -143,6 +143,30 @@ def test_money_that_comes_after_the_time_is_sent_back_once(site, ann, tier, left
     assert audit() == []
 
 
+@pytest.mark.parametrize("first", ["the webhook", "the resolver"])
+def test_late_money_is_found_without_its_webhook(site, ann, tier, first):
+    """Whoever fails the booking first, a job looks for money that comes afterwards."""
+    pk, url = site.begin(ann, tier)
+    site.press(url, "slow")
+    booking = Booking.objects.get(pk=pk)
+    if first == "the webhook":
+        # The resolver has cancelled the payment, and dies before it has written it down.
+        tasks.payments.close_payment(booking)
+        becomes(pk, EXPIRED)
+        site.wire.broken = True
+    else:
+        site.wire.broken = True
+        resolve_expired(now=after_its_time())
+    try:
+        wait_until(lambda: pk in site.ledger().captures())
+        run_jobs("look_for_late_payment")
+        run_jobs("refund_booking")
+    finally:
+        site.wire.broken = False
+    assert state(pk) == REFUNDED
+    assert site.ledger().refunds()[pk] == booking.total_price
+
+
 def test_paying_in_two_windows_takes_the_money_once(site, ann, tier):
     pk, url = site.begin(ann, tier)
     site.press(url, "twice")
