@@ -9,9 +9,10 @@ import pytest
 from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 
+from accounts.tests.factories import UserFactory
 from bookings import booking_lanes, events, events_api, inbox, outcomes
 from bookings.booking_lanes import EVENTS, SHARED_THREADS
-from bookings.events import receive
+from bookings.events import handle_left_over, receive
 from bookings.gateways.base import Event, Outcome
 from bookings.inbox import Arrived, Handled
 from bookings.models import Booking, PaymentEvent
@@ -244,6 +245,28 @@ def test_a_second_process_waits_for_the_first_and_finds_its_row():
     holder.finish()
     assert [noted.handled for noted in waiting.finish()] == [False]
     assert PaymentEvent.objects.count() == 1
+
+
+# So that PostgreSQL goes through the table by its index, as it does when there are many events.
+BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+
+
+@pytest.mark.parametrize("verb", [inbox.note, inbox.mark], ids=["note", "mark"])
+def test_batches_with_the_same_events_in_opposite_order_stop_nobody(verb):
+    """Two processes get the same events, and each has put them into a batch in its own order."""
+    for number in range(10):
+        batch = [arrived(f"{number} {i:03}") for i in range(200)]
+        if verb is inbox.mark:
+            inbox.note(batch)
+            batch = [Handled(NAME, a.event.id, None, "", timezone.now()) for a in batch]
+
+        def write(i, batch=batch):
+            with connection.cursor() as cursor:
+                cursor.execute(BY_INDEX)
+            verb(batch if i % 2 else batch[::-1])
+
+        assert race(write, 4) == {type(None): 4}
+    assert PaymentEvent.objects.count() == 2000
 
 
 # --- Events whose handling broke off --------------------------------------------------------------------
