@@ -281,6 +281,41 @@ def broken_off(*bookings):
         )
 
 
+def test_an_event_that_fails_does_not_stop_those_behind_it(ann, tier, book, page_ledger, caplog):
+    bad, good = book(ann, tier), book(ann, tier)
+    for booking in (bad, good):
+        page_ledger.pay(booking.pk)
+    broken_off(bad, good)
+    real = events.ask_and_settle
+
+    async def ask(booking, steps, *, now):
+        if booking.pk == bad.pk:
+            raise OperationalError("a bug")
+        return await real(booking, steps, now=now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "ask_and_settle", ask)
+        handle_left_over(now=timezone.now())
+    assert (status(bad), status(good)) == ("PENDING", "CONFIRMED")
+    assert "a bug" in caplog.text
+    handle_left_over(now=timezone.now())
+    assert status(bad) == "CONFIRMED"
+
+
+def test_a_slow_gateway_delays_many_events_no_longer_than_one(ann, tier, book, settings):
+    settings.PAYMENT_TIME_LIMIT_MS = 300
+    broken_off(*(book(UserFactory(), tier) for _ in range(10)))
+
+    async def slow(self, **_):
+        await asyncio.sleep(30)
+
+    began = timezone.now()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bookings.tests.redirecting.PageGateway.look_up", slow)
+        handle_left_over(now=timezone.now())
+    assert timezone.now() - began < timedelta(seconds=3)
+
+
 def test_old_events_are_forgotten_but_not_those_for_staff(booking):
     inbox.note([arrived(1), arrived(2, alert="Answer by Friday."), arrived(3)])
     inbox.mark([Handled(NAME, "evt_1", None, "", timezone.now())])
