@@ -7,8 +7,9 @@ So a forged or repeated event does no harm, and the look-up rules where the two 
 only after the commit; after any other answer the gateway sends the event again.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -87,9 +88,16 @@ def _disagreement(event: Event, found: Outcome | None) -> str:
 
 
 def handle_left_over(*, now: datetime) -> None:
-    """Handle events again whose handling broke off more than a minute ago."""
-    for gateway, event in inbox.left_over(now - timedelta(minutes=1)):
-        try:
-            event_loop.run(_handle(gateway, event))
-        except (GatewayUnavailable, Busy):
-            continue
+    """Handle events again whose handling broke off more than a minute ago. One that fails stops no other."""
+    found = inbox.left_over(now - timedelta(minutes=1))
+    for (gateway, event), error in zip(found, event_loop.run(_handle_all(found)), strict=True):
+        if isinstance(error, Exception) and not isinstance(error, GatewayUnavailable | Busy):
+            logger.error(
+                "Event %s of %s failed; it is tried again", event.id, gateway, exc_info=error
+            )
+
+
+async def _handle_all(found: Sequence[tuple[str, Event]]) -> list[BaseException | None]:
+    # All at once, so that a slow gateway delays a hundred events no longer than one.
+    handlings = (_handle(gateway, event) for gateway, event in found)
+    return await asyncio.gather(*handlings, return_exceptions=True)

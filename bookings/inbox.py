@@ -60,8 +60,11 @@ SELECT {columns(Booking, "booking")} FROM bookings_booking booking WHERE id = AN
 MARK = """
 UPDATE bookings_paymentevent event
 SET handled_at = new.at, found = new.found, alert = new.alert
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
-    AS new (gateway, event_id, found, alert, at)
+FROM (
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+        AS handled (gateway, event_id, found, alert, at)
+    ORDER BY gateway, event_id -- or two batches with the same events could wait for each other
+) AS new
 WHERE event.gateway = new.gateway AND event.event_id = new.event_id
 """
 

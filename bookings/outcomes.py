@@ -11,6 +11,9 @@ from bookings.steps import Steps
 
 async def settle_by(booking: Booking, outcome: Outcome, steps: Steps, *, now: datetime) -> Booking:
     """Settle a hold by the gateway's answer. Returns the booking as it stands afterwards."""
+    if outcome is Outcome.CANCELLED:
+        # Not in a lane, because `settle` also defers a job that looks for money that comes all the same.
+        return await steps.call(lambda: settle(booking, outcome, now=now))
     settlement = Settlement(booking, outcome, now)
     if await steps.settle(settlement):
         return settlement.applied()
@@ -25,6 +28,8 @@ async def ask_and_settle(booking: Booking, steps: Steps, *, now: datetime) -> Ou
     Returns the answer. Raises GatewayUnavailable, and what the database raises.
     """
     outcome = await payments.alook_up(booking)
-    if outcome in FINAL:
+    # Only money can change a booking that was settled before.
+    waits = booking.status == Booking.Status.PENDING
+    if outcome is Outcome.SUCCEEDED or (waits and outcome in FINAL):
         await settle_by(booking, outcome, steps, now=now)
     return outcome

@@ -49,13 +49,12 @@ def resolve_expired(
 def _settled(answers: Iterable[tuple[Booking, Outcome | None]], *, now: datetime) -> list[Booking]:
     settled = []
     for booking, answer in answers:
-        outcome = answer
-        if outcome is None and _given_up(booking, now=now):
-            outcome = Outcome.NOT_FOUND
-        if outcome is None or outcome is Outcome.OPEN:
-            continue
         try:
-            settled.append(settle(booking, outcome, now=now))
+            outcome = answer
+            if outcome is None and _given_up(booking, now=now):
+                outcome = Outcome.NOT_FOUND
+            if outcome is not None and outcome is not Outcome.OPEN:
+                settled.append(settle(booking, outcome, now=now))
         except Exception:
             logger.exception("Booking %s could not be resolved; it is tried again", booking.pk)
     return settled

@@ -33,6 +33,7 @@ from bookings.wishes import Wish
 from concerts.models import Concert
 from concerts.sales import Sale
 from ticketbook import event_loop
+from ticketbook.copies import cache_server
 from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
@@ -178,7 +179,10 @@ ASK_AGAIN = 2  # seconds
 
 def _may_ask_again(booking: Booking) -> bool:
     # Somebody who reloads this address makes no flood of questions to the gateway.
-    return cache.add(f"back from payment {booking.pk}", 1, ASK_AGAIN)
+    key = f"back-from-payment:{booking.pk}"
+    if settings.CACHE_URL:  # all processes share it, and it may be dead
+        return cache_server.claim(key, seconds=ASK_AGAIN)
+    return cache.add(key, 1, ASK_AGAIN)
 
 
 class Cancellation(LoginRequiredMixin, View):

@@ -7,6 +7,7 @@ from django.test import Client
 from accounts.tests.factories import UserFactory
 from bookings import booking_lanes, hot_api
 from bookings.placing import place
+from bookings.tests import redirecting
 from bookings.tests.addresses import address
 from bookings.tests.api_client import URL, Api, FrontClient
 from bookings.tests.racing import Stepped
@@ -100,6 +101,15 @@ def hot(monkeypatch):
 
 
 @pytest.fixture
+def page_ledger(settings, lanes_need_commits):
+    """The ledger of a gateway with a page of its own, to which payments now go."""
+    settings.PAYMENT_GATEWAYS = {redirecting.NAME: redirecting.PATH}
+    settings.PAYMENT_DEFAULT = redirecting.NAME
+    redirecting.LEDGER.clear()
+    return redirecting.LEDGER
+
+
+@pytest.fixture
 def url(request, tier):
     """The address of this kind (`addresses.KINDS`) for the tier's concert."""
     return address(request.param, tier.concert)
@@ -170,6 +180,11 @@ def no_lane_left_behind(settings):
     settings.PAYMENT_SUCCESS_RATE = 1
     yield
     Stepped.release_all()
-    shared = [booking_lanes.SETTLEMENTS, booking_lanes.TOKENS, booking_lanes.KEYS]
+    shared = [
+        booking_lanes.SETTLEMENTS,
+        booking_lanes.TOKENS,
+        booking_lanes.KEYS,
+        booking_lanes.EVENTS,
+    ]
     for lane in (*booking_lanes._tier_lanes.values(), *shared):
         assert not lane.queue, f"{lane} was left with a queue"

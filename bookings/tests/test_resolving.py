@@ -14,7 +14,7 @@ from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.errors import NotCancellable, RequestInProgress
 from bookings.gateways import named
-from bookings.models import Refund
+from bookings.models import Booking, Refund
 from bookings.payments import GatewayUnavailable
 from bookings.resolving import resolve_expired
 from concerts.tests.factories import TicketTierFactory
@@ -137,6 +137,14 @@ def test_one_hold_that_cannot_be_resolved_does_not_stop_the_others(ledger, ann, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resolving.payments, "aclose_payment", close)
         assert resolve_expired(now=AFTER_HOLD) == [good]
+    assert state(bad) == ("PENDING", "PENDING", "")
+
+
+def test_a_booking_of_a_gateway_without_a_name_does_not_stop_the_others(stuck):
+    bad = stuck("lose_request")
+    Booking.objects.update(gateway="oldbank", action_url="https://oldbank.example/pay")
+    good = stuck("lose_request")
+    assert resolve_expired(now=AFTER_GIVING_UP) == [good]
     assert state(bad) == ("PENDING", "PENDING", "")
 
 
