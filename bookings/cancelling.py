@@ -54,9 +54,8 @@ def _give_back_once(
         if not replayed:
             if not booking.cancellable_at(now):
                 raise NotCancellable
-            number = tickets or booking.kept_quantity
-            amount = min(booking.unit_price * number, booking.refundable)
-            give_back(booking, number, amount, key=key, now=now)
+            number = booking.kept_quantity if tickets is None else tickets
+            give_back(booking, number, _price_of(booking, number), key=key, now=now)
     booking.refresh_state()
     try_to_send(booking, now=now)
     return replayed
@@ -72,24 +71,34 @@ def _is_replay(booking: Booking, tickets: int | None, key: UUID | None) -> bool:
     return True
 
 
-def cancel_for_customer(
-    booking: Booking, tickets: int, *, refund: Decimal, by: User, note: str, now: datetime
-) -> None:
-    """Staff give tickets back, also after the concert has begun, and decide what is refunded: 0 or more.
+def _price_of(booking: Booking, tickets: int) -> Decimal:
+    # Less if some of their price was given back as goodwill before.
+    return min(booking.unit_price * tickets, booking.refundable)
 
-    `note` says why. Raises NotCancellable, TooManyReturned (`returnable`), NothingToRefund and RefundTooLarge
-    (`refundable`).
+
+def cancel_for_customer(
+    booking: Booking, tickets: int, *, refund: Decimal | None, by: User, note: str, now: datetime
+) -> Return:
+    """Staff give tickets back, also after the concert has begun, and decide what is refunded.
+
+    `refund` is 0 or more; None refunds what a customer would get, their price. `note` says why. Raises
+    NotCancellable, TooManyReturned (`returnable`), NothingToRefund and RefundTooLarge (`refundable`).
     """
     with transaction.atomic(durable=True):
         booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)
         lock_booking(booking)
         if booking.status != Booking.Status.CONFIRMED:
             raise NotCancellable
-        if refund:
+        if refund is None:
+            refund = _price_of(booking, tickets)
+        elif refund:
             check_refundable(booking, refund)
-        give_back(booking, tickets, refund, by=by, note=note, now=now)
+        made = give_back(booking, tickets, refund, by=by, note=note, now=now)
     booking.refresh_state()
     try_to_send(booking, now=now)
+    if made.refund is not None:
+        made.refund.refresh_from_db()
+    return made
 
 
 def give_back(
@@ -101,12 +110,12 @@ def give_back(
     by: User | None = None,
     note: str = "",
     now: datetime,
-) -> None:
+) -> Return:
     """Put tickets of a confirmed booking back into stock, and owe their money.
 
     The caller has locked the tier and the booking, in this order. Raises TooManyReturned (`returnable`).
     """
-    if tickets > booking.kept_quantity:
+    if not 1 <= tickets <= booking.kept_quantity:
         raise TooManyReturned(returnable=booking.kept_quantity)
     all_of_them = tickets == booking.kept_quantity
     booking_row = Booking.objects.filter(pk=booking.pk)
@@ -122,7 +131,7 @@ def give_back(
     if amount:
         reason = Refund.Reason.CANCELLED if all_of_them else Refund.Reason.PART
         refund = owe(booking, amount, reason, tickets=tickets, by=by, note=note, now=now)
-    Return.objects.create(
+    return Return.objects.create(
         booking=booking,
         tickets=tickets,
         refund=refund,

@@ -11,6 +11,7 @@ from accounts.models import User
 from bookings.gateways import named
 from concerts.models import Concert, TicketTier
 from ticketbook.postgres.keys import primary_key
+from ticketbook.templatetags.money import money
 
 MAX_QUANTITY = 10  # tickets of one booking; also in the CHECK booking_quantity_range
 
@@ -325,6 +326,17 @@ class Refund(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} for booking {self.booking_id}"
+
+    @property
+    def outcome(self) -> str:
+        """A sentence for staff about what became of it."""
+        if self.status == self.Status.FAILED:
+            return f"The gateway refused to send {money(self.amount)} back: {self.failure}"
+        if self.status == self.Status.DUE:
+            return f"{money(self.amount)} is due; it is sent as soon as the gateway answers."
+        if self.booking.gateway == "cash":
+            return f"Hand over {money(self.amount)} in cash."
+        return f"{money(self.amount)} was sent back."
 
 
 class Return(models.Model):

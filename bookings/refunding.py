@@ -14,7 +14,8 @@ import logging
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import transaction
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import OperationalError, transaction
 from django.db.models import F
 
 from accounts.models import User
@@ -23,6 +24,7 @@ from bookings.errors import NothingToRefund, RefundTooLarge
 from bookings.gateways.base import GatewayUnavailable, RefundRefused
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
+from ticketbook.postgres.failures import is_busy
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +92,16 @@ def check_refundable(booking: Booking, amount: Decimal) -> None:
 
 
 def try_to_send(booking: Booking, *, now: datetime) -> None:
-    """Send what is due, without waiting for the job. If the gateway does not answer, the job does it."""
+    """Send what is due, without waiting for the job.
+
+    If the gateway does not answer or the booking is busy, the job does it. What is owed is committed by now,
+    so nobody may be told that nothing has changed.
+    """
     try:
         send_refunds(booking, now=now)
-    except GatewayUnavailable:
+    except (GatewayUnavailable, OperationalError) as exc:
+        if isinstance(exc, OperationalError) and not is_busy(exc):
+            raise
         booking.refresh_state()
 
 
@@ -124,11 +132,16 @@ def _write(booking: Booking, refund: Refund, *, now: datetime, **state: object) 
             )
 
 
-def send_again(refund: Refund) -> bool:
-    """Make a refused refund due again. Returns False if it is not refused any more."""
+def send_again(refund: Refund, *, by: User, note: str = "") -> bool:
+    """Make a refused refund due again, for a job. Returns False if it is not refused any more.
+
+    Its history in the admin says who did it and why.
+    """
     with transaction.atomic(durable=True):
         failed = Refund.objects.filter(pk=refund.pk, status=Refund.Status.FAILED)
         again = bool(failed.update(status=Refund.Status.DUE))
         if again:
+            message = f"Made due again: {note}" if note else "Made due again"
+            LogEntry.objects.log_actions(by.pk, [refund], CHANGE, message, single_object=True)
             defer("refund_booking", refund.booking)
     return again

@@ -298,7 +298,7 @@ def take_parameters(
 
 def _log(staff: StaffDecision, bookings: Sequence[Booking]) -> None:
     made = [booking for booking in bookings if booking.pk is not None]
-    message = f"Booked by {staff.by} ({staff.source.label}, {staff.gateway}): {staff.note}"
+    message = f"Booked by {staff.by} ({', '.join(staff.said)}): {staff.note}"
     LogEntry.objects.log_actions(staff.by.pk, made, ADDITION, message)
 
 

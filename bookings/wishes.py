@@ -9,7 +9,7 @@ from uuid import UUID
 
 from accounts.models import User
 from bookings.errors import IdempotencyKeyReused
-from bookings.gateways.named import FOR_STAFF
+from bookings.gateways.named import FOR_STAFF, FREE
 from bookings.models import MAX_QUANTITY, Booking
 from ticketbook.errors import Refusal
 
@@ -38,6 +38,17 @@ class StaffDecision:
     def __post_init__(self) -> None:
         if self.source == Booking.Source.ONLINE or self.gateway not in FOR_STAFF:
             raise ValueError(f"staff cannot book {self.source} by the gateway {self.gateway}")
+
+    @property
+    def said(self) -> list[str]:
+        """The decision in words, for the booking's history."""
+        words = {
+            "out of what is kept back": self.from_kept_back,
+            "sales times waived": self.waives_sales_times,
+            "limit waived": self.waives_limit,
+        }
+        paid = "free" if self.gateway == FREE else self.gateway
+        return [self.source.label, paid, *(word for word, holds in words.items() if holds)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +91,10 @@ HoldResult = Held | Refusal
 
 
 def is_same_request(booking: Booking, wish: Wish) -> bool:
-    return (booking.ticket_tier_id, booking.quantity) == (wish.ticket_tier_id, wish.quantity)
+    if (booking.ticket_tier_id, booking.quantity) != (wish.ticket_tier_id, wish.quantity):
+        return False
+    staff = wish.staff
+    return staff is None or (booking.source, booking.gateway) == (staff.source, staff.gateway)
 
 
 def replay_of(booking: Booking | None, wish: Wish) -> HoldResult | None:

@@ -6,12 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing, contextmanager
 from decimal import Decimal
 
 import aiohttp
 
-from bookings.payments import GatewayUnavailable, Outcome
+from bookings.gateways.base import GatewayUnavailable, Outcome, RefundRefused
 
 PORT_VARIABLE = "TEST_GATEWAY_PORT"
 
@@ -50,9 +51,12 @@ class HttpGateway:
                 json={name: str(value) for name, value in body.items()},
                 timeout=aiohttp.ClientTimeout(total=time_limit),
             ) as response:
-                if response.status != 200:
+                if response.status not in (200, 422):
                     raise GatewayUnavailable
-                return await response.json(content_type=None)
+                answer = await response.json(content_type=None)
+                if response.status == 422:
+                    raise RefundRefused(answer["why"])
+                return answer
         except (aiohttp.ClientError, TimeoutError) as exc:
             raise GatewayUnavailable from exc
 
@@ -80,9 +84,12 @@ def call(method, path, body, time_limit=5.0):
         with closing(connection):
             connection.request(method, path, json.dumps(body))
             response = connection.getresponse()
-            if response.status != 200:
+            if response.status not in (200, 422):
                 raise GatewayUnavailable
-            return json.loads(response.read())
+            answer = json.loads(response.read())
+            if response.status == 422:
+                raise RefundRefused(answer["why"])
+            return answer
     except (OSError, http.client.HTTPException) as exc:
         raise GatewayUnavailable from exc
 
@@ -110,14 +117,23 @@ class LedgerReader:
         return {key: Decimal(amount) for key, amount in rows}
 
     def refunded(self):
-        """The amounts that were given back, by the key of the charge."""
-        rows = self.query("SELECT charge, amount FROM refund")
-        return {key: Decimal(amount) for key, amount in rows}
+        """What was given back in all, by the key of the charge."""
+        sums = Counter()
+        for key, amount in self.query("SELECT charge, amount FROM refund"):
+            sums[key] += Decimal(amount)
+        return dict(sums)
+
+    def refunds(self):
+        """The amount of each refund by its own key."""
+        return {
+            key: Decimal(amount) for key, amount in self.query("SELECT key, amount FROM refund")
+        }
 
     def kept(self):
-        """The amounts that were taken and not given back, by the key of the charge."""
-        refunded = self.refunded()
-        return {key: amount for key, amount in self.captured().items() if key not in refunded}
+        """What was taken and not given back, by the key of the charge."""
+        left = Counter(self.captured())
+        left.subtract(self.refunded())
+        return {key: amount for key, amount in left.items() if amount}
 
     def calls(self, verb):
         return self.query("SELECT count(*) FROM call WHERE verb = ?", verb)[0][0]

@@ -3,26 +3,28 @@
     python -m bookings.tests.gateway_server LEDGER.sqlite3
 
 prints its port and serves until its standard input closes. Its ledger outlives the site's processes, so a
-test that kills them can still compare the money with the bookings. `PUT /mode` sets what happens to the
-charges that follow:
+test that kills them can still compare the money with the bookings. A charge may be refunded in several
+parts; a refund of more than is left is answered 422. `PUT /mode` sets what happens to the calls that follow:
 
     approve           the money is captured (the mode it starts in)
     decline           the charge is declined
     lose_request      no answer, and the charge never takes effect
     lose_answer       no answer, but the money is captured
     outage            every call is answered 503
+    refuse_refunds    refunds are answered 422, charges are captured
 """
 
 import json
 import sqlite3
 import sys
 import threading
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS charge (key TEXT PRIMARY KEY, amount TEXT NOT NULL, outcome TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refund (
-    key TEXT PRIMARY KEY, charge TEXT NOT NULL UNIQUE REFERENCES charge, amount TEXT NOT NULL);
+    key TEXT PRIMARY KEY, charge TEXT NOT NULL REFERENCES charge, amount TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS call (verb TEXT NOT NULL, key TEXT NOT NULL);
 """
 
@@ -52,17 +54,26 @@ class Ledger:
         return row[0] if row else "not_found"
 
     def refund(self, key, charge, amount):
+        """Returns why the refund is refused, or nothing. A key that was used before changes nothing."""
         with self.lock:
             self.db.execute("INSERT INTO call VALUES ('refund', ?)", [key])
-            captured = self.db.execute(
-                "SELECT 1 FROM charge WHERE key = ? AND amount = ? AND outcome = 'succeeded'",
-                [charge, amount],
-            ).fetchone()
-            assert captured, f"nothing to refund under {charge}"
-            self.db.execute(
-                "INSERT INTO refund VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
-                [key, charge, amount],
-            )
+            before = self.db.execute("SELECT charge, amount FROM refund WHERE key = ?", [key])
+            if first := before.fetchone():
+                assert first == (charge, amount), f"key {key} was used for {first}"
+                return ""
+            left = self._captured(charge) - self._refunded(charge)
+            if not 0 < Decimal(amount) <= left:
+                return f"{left} of this charge is left to refund, not {amount}"
+            self.db.execute("INSERT INTO refund VALUES (?, ?, ?)", [key, charge, amount])
+            return ""
+
+    def _captured(self, charge):
+        taken = "SELECT amount FROM charge WHERE key = ? AND outcome = 'succeeded'"
+        return sum(Decimal(amount) for (amount,) in self.db.execute(taken, [charge]))
+
+    def _refunded(self, charge):
+        refunds = self.db.execute("SELECT amount FROM refund WHERE charge = ?", [charge])
+        return sum(Decimal(amount) for (amount,) in refunds)
 
 
 def handler(ledger):
@@ -84,8 +95,7 @@ def handler(ledger):
             elif self.path == "/look_up":
                 self.answer({"outcome": ledger.look_up(body["key"])})
             else:
-                ledger.refund(body["key"], body["charge"], body["amount"])
-                self.answer({})
+                self.refund(mode, body)
 
         def charge(self, mode, body):
             if mode == "lose_request":
@@ -95,6 +105,13 @@ def handler(ledger):
             if mode == "lose_answer":
                 return self.hang_up()
             return self.answer({"outcome": outcome})
+
+        def refund(self, mode, body):
+            if mode == "refuse_refunds":
+                why = "refunds are refused"
+            else:
+                why = ledger.refund(body["key"], body["charge"], body["amount"])
+            self.answer({"why": why}, status=422 if why else 200)
 
         def hang_up(self):
             self.close_connection = True

@@ -1,0 +1,98 @@
+"""What staff type as arguments of a command, checked; each error is one sentence."""
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TypeVar
+from uuid import UUID
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.core.management.base import CommandError
+from django.db import OperationalError
+from django.db.models import Model, QuerySet
+
+from accounts.models import User
+from bookings.models import Booking, Refund
+from concerts.models import TicketTier
+from ticketbook.errors import Busy
+from ticketbook.postgres.failures import is_busy
+
+Row = TypeVar("Row", bound=Model)
+
+LARGEST = 2**31 - 1  # that the column of a tier's counter takes
+
+
+def add_by_and_reason(parser: ArgumentParser) -> None:
+    parser.add_argument("--by", required=True, help="e-mail address of a member of staff")
+    parser.add_argument("--reason", required=True, help="for those who read the history")
+
+
+def staff(email: str) -> User:
+    user = active_user("--by", email)
+    if not user.is_staff:
+        raise CommandError(f"--by: {email} is not a member of staff.")
+    return user
+
+
+def active_user(option: str, email: str) -> User:
+    user = User.objects.filter(email=email, is_active=True).first()
+    if user is None:
+        raise CommandError(f"{option}: nobody has the e-mail address {email}.")
+    return user
+
+
+def given(reason: str) -> str:
+    if not reason.strip():
+        raise CommandError("--reason is empty: say why.")
+    return reason.strip()
+
+
+def whole(name: str, text: str, least: int = 0, most: int = LARGEST) -> int:
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise CommandError(f"{name} must be a whole number from {least} to {most:,}, not “{text}”.")
+    return int(text)
+
+
+def amount(name: str, text: str) -> Decimal:
+    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,2})?", text) or not Decimal(text):
+        raise CommandError(f"{name} must be an amount of money above 0, like 12.50, not “{text}”.")
+    return Decimal(text)
+
+
+def key(name: str, text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise CommandError(f"{name} must be a UUID, not “{text}”.") from None
+
+
+def tier(text: str) -> TicketTier:
+    return _found("tier", text, TicketTier.objects.all())
+
+
+def booking(text: str) -> Booking:
+    return _found("booking", text, Booking.objects.with_details())
+
+
+def refund(text: str) -> Refund:
+    return _found("refund", text, Refund.objects.select_related("booking"))
+
+
+def _found(what: str, text: str, rows: QuerySet[Row]) -> Row:
+    try:
+        return rows.get(pk=UUID(text))
+    except (ValueError, ObjectDoesNotExist):
+        raise CommandError(f"There is no {what} {text}.") from None
+
+
+@contextmanager
+def if_busy(says: str) -> Iterator[None]:
+    """Explain a tier or booking whose lock cannot be had."""
+    try:
+        yield
+    except (OperationalError, Busy) as exc:
+        if isinstance(exc, OperationalError) and not is_busy(exc):
+            raise
+        raise CommandError(says) from None
