@@ -8,7 +8,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-soak format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-soak format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ bench-tuning: .venv/.run-installed ## measure other settings of the web server, 
 
 bench-copies: .venv/.dev-installed ## measure what a cache server brings, four minutes; needs wrk
 	.venv/bin/python -m bench.copies
+
+bench-redirects: .venv/.run-installed ## measure payments on a page of the gateway's, two minutes; needs wrk
+	.venv/bin/python -m bench.redirects
 
 bench-soak: .venv/.run-installed ## two million bookings in one sitting (make bench-soak BOOKINGS=100000); needs wrk
 	BOOKINGS=$(BOOKINGS) .venv/bin/python -m bench.soak

@@ -1,8 +1,8 @@
 -- The load of one run of wrk. bench/measure.py sets these environment variables, and reads the last line
 -- of the output.
 --
---   WORDS    a file with four lines: tokens, sessions, tiers and concerts; each line is its name and its
---            words, with spaces between them
+--   WORDS    a file with a line for each kind of word: tokens, sessions, tiers, concerts and events; each
+--            line is its name and its words, with spaces between them
 --   KIND     what each customer does: a key of `acts`
 --   SKIP     seconds at the beginning whose answers are not counted; the connections start one after the
 --            other during these seconds
@@ -42,6 +42,16 @@ local function get(address, token)
   end
 end
 
+-- A webhook: each is sent once, and again only if there are no more.
+local sent = 0
+local function event()
+  sent = sent + 1
+  local body, signature = words.events[(sent - 1) % #words.events + 1]:match("^(.*)~(.*)$")
+  return wrk.format("POST", "/payments/hosted/events", {
+    ["Content-Type"] = "application/json", ["X-Payment-Signature"] = signature,
+  }, body)
+end
+
 local function form()
   local id, csrf = pick("sessions"):match("(%w+):(%w+)")
   return wrk.format("POST", "/bookings/", {
@@ -52,6 +62,8 @@ end
 
 local acts = {
   book = post("/api/v1/bookings", known),
+  hold = post("/api/v1/bookings", known), -- the payment is made at a page of the gateway's
+  events = event,
   junk = post("/api/v1/bookings", junk),
   textbook = post("/bench/textbook", known),
   nothing = post("/bench/nothing", known),

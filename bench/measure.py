@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.site import READERS, Site, new_tier
 # The statuses that the rate of a kind of load counts; for kinds not listed here it is 200.
 WANTED = {
     "book": ("201", "402"),
+    "hold": ("202",),
     "textbook": ("201",),
     "nothing": ("201",),
     "junk": ("401",),
@@ -79,21 +81,24 @@ def over_http(
     tiers: int = 1,
     skip: int = 0,
     look: bool = False,
+    words: Mapping[str, list[str]] | None = None,
 ) -> Run:
     """Load the server for `skip` and then `seconds` seconds; `kind` is a key of `acts` in load.lua.
 
     The rate and the answers leave out the first `skip` seconds. The latencies include them.
+    `words` are more lines for load.lua.
     """
-    words = {
+    lines = {
         "tokens": to.site.tokens()[: READERS if kind == "mine" else None],
         "sessions": to.site.sessions(),
         "tiers": [str(new_tier()) for _ in range(tiers)] if kind in WANTED else [],
         "concerts": concerts_of(to),
+        **(words or {}),
     }
     before = cpu_seconds(to)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "words")
-        data.write_text("".join(f"{key} {' '.join(value)}\n" for key, value in words.items()))
+        data.write_text("".join(f"{key} {' '.join(value)}\n" for key, value in lines.items()))
         environment = {"WORDS": str(data), "KIND": kind, "SKIP": str(skip), "CLIENTS": str(clients)}
         with _wrk(to, environment, clients, seconds + skip) as process:
             time.sleep((seconds + skip) / 2)
