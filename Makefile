@@ -4,14 +4,16 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 BOOKINGS ?= 2000000
+PAYMENTS ?= 10000
 LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-soak format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-soak \
+	soak-payments format lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.run-installed ## start TicketBook with demo data (make demo PORT=8001)
 	@.venv/bin/python manage.py demo
@@ -44,6 +46,9 @@ bench-redirects: .venv/.run-installed ## measure payments on a page of the gatew
 
 bench-soak: .venv/.run-installed ## two million bookings in one sitting (make bench-soak BOOKINGS=100000); needs wrk
 	BOOKINGS=$(BOOKINGS) .venv/bin/python -m bench.soak
+
+soak-payments: .venv/.run-installed ## let 10,000 customers pay at the payment page, and check every cent (PAYMENTS=1000)
+	PAYMENTS=$(PAYMENTS) .venv/bin/python -m bench.payments
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .

@@ -55,6 +55,8 @@ async def receive(gateway: str, body: bytes, headers: Mapping[str, str]) -> None
         raise NotOurEvent
     if len(body) > MAX_EVENT:
         raise TooLarge
+    if not body:  # this asks no gateway, because each process asks so at its start (front/site.py)
+        raise NotOurEvent
     try:
         event = await payments.read_event(gateway, body, headers)
         await _handle(gateway, event)

@@ -7,9 +7,11 @@ once. All calls happen outside of transactions and locks.
 """
 
 import asyncio
+import atexit
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from inspect import iscoroutinefunction
@@ -165,6 +167,17 @@ async def close() -> None:
     for gateway in named.used():
         if end := getattr(gateway, "close", None):
             await end()
+
+
+CLOSE_LIMIT = 5.0  # seconds
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    # For the job worker and for commands. The web server has closed them by now, and its loop has ended.
+    if event_loop.is_running():
+        with suppress(Exception):
+            event_loop.run(asyncio.wait_for(close(), CLOSE_LIMIT))
 
 
 async def _call(booking: Booking, verb: str, **arguments: object) -> Any:

@@ -31,6 +31,10 @@ def event_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+def is_running() -> bool:
+    return _loop is not None and _loop.is_running()
+
+
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine on the process's loop, and wait for what it returns or raises.
 

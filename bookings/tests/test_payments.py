@@ -18,6 +18,7 @@ from bookings.steps import InLanes
 from bookings.tests.wishing import wish
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
+from ticketbook.tests.running import environment, free_port, python
 
 simulated = SimulatedGateway()
 KEYS = [uuid.UUID(int=n) for n in range(1000)]
@@ -250,3 +251,23 @@ def test_a_gateway_that_misbehaves_counts_as_no_answer(ann, tier, book, monkeypa
     assert (booking.status, booking.outcome_unknown) == ("PENDING", True)
     monkeypatch.undo()
     assert book(ann, TicketTierFactory()).status in {"CONFIRMED", "FAILED"}
+
+
+# What a job does: it asks a gateway that keeps connections, and the process ends.
+ASKS_AND_ENDS = """
+import uuid
+import django
+django.setup()
+from bookings import payments
+from bookings.models import Booking
+try:
+    payments.look_up(Booking(pk=uuid.uuid4(), gateway="hosted", total_price=1))
+except payments.GatewayUnavailable:
+    print("no answer")
+"""
+
+
+def test_a_process_that_ends_closes_its_connections():
+    env = environment(DJANGO_SETTINGS_MODULE="ticketbook.settings", HOSTED_PORT=free_port())
+    worker = python("-c", ASKS_AND_ENDS, env=env)
+    assert worker.communicate(timeout=40) == ("no answer\n", "")

@@ -106,6 +106,16 @@ def test_a_body_of_more_than_a_quarter_of_a_megabyte_is_not_even_read(booking, p
     assert page_ledger.calls["look_up"] == PaymentEvent.objects.count() == 0
 
 
+def test_a_process_that_starts_complains_about_no_webhook(caplog):
+    """It sends an empty one to itself, to learn the headers that Django adds to every answer."""
+    with pytest.raises(events.NotOurEvent):
+        tell(b"", {})
+    assert not caplog.records
+    with pytest.raises(events.NotOurEvent):
+        tell(told(uuid.uuid4()), {})
+    assert "forged" in caplog.text
+
+
 @pytest.mark.parametrize("broken", ["settle", "look_up"])
 def test_an_answer_that_cannot_be_written_is_not_a_200(booking, page_ledger, monkeypatch, broken):
     """Then the gateway sends the event again, and it is handled as if it were the first time."""

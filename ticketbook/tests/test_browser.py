@@ -124,8 +124,8 @@ def test_a_stranger_books_and_cancels(visit, tier, javascript):
 
     page.get_by_role("banner").get_by_role("link", name="My bookings").click()
     page.get_by_role("link", name="Northern Lights").click()
-    page.get_by_role("link", name="Cancel this booking").click()
-    page.get_by_role("button", name="Yes, cancel it").click()
+    page.get_by_role("link", name="Cancel all or some tickets").click()
+    page.get_by_role("button", name="Yes, give them back").click()
     page.get_by_role("heading", name="Your booking is cancelled").wait_for()
     tier.refresh_from_db()
     assert tier.available_quantity == 100
