@@ -45,8 +45,15 @@ class TicketTierForm(forms.ModelForm):
 class TicketTierInline(admin.TabularInline):
     model = TicketTier
     form = TicketTierForm
-    fields = ["tier_type", "price", "total_quantity", "available_quantity", "max_per_customer"]
-    readonly_fields = ["available_quantity"]
+    fields = [
+        "tier_type",
+        "price",
+        "total_quantity",
+        "kept_back",
+        "available_quantity",
+        "max_per_customer",
+    ]
+    readonly_fields = ["kept_back", "available_quantity"]
     extra = 0
     max_num = len(TicketTier.Type)
     can_delete = False
@@ -70,12 +77,19 @@ class ConcertAdmin(SeenAtOnce):
 @admin.register(TicketTier)
 class TicketTierAdmin(SeenAtOnce):
     form = TicketTierForm
-    list_display = ["concert", "tier_type", "price", "total_quantity", "available_quantity"]
+    list_display = [
+        "concert",
+        "tier_type",
+        "price",
+        "total_quantity",
+        "kept_back",
+        "available_quantity",
+    ]
     list_filter = ["tier_type"]
     list_select_related = ["concert"]
     search_fields = ["concert__name", "concert__artist"]
     autocomplete_fields = ["concert"]
-    readonly_fields = ["available_quantity", "created_at", "updated_at"]
+    readonly_fields = ["kept_back", "available_quantity", "created_at", "updated_at"]
 
     def save_model(
         self, request: HttpRequest, obj: TicketTier, form: forms.ModelForm, change: bool

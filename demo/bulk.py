@@ -1,8 +1,8 @@
 """A large catalogue for measuring, made inside the database.
 
-This module writes bookings and counters without the verbs, because a million bookings one by one
-take an hour. The counters change in the same transaction, by as many tickets as its bookings hold. That
-transaction locks the tables, so nobody else books while it runs.
+This module writes bookings, their returns and refunds, and counters without the verbs, because a million
+bookings one by one take an hour. The counters change in the same transaction, by as many tickets as its
+bookings hold. That transaction locks the tables, so nobody else books while it runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from accounts.models import User
+from bookings.gateways import named
 from bookings.models import Booking
 from concerts.models import Concert
 from ticketbook.copies.store import forget
@@ -60,7 +61,8 @@ def vacuum() -> None:
     # Statistics and visibility maps are up to date at once. Autovacuum would take a while.
     with connection.cursor() as cursor:
         cursor.execute(
-            "VACUUM (ANALYZE) accounts_user, concerts_concert, concerts_tickettier, bookings_booking"
+            "VACUUM (ANALYZE) accounts_user, concerts_concert, concerts_tickettier, "
+            "bookings_booking, bookings_refund, bookings_return"
         )
 
 
@@ -71,7 +73,8 @@ def _add_bookings(cursor: CursorWrapper, missing: int, progress: Progress) -> No
         for start in range(0, missing, BATCH):
             rows = min(BATCH, missing - start)
             # The oldest first, so that ids, times and rows are in the same order, as on a real site.
-            cursor.execute(NEW_BOOKINGS, {"rows": rows, "to_come": missing - start, "all": missing})
+            size = {"rows": rows, "to_come": missing - start, "all": missing}
+            cursor.execute(NEW_BOOKINGS, size | {"gateway": named.default()})
             progress(rows)
     cursor.execute(TAKE_TICKETS)
 
@@ -80,7 +83,7 @@ def _add_bookings(cursor: CursorWrapper, missing: int, progress: Progress) -> No
 def _indexed_afterwards(cursor: CursorWrapper) -> Iterator[None]:
     """Check foreign keys and build indexes once, after the block. That takes a third of the time.
 
-    Other transactions never see the table without them.
+    Other transactions never see the tables without them.
     """
     # A table whose foreign keys wait to be checked cannot be altered.
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -89,11 +92,14 @@ def _indexed_afterwards(cursor: CursorWrapper) -> Iterator[None]:
     cursor.execute("; ".join(drop))
     yield
     # Foreign keys are checked by a join. With the statistics of an empty table it would take minutes.
-    cursor.execute("ANALYZE accounts_user, concerts_tickettier, bookings_booking")
+    cursor.execute(
+        "ANALYZE accounts_user, concerts_tickettier, bookings_booking, bookings_refund, bookings_return"
+    )
     cursor.execute("SET LOCAL maintenance_work_mem = '128MB'")
     cursor.execute("; ".join(create))
 
 
+# Of four tiers one keeps a tenth of its tickets back.
 NEW_CONCERTS = f"""
 WITH concert AS (
     INSERT INTO concerts_concert (name, artist, venue, date, status, created_at, updated_at)
@@ -104,11 +110,13 @@ WITH concert AS (
 ), size (tier_type, price, low, high) AS (
     VALUES ('VIP', 100, 10, 100), ('FRONT_ROW', 50, 100, 200), ('GA', 10, 1000, 2000)
 ), tier AS MATERIALIZED (
-    SELECT concert.*, tier_type, price, random(low, high) AS total FROM concert, size
+    SELECT concert.*, tier_type, price, random(low, high) AS total, random(1, 4) = 1 AS keeps
+    FROM concert, size
 )
 INSERT INTO concerts_tickettier
-    (concert_id, tier_type, price, total_quantity, available_quantity, created_at, updated_at)
-SELECT id, tier_type, price, total, total, created_at, now() FROM tier
+    (concert_id, tier_type, price, total_quantity, kept_back, available_quantity, created_at, updated_at)
+SELECT id, tier_type, price, total, kept, total - kept, created_at, now()
+FROM tier, LATERAL (SELECT CASE WHEN keeps THEN total / 10 ELSE 0 END) AS back (kept)
 """
 
 NEW_CUSTOMERS = f"""
@@ -134,7 +142,8 @@ ANALYZE bulk_tier, bulk_customer
 """
 
 # Of ten tickets one is VIP and two are front row. Of the bookings 82 % are confirmed, 8 % cancelled and 10 %
-# declined. None is a hold, because the resolver would take it.
+# declined. None is a hold, because the resolver would take it. 2 % of all are free, and of 6 % a few tickets
+# were returned, unless they are of one ticket. All refunds were sent.
 NEW_BOOKINGS = """
 WITH draw AS MATERIALIZED (
     SELECT now() - (%(to_come)s - i) * interval '720 hours' / %(all)s AS at,
@@ -144,21 +153,40 @@ WITH draw AS MATERIALIZED (
            1 + floor(6 * random() * random())::int AS quantity,
            random(1, 100) AS fate
     FROM generate_series(1, %(rows)s) i
-), made AS (
-    INSERT INTO bookings_booking
-        (id, created_at, updated_at, hold_expires_at, user_id, ticket_tier_id, idempotency_key,
-         quantity, unit_price, total_price, status, payment_status, failure_reason)
-    SELECT uuidv7(at - now()), at, at, at, customer.id, tier.id, gen_random_uuid(),
-           quantity, price, price * quantity,
-           CASE WHEN fate <= 82 THEN 'CONFIRMED' WHEN fate <= 90 THEN 'CANCELLED' ELSE 'FAILED' END,
-           CASE WHEN fate <= 82 THEN 'SUCCESS' WHEN fate <= 90 THEN 'REFUNDED' ELSE 'FAILED' END,
-           CASE WHEN fate <= 90 THEN '' ELSE 'DECLINED' END
+), sale AS (
+    SELECT draw.*, tier.id AS tier_id, customer.id AS user_id, fate <= 2 AS free,
+           CASE WHEN fate <= 2 THEN 0 ELSE price END AS price,
+           CASE WHEN fate BETWEEN 77 AND 82 THEN least(1 + fate %% 3, quantity - 1)
+                WHEN fate BETWEEN 83 AND 90 THEN quantity ELSE 0 END AS returned
     FROM draw
     JOIN bulk_tier tier ON tier.n = tier_n AND tier.tier_type = draw.tier_type
     JOIN bulk_customer customer ON customer.n = customer_n
-    RETURNING ticket_tier_id, quantity, status
+), made AS (
+    INSERT INTO bookings_booking
+        (id, created_at, updated_at, hold_expires_at, user_id, ticket_tier_id, idempotency_key,
+         quantity, unit_price, total_price, returned_quantity, refunded_total, gateway, source,
+         status, payment_status, failure_reason)
+    SELECT uuidv7(at - now()), at, at, at, user_id, tier_id, gen_random_uuid(),
+           quantity, price, price * quantity, returned, price * returned,
+           CASE WHEN free THEN 'none' ELSE %(gateway)s END,
+           CASE WHEN NOT free THEN 'ONLINE' WHEN fate = 1 THEN 'HOUSE' ELSE 'ARTIST' END,
+           CASE WHEN fate <= 82 THEN 'CONFIRMED' WHEN fate <= 90 THEN 'CANCELLED' ELSE 'FAILED' END,
+           CASE WHEN fate <= 82 THEN 'SUCCESS' WHEN fate <= 90 THEN 'REFUNDED' ELSE 'FAILED' END,
+           CASE WHEN fate <= 90 THEN '' ELSE 'DECLINED' END
+    FROM sale
+    RETURNING *
+), refund AS (
+    INSERT INTO bookings_refund (id, booking_id, amount, tickets, reason, status, created_at, sent_at)
+    SELECT uuidv7(created_at - now()), id, refunded_total, returned_quantity,
+           CASE WHEN status = 'CANCELLED' THEN 'CANCELLED' ELSE 'PART' END, 'SENT', created_at, created_at
+    FROM made WHERE returned_quantity > 0
+    RETURNING *
+), back AS (
+    INSERT INTO bookings_return (id, booking_id, tickets, refund_id, created_at)
+    SELECT uuidv7(created_at - now()), booking_id, tickets, id, created_at FROM refund
 )
-INSERT INTO bulk_held SELECT ticket_tier_id, quantity FROM made WHERE status = 'CONFIRMED'
+INSERT INTO bulk_held
+SELECT ticket_tier_id, quantity - returned_quantity FROM made WHERE status = 'CONFIRMED'
 """
 
 # A tier that is too small for its bookings grows, and is sold out.
@@ -171,15 +199,17 @@ FROM (SELECT tier_id, sum(tickets)::integer AS tickets FROM bulk_held GROUP BY t
 WHERE id = tier_id
 """
 
-INDEXES_AND_KEYS = """
+TABLES = "('bookings_booking'::regclass, 'bookings_refund'::regclass, 'bookings_return'::regclass)"
+
+INDEXES_AND_KEYS = f"""
 SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname),
        format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s',
               conrelid::regclass, conname, pg_get_constraintdef(oid))
 FROM pg_constraint
-WHERE conrelid = 'bookings_booking'::regclass AND contype IN ('f', 'u')
+WHERE conrelid IN {TABLES} AND contype IN ('f', 'u')
 UNION ALL
 SELECT format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
 FROM pg_index
-WHERE indrelid = 'bookings_booking'::regclass
+WHERE indrelid IN {TABLES}
   AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'))
 """.replace("%%", "%")

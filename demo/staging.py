@@ -11,7 +11,8 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.db import connection, transaction
 
 from accounts.models import User
-from bookings.models import Booking
+from bookings.gateways import named
+from bookings.models import Booking, Refund, Return
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from demo.catalogue import SHOWS, Show
@@ -23,6 +24,7 @@ PRICES = {
     TicketTier.Type.GA: Decimal(10),
 }
 CROWD = 60  # customers who hold the tickets that are sold
+KEPT_BACK = 4  # VIP tickets of each concert, for guests of the house
 
 
 @dataclass(frozen=True)
@@ -116,28 +118,70 @@ def _stage(show: Show, crowd: list[User], *, now: datetime) -> None:
         )
         stock.stock_up(tier)
         tier.save()
-        _sell(tier, capacity - left, crowd, now=now)
+        gone = capacity - left
+        if tier_type == TicketTier.Type.VIP and gone > KEPT_BACK:
+            _keep_back(tier, now=now)
+            gone -= KEPT_BACK
+        _sell(tier, gone, crowd, now=now)
+
+
+def _keep_back(tier: TicketTier, *, now: datetime) -> None:
+    (staff,) = (log_in.email for log_in in LOG_INS if log_in.staff)
+    by = User.objects.get(email=staff)
+    stock.keep_back(
+        tier_id=tier.pk, tickets=KEPT_BACK, by=by, reason="Guests of the house", now=now
+    )
 
 
 def _sell(tier: TicketTier, tickets: int, crowd: list[User], *, now: datetime) -> None:
-    # Make paid bookings like those that `place` makes, and take their tickets out of stock.
+    # Make bookings like those that `place` makes, and take their tickets out of stock.
     stock.lock_tier(tier.pk)
-    Booking.objects.bulk_create(
-        Booking(
-            user=random.choice(crowd),
-            ticket_tier=tier,
-            quantity=quantity,
-            unit_price=tier.price,
-            total_price=tier.price * quantity,
-            status=Booking.Status.CONFIRMED,
-            payment_status=Booking.PaymentStatus.SUCCESS,
-            idempotency_key=uuid.uuid4(),
-            hold_expires_at=now,
-            created_at=now,
-        )
-        for quantity in _parties(tickets)
-    )
+    returns = min(tickets, 1) if tier.tier_type == TicketTier.Type.GA else 0
+    bookings = [
+        _booking(tier, quantity, random.choice(crowd), now=now)
+        for quantity in _parties(tickets - returns)
+    ]
+    if tier.tier_type == TicketTier.Type.FRONT_ROW and bookings:
+        _give_away(bookings[0])
+    Booking.objects.bulk_create(bookings)
+    if returns:  # one of two tickets came back, so the booking holds the last one that is sold
+        _return_one(_booking(tier, 2, random.choice(crowd), now=now), now=now)
     stock.take(tier, tickets, now=now)
+
+
+def _booking(tier: TicketTier, quantity: int, user: User, *, now: datetime) -> Booking:
+    return Booking(
+        user=user,
+        ticket_tier=tier,
+        quantity=quantity,
+        unit_price=tier.price,
+        total_price=tier.price * quantity,
+        status=Booking.Status.CONFIRMED,
+        payment_status=Booking.PaymentStatus.SUCCESS,
+        idempotency_key=uuid.uuid4(),
+        hold_expires_at=now,
+        created_at=now,
+    )
+
+
+def _give_away(booking: Booking) -> None:
+    booking.unit_price = booking.total_price = Decimal(0)
+    booking.gateway, booking.source = named.FREE, Booking.Source.ARTIST
+
+
+def _return_one(booking: Booking, *, now: datetime) -> None:
+    booking.returned_quantity, booking.refunded_total = 1, booking.unit_price
+    booking.save()
+    refund = Refund.objects.create(
+        booking=booking,
+        amount=booking.unit_price,
+        tickets=1,
+        reason=Refund.Reason.PART,
+        status=Refund.Status.SENT,
+        created_at=now,
+        sent_at=now,
+    )
+    Return.objects.create(booking=booking, tickets=1, refund=refund, created_at=now)
 
 
 def _parties(tickets: int) -> Iterator[int]:

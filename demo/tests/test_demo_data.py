@@ -5,15 +5,16 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
 from bookings.audit import audit
-from bookings.models import Booking
+from bookings.models import Booking, Refund, Return
 from bookings.tests.racing import Stepped
 from concerts.models import Concert, TicketTier
 from demo import bulk, staging
@@ -29,7 +30,7 @@ def load(**options):
 
 def rows():
     """All rows of the demo, with all their fields."""
-    models = [User, Concert, TicketTier, Booking]
+    models = [User, Concert, TicketTier, Booking, Refund, Return]
     return {model: list(model.objects.order_by("pk").values()) for model in models}
 
 
@@ -79,11 +80,28 @@ def test_sold_tickets_are_paid_bookings_of_people_who_cannot_log_in():
     load()
 
     assert audit() == []
-    sold = TicketTier.objects.aggregate(n=Sum("total_quantity") - Sum("available_quantity"))["n"]
+    gone = Sum("total_quantity") - Sum("available_quantity") - Sum("kept_back")
+    sold = TicketTier.objects.aggregate(n=gone)["n"]
     paid = Booking.objects.filter(status="CONFIRMED", payment_status="SUCCESS")
     assert paid.tickets() == sold > 1000
     assert paid.count() == Booking.objects.count()
     assert not any(user.has_usable_password() for user in User.objects.exclude(bookings=None))
+
+
+def test_some_tickets_are_kept_back_given_away_or_returned():
+    load()
+
+    kept = TicketTier.objects.filter(kept_back__gt=0)
+    assert {(tier.tier_type, tier.kept_back) for tier in kept} == {("VIP", 4)}
+    history = LogEntry.objects.first().get_change_message()
+    assert history == "Kept back 0 → 4: Guests of the house"
+    free = Booking.objects.exclude(source="ONLINE")
+    assert {(b.source, b.gateway, b.total_price) for b in free} == {("ARTIST", "none", 0)}
+    returned = Booking.objects.filter(returned_quantity=1, refunded_total=10, status="CONFIRMED")
+    assert (
+        returned.count() == Refund.objects.filter(status="SENT").count() == Return.objects.count()
+    )
+    assert all(rows.count() >= 10 for rows in (kept, free, returned))
 
 
 def test_the_printed_log_ins_work(client):
@@ -203,8 +221,8 @@ def constraints_and_indexes():
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
-            "WHERE conrelid = 'bookings_booking'::regclass UNION "
-            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'bookings_booking'"
+            f"WHERE conrelid IN {bulk.TABLES} UNION "
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'bookings%'"
         )
         return {(name, without_casts(definition)) for name, definition in cursor.fetchall()}
 
@@ -232,7 +250,32 @@ class TestLargeCatalogue:
         }
         assert audit() == []
         assert constraints_and_indexes() == before
+        assert len(before) > 30
         assert capfd.readouterr().err == ""  # no progress bar without a terminal
+
+    def test_some_is_kept_back_given_away_or_returned(self, settings):
+        settings.PAYMENT_GATEWAY = "bookings.tests.gateway.HttpGateway"
+        load(concerts=20, bookings=3000)
+
+        bookings = Booking.objects.filter(user__email__endswith="@catalogue.example")
+        paid = bookings.filter(source="ONLINE")
+        assert set(paid.values_list("gateway", flat=True)) == {"main"}
+        free = bookings.exclude(source="ONLINE")
+        assert set(free.values_list("source", "gateway", "total_price", "status")) == {
+            ("HOUSE", "none", 0, "CONFIRMED"),
+            ("ARTIST", "none", 0, "CONFIRMED"),
+        }
+        returned = bookings.filter(returned_quantity__gt=0, status="CONFIRMED")
+        assert returned.count() > 50
+        assert returned.filter(refunds__reason="PART", refunds__status="SENT").count() == (
+            returned.count()
+        )
+        cancelled = bookings.filter(status="CANCELLED")
+        assert cancelled.filter(refunds__amount=F("total_price")).count() == cancelled.count() > 100
+        assert TicketTier.objects.filter(
+            kept_back__gt=0, kept_back__lt=F("total_quantity")
+        ).exists()
+        assert audit() == []
 
     def test_loading_it_again_adds_nothing(self):
         load(concerts=20, bookings=1000)
