@@ -16,6 +16,7 @@ from bookings.gateways.base import (
     Outcome,
     RefundRefused,
 )
+from bookings.inbox import Arrived
 
 NAME, PATH = "redirecting", "bookings.tests.redirecting.PageGateway"
 HOLD_SECONDS = 900
@@ -141,3 +142,9 @@ def told(key=None, claim="succeeded", **more):
     """The body of a webhook."""
     data = {"id": str(uuid.uuid4()), "key": key and str(key), "claim": claim} | more
     return json.dumps(data).encode()
+
+
+def arrived(number, key=None, **changes):
+    """An event for the inbox."""
+    names = {"id": f"evt_{number}", "type": "payment", "key": key, "claim": Outcome.SUCCEEDED}
+    return Arrived(NAME, Event(**names | changes))

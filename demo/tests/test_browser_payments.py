@@ -155,7 +155,9 @@ def test_booking_the_same_form_again_leads_back_to_the_payment(at_the_payment_pa
     assert Booking.objects.count() == 1
 
 
-def test_without_a_payment_the_tickets_go_and_the_page_says_so(at_the_payment_page, site, left, tier):
+def test_without_a_payment_the_tickets_go_and_the_page_says_so(
+    at_the_payment_page, site, left, tier
+):
     page = at_the_payment_page()
     booking = Booking.objects.get()
     resolve_expired(now=timezone.now() + timedelta(minutes=16))

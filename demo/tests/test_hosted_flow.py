@@ -1,6 +1,7 @@
 """The whole way of a payment: gunicorn, the payment page and its webhooks, each in processes of their own."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,9 +11,12 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from bookings import tasks
 from bookings.audit import audit
+from bookings.events import handle_left_over
 from bookings.models import Booking, PaymentEvent, Refund
 from bookings.resolving import poll, resolve_expired
 from bookings.tests.site import at_once, tokens
+from concerts.tests.factories import TicketTierFactory
+from demo.tests.hosted_site import event
 from demo.tests.payment_page import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,6 +205,31 @@ def test_a_race_of_the_same_request_makes_one_payment(site, ann, tier, left):
     assert {status for status, _, _ in answers} <= {202, 409}
     assert len({body["nextAction"]["url"] for status, _, body in answers if status == 202}) == 1
     assert left(tier) == 99
+
+
+def test_a_free_ticket_needs_no_payment_page(site, ann, left):
+    tier, [token] = TicketTierFactory(price=0), tokens([ann])
+    status, _, body = site.book(token, tier, quantity=2)
+    assert (status, body["status"], "nextAction" in body) == (201, "CONFIRMED", False)
+    assert body["id"] not in site.ledger().states()
+    assert left(tier) == 98
+
+
+def test_a_server_process_that_is_killed_between_webhook_and_answer_loses_nothing(site, ann, tier):
+    """The page gets no answer, and sends the webhook again."""
+    pk, url = site.begin(ann, tier)
+    # The page is down, so that the handling of the webhook waits for the look-up.
+    with site.page_down(), ThreadPoolExecutor() as pool:
+        answer = pool.submit(site.tell, event(pk))
+        wait_until(lambda: PaymentEvent.objects.filter(handled_at=None).exists())
+        for process in site.workers():
+            process.kill()
+        assert answer.exception() or answer.result()[0] == 503
+    site.wait_until_ready()
+    site.press(url, "pay")
+    becomes(pk, CONFIRMED)
+    handle_left_over(now=timezone.now() + timedelta(minutes=2))
+    assert not PaymentEvent.objects.filter(handled_at=None).exists()
 
 
 # --- The payment page is down -------------------------------------------------------------------------
