@@ -223,7 +223,7 @@ def test_a_key_that_decided_something_else_is_refused(staff, tier, change):
         ({"quantity": 11}, "QUANTITY must be a whole number from 1 to 10"),
         ({"customer": "no@example.com"}, "--for: nobody has the e-mail address no@example.com."),
         ({"customer": "left@example.com"}, "--for: nobody has the e-mail address"),
-        ({"source": "ONLINE"}, "argument --source: invalid choice: "),
+        ({"source": "ONLINE"}, "argument --source: invalid choice: 'ONLINE' (choose from"),
         ({"paid-by": "simulated"}, "argument --paid-by: invalid choice: 'simulated'"),
         ({"key": "7"}, "--key must be a UUID, not “7”."),
         ({"by": "ann@example.com"}, "--by: ann@example.com is not a member of staff."),

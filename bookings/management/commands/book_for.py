@@ -19,7 +19,7 @@ from bookings.placing import Placed, place
 from bookings.wishes import StaffDecision, Wish
 from ticketbook.errors import NotFound
 
-SOURCES = [source for source in Booking.Source if source != Booking.Source.ONLINE]
+SOURCES = [source.value for source in Booking.Source if source != Booking.Source.ONLINE]
 
 
 class Command(BaseCommand):
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("tier_id", metavar="TIER_ID")
         parser.add_argument("quantity", metavar="QUANTITY", help=f"tickets, 1 to {MAX_QUANTITY}")
         parser.add_argument("--for", dest="customer", required=True, help="e-mail of the customer")
-        parser.add_argument("--source", required=True, choices=SOURCES, type=Booking.Source)
+        parser.add_argument("--source", required=True, choices=SOURCES)
         parser.add_argument("--paid-by", choices=["cash"], default=FREE, help="default: it is free")
         parser.add_argument("--from-kept-back", action="store_true", help="use kept-back tickets")
         parser.add_argument(
@@ -61,7 +61,7 @@ def _wish(
     quantity: str,
     *,
     customer: str,
-    source: Booking.Source,
+    source: str,
     paid_by: str,
     from_kept_back: bool,
     waive_sales_times: bool,
@@ -73,7 +73,7 @@ def _wish(
 ) -> Wish:
     decision = StaffDecision(
         by=staff_input.staff(by),
-        source=source,
+        source=Booking.Source(source),
         gateway=paid_by,
         note=staff_input.given(reason),
         from_kept_back=from_kept_back,
