@@ -15,7 +15,7 @@ came after a booking had expired.
 |---|---|---|---|
 | `write`: many that keep their tickets, in one statement | the lane of settlements | none | – |
 | `send_settlements`, `read_settlements` | a tier's lane | the caller's | `LockedTier` |
-| `settle`: one, perhaps settled already | the resolver, jobs, a late answer | its own | `settle` |
+| `settle`: one, perhaps settled already | resolver, jobs, late or cancelled payments | its own | `settle` |
 """
 
 from collections.abc import Sequence
