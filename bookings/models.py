@@ -194,6 +194,12 @@ class Booking(models.Model):
                 include=["quantity", "returned_quantity"],
                 name="booking_tier_status",
             ),
+            # How many unpaid holds a customer has. A charge that is answered at once never enters it.
+            models.Index(
+                fields=["user"],
+                condition=Q(status="PENDING", outcome_unknown=True),
+                name="booking_unpaid",
+            ),
             # The resolver: expired holds of any tier.
             models.Index(
                 fields=["hold_expires_at"],

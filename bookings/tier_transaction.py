@@ -335,13 +335,27 @@ def _send_tickets_of_customers(tier: TicketTier, wishes: Sequence[Wish]) -> Curs
     return execute(*counted.query.sql_with_params())
 
 
-# A hold is unpaid while it waits for its customer, or for a gateway that gave no answer. A charge that is
-# being made counts only if that gateway sends customers to a page of its own.
+# A hold is unpaid while it waits for its customer, or for a gateway that gave no answer.
 UNPAID = """
+SELECT user_id, count(*) FROM bookings_booking
+WHERE user_id = ANY(%s::uuid[]) AND status = 'PENDING' AND outcome_unknown
+GROUP BY user_id
+"""
+
+# If the gateway sends customers to a page of its own, holds count from their first moment.
+UNPAID_OR_BEGUN = """
 SELECT user_id, count(*) FROM bookings_booking
 WHERE user_id = ANY(%s::uuid[]) AND id > %s AND status = 'PENDING'
     AND (outcome_unknown OR gateway = %s)
 GROUP BY user_id
+"""
+# Batches of other tiers that bring the same customers wait here, because each counts what the others hold.
+# In one order everywhere, so that two of them do not wait for each other.
+LOCK_CUSTOMERS = """
+SELECT pg_advisory_xact_lock(customer) FROM (
+    SELECT DISTINCT hashtextextended(id::text, 0) AS customer FROM unnest(%s::uuid[]) AS id
+    ORDER BY customer
+) AS customers
 """
 LONGEST_HOLD = timedelta(days=1)
 
@@ -350,7 +364,9 @@ def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
     if not wishes or not settings.MAX_UNPAID_HOLDS:
         return None
     users = list({wish.user.id for wish in wishes})
-    default = named.default()
+    if not named.redirects(gateway := named.default()):
+        return execute(UNPAID, [users])
+    execute(LOCK_CUSTOMERS, [users])
     # The bound keeps the index scan short for customers with many bookings.
     since = first_key_of(wishes[0].arrived_at - LONGEST_HOLD)
-    return execute(UNPAID, [users, since, default if named.redirects(default) else ""])
+    return execute(UNPAID_OR_BEGUN, [users, since, gateway])

@@ -127,6 +127,10 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['ticket_tier', 'status'], include=('quantity', 'returned_quantity'), name='booking_tier_status'),
         ),
         migrations.AddIndex(
+            model_name='booking',
+            index=models.Index(condition=models.Q(('outcome_unknown', True), ('status', 'PENDING')), fields=['user'], name='booking_unpaid'),
+        ),
+        migrations.AddIndex(
             model_name='paymentevent',
             index=models.Index(condition=models.Q(('handled_at__isnull', True)), fields=['received_at'], name='payment_event_unhandled'),
         ),
