@@ -58,6 +58,18 @@ def bob():
 
 
 @pytest.fixture
+def staff():
+    return UserFactory(email="staff@example.com", is_staff=True)
+
+
+@pytest.fixture
+def empty_queue(transactional_db):
+    """No jobs. Django does not flush procrastinate's tables, because it does not manage them."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
+
+
+@pytest.fixture
 def tier():
     return TicketTierFactory()
 

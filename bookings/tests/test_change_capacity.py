@@ -23,11 +23,6 @@ def tier():
 
 
 @pytest.fixture
-def staff():
-    return UserFactory(email="staff@example.com", is_staff=True)
-
-
-@pytest.fixture
 def sold(ledger, ann, tier, book):
     """Ann has bought seven tickets."""
     return book(ann, tier, 7)

@@ -8,7 +8,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from accounts.tests.factories import UserFactory
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.errors import NothingToRefund, RefundTooLarge
@@ -17,11 +16,6 @@ from bookings.refunding import give_money_back
 from bookings.tests.racing import Stepped
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
-
-
-@pytest.fixture
-def staff():
-    return UserFactory(email="staff@example.com", is_staff=True)
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ def tier():
 
 
 @pytest.fixture
-def staff():
-    return UserFactory(email="staff@example.com", is_staff=True)
-
-
-@pytest.fixture
 def sold(ledger, ann, tier, book):
     """Ann has bought seven tickets, so thirteen are free."""
     return book(ann, tier, 7)

@@ -33,11 +33,6 @@ def _nobody_stays_behind():
     Stepped.release_all()
 
 
-@pytest.fixture
-def staff():
-    return UserFactory(is_staff=True)
-
-
 def reread(booking):
     return Booking.objects.get(pk=booking.pk)
 

@@ -7,11 +7,10 @@ from io import StringIO
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from accounts.tests.factories import UserFactory
 from bookings import cancelling, refunding, tasks
 from bookings.audit import audit
 from bookings.cancelling import cancel, return_tickets
@@ -20,19 +19,10 @@ from bookings.models import Booking, Refund
 from bookings.refunding import send_again, send_refunds
 from bookings.tests.racing import Stepped
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
-
-
-@pytest.fixture(autouse=True)
-def _an_empty_queue(transactional_db):
-    """Django does not flush procrastinate's tables, because it does not manage them."""
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
-
-
-@pytest.fixture
-def staff():
-    return UserFactory(email="staff@example.com", is_staff=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_queue", "both_modes"),
+]
 
 
 @pytest.fixture

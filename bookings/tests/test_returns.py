@@ -9,7 +9,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from accounts.tests.factories import UserFactory
 from bookings.audit import audit
 from bookings.cancelling import cancel, cancel_for_customer, return_tickets
 from bookings.errors import (
@@ -29,11 +28,6 @@ pytestmark = [
 ]
 
 NOW = timezone.now()
-
-
-@pytest.fixture
-def staff():
-    return UserFactory(email="staff@example.com", is_staff=True)
 
 
 @pytest.fixture

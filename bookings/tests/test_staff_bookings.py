@@ -35,11 +35,6 @@ def tier():
     return TicketTierFactory(total_quantity=20, concert__name="Northern Lights")
 
 
-@pytest.fixture
-def staff():
-    return UserFactory(email="staff@example.com", is_staff=True)
-
-
 @pytest.fixture(autouse=True)
 def ann():
     return UserFactory(email="ann@example.com")

@@ -14,14 +14,7 @@ from bookings.jobs import defer
 from bookings.models import Booking, Refund
 from bookings.tasks import EVERY_TEN_SECONDS, find_owed_refunds, rescue_jobs, resolve_holds
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _an_empty_queue(transactional_db):
-    """Django does not flush procrastinate's tables, because it does not manage them."""
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_queue")]
 
 
 @pytest.fixture
