@@ -210,7 +210,8 @@ WHERE returned_quantity <> coalesce(tickets, 0)
 ORDER BY booking.id
 """
 
-# Bookings whose refunds are not those of its Refund rows, or that are REFUNDED before all was sent.
+# Bookings whose refunds are not those of its Refund rows, that are REFUNDED before all was sent, or whose
+# late money nobody owes.
 WRONG_REFUNDS = """
 SELECT booking.id, ticket_tier_id, refunded_total, coalesce(owed, 0), coalesce(sent, 0), payment_status
 FROM bookings_booking booking
@@ -219,6 +220,8 @@ LEFT JOIN (
     FROM bookings_refund GROUP BY booking_id
 ) AS made ON booking_id = booking.id
 WHERE refunded_total <> coalesce(owed, 0)
+   OR booking.status = 'FAILED' AND payment_status IN ('SUCCESS', 'REFUNDED')
+      AND refunded_total <> total_price
    OR total_price > 0 AND (payment_status = 'REFUNDED') <> (coalesce(sent, 0) = total_price)
 ORDER BY booking.id
 """

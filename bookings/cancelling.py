@@ -11,9 +11,11 @@ from accounts.models import User
 from bookings.errors import (
     IdempotencyKeyReused,
     NotCancellable,
+    PaidInCash,
     RequestInProgress,
     TooManyReturned,
 )
+from bookings.gateways import named
 from bookings.models import Booking, Refund, Return
 from bookings.refunding import check_refundable, lock_booking, owe, try_to_send
 from concerts import stock
@@ -25,7 +27,8 @@ def cancel(booking: Booking, *, now: datetime, key: UUID | None = None) -> Booki
     A second call gives no tickets back; it only tries again to send a refund that is still owed. If the
     gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment is not
     known, NotCancellable if the booking is not confirmed, or if its concert has begun (a concert that was
-    called off never begins), and IdempotencyKeyReused if the key has returned only some of the tickets.
+    called off never begins), PaidInCash, and IdempotencyKeyReused if the key has returned only some of the
+    tickets.
     """
     _give_back_once(booking, None, key=key, now=now)
     return booking
@@ -52,6 +55,8 @@ def _give_back_once(
         lock_booking(booking)
         replayed = _is_replay(booking, tickets, key)
         if not replayed:
+            if booking.gateway == named.CASH and booking.status == Booking.Status.CONFIRMED:
+                raise PaidInCash
             if not booking.cancellable_at(now):
                 raise NotCancellable
             number = booking.kept_quantity if tickets is None else tickets

@@ -63,6 +63,10 @@ class NotCancellable(BookingError):
     code = "not_cancellable"
 
 
+class PaidInCash(NotCancellable):
+    """This booking was paid in cash. Ask at the box office: they cancel it and give you the money."""
+
+
 class TooManyReturned(NotCancellable):
     """This booking does not have that many tickets left to return. Choose fewer."""
 

@@ -91,7 +91,7 @@ def _disagreement(event: Event, found: Outcome | None) -> str:
 
 def handle_left_over(*, now: datetime) -> None:
     """Handle events again whose handling broke off more than a minute ago. One that fails stops no other."""
-    found = inbox.left_over(now - timedelta(minutes=1))
+    found = inbox.left_over(now - timedelta(minutes=1), gateways=gateways_with_events())
     for (gateway, event), error in zip(found, event_loop.run(_handle_all(found)), strict=True):
         if isinstance(error, Exception) and not isinstance(error, GatewayUnavailable | Busy):
             logger.error(

@@ -104,9 +104,14 @@ def _word(outcome: Outcome | None) -> str:
     return outcome.value if outcome is not None else ""
 
 
-def left_over(before: datetime) -> list[tuple[str, Event]]:
-    """Events that came before this moment and were not handled, with their gateways."""
-    rows = PaymentEvent.objects.filter(handled_at=None, received_at__lt=before)
+def left_over(before: datetime, *, gateways: Sequence[str]) -> list[tuple[str, Event]]:
+    """A hundred events of these gateways that came before this moment and were not handled.
+
+    They are drawn at random, so that events that can never be handled do not keep back all others.
+    """
+    rows = PaymentEvent.objects.filter(
+        handled_at=None, received_at__lt=before, gateway__in=gateways
+    )
     return [
         (
             row.gateway,
@@ -118,5 +123,5 @@ def left_over(before: datetime) -> list[tuple[str, Event]]:
                 row.alert,
             ),
         )
-        for row in rows.order_by("received_at")[:100]
+        for row in rows.order_by("?")[:100]
     ]

@@ -240,9 +240,12 @@ class Booking(models.Model):
 
     def cancellable_at(self, now: datetime) -> bool:
         # A concert that was called off never begins, so its bookings can always be cancelled.
+        # Cash is handed over by staff, so only staff cancel what was paid so.
         concert = self.ticket_tier.concert
-        return self.status == self.Status.CONFIRMED and (
-            now < concert.date or concert.status == Concert.Status.CANCELLED
+        return (
+            self.status == self.Status.CONFIRMED
+            and self.gateway != named.CASH
+            and (now < concert.date or concert.status == Concert.Status.CANCELLED)
         )
 
     @property

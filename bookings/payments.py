@@ -64,12 +64,31 @@ async def acharge(booking: Booking) -> Outcome | ActionNeeded:
         answer: Any = await _begin(booking)
     else:
         answer = await _call(booking, "charge", key=booking.pk, amount=booking.total_price)
-    if isinstance(answer, ActionNeeded):
+    if isinstance(answer, ActionNeeded) and _is_usable(answer):
         return answer
     if isinstance(answer, Outcome) and answer in FINAL:
         return answer
     logger.error("Payment gateway %s answered a charge with %r", booking.gateway, answer)
     raise GatewayUnavailable
+
+
+def _is_usable(action: ActionNeeded) -> bool:
+    # What can be stored, and sent to a browser as the header Location.
+    url, reference = action.url, action.reference
+    return (
+        isinstance(url, str)
+        and isinstance(reference, str)
+        and url.startswith(("https://", "http://"))
+        and url.isascii()
+        and url.isprintable()
+        and " " not in url
+        and len(url) <= MAX_URL
+        and len(reference) <= MAX_REFERENCE
+        and reference.isprintable()
+    )
+
+
+MAX_URL, MAX_REFERENCE = 4000, 255  # characters
 
 
 async def _begin(booking: Booking) -> Any:
@@ -97,7 +116,7 @@ async def alook_up(booking: Booking) -> Outcome:
     """What became of the booking's charge. Raises GatewayUnavailable."""
     if not booking.total_price:
         return Outcome.SUCCEEDED
-    return Outcome(await _call(booking, "look_up", key=booking.pk))
+    return await _ask_for_outcome(booking, "look_up")
 
 
 def look_up(booking: Booking) -> Outcome:
@@ -113,11 +132,19 @@ async def aclose_payment(booking: Booking) -> Outcome:
     outcome = await alook_up(booking)
     if outcome in FINAL or not named.redirects(booking.gateway):
         return outcome
-    return Outcome(await _call(booking, "cancel", key=booking.pk))
+    return await _ask_for_outcome(booking, "cancel")
 
 
 def close_payment(booking: Booking) -> Outcome:
     return _wait_for(aclose_payment(booking))
+
+
+async def _ask_for_outcome(booking: Booking, verb: str) -> Outcome:
+    answer = await _call(booking, verb, key=booking.pk)
+    if isinstance(answer, Outcome):
+        return answer
+    logger.error("Payment gateway %s answered %s with %r", booking.gateway, verb, answer)
+    raise GatewayUnavailable
 
 
 def ask_about_all(

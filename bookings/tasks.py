@@ -28,7 +28,7 @@ URGENT = 10  # before refunds, because customers wait for these tickets
 
 # 10, 20, 30 … seconds between attempts, for as long as the gateway is away.
 UNTIL_DONE = RetryStrategy(wait=10, linear_wait=10)
-LOOKS = 13  # for a late payment, after 10, 20, 40 … seconds: about a day in all
+LOOKS = 13  # for a late payment, after 10, 20, 40 … seconds: about half a day in all
 A_MONTH = timedelta(days=30)
 
 

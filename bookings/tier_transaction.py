@@ -344,9 +344,14 @@ GROUP BY user_id
 
 # If the gateway sends customers to a page of its own, holds count from their first moment.
 UNPAID_OR_BEGUN = """
-SELECT user_id, count(*) FROM bookings_booking
-WHERE user_id = ANY(%s::uuid[]) AND id > %s AND status = 'PENDING'
-    AND (outcome_unknown OR gateway = %s)
+SELECT user_id, count(*) FROM (
+    SELECT user_id FROM bookings_booking
+    WHERE user_id = ANY(%(users)s::uuid[]) AND status = 'PENDING' AND outcome_unknown
+    UNION ALL
+    SELECT user_id FROM bookings_booking
+    WHERE user_id = ANY(%(users)s::uuid[]) AND status = 'PENDING' AND NOT outcome_unknown
+        AND gateway = %(gateway)s AND id > %(since)s
+) AS unpaid
 GROUP BY user_id
 """
 # Batches of other tiers that bring the same customers wait here, because each counts what the others hold.
@@ -357,7 +362,7 @@ SELECT pg_advisory_xact_lock(customer) FROM (
     ORDER BY customer
 ) AS customers
 """
-LONGEST_HOLD = timedelta(days=1)
+BEGINNING = timedelta(hours=1)  # much longer than a gateway takes to answer
 
 
 def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
@@ -368,5 +373,5 @@ def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
         return execute(UNPAID, [users])
     execute(LOCK_CUSTOMERS, [users])
     # The bound keeps the index scan short for customers with many bookings.
-    since = first_key_of(wishes[0].arrived_at - LONGEST_HOLD)
-    return execute(UNPAID_OR_BEGUN, [users, since, gateway])
+    since = first_key_of(wishes[0].arrived_at - BEGINNING)
+    return execute(UNPAID_OR_BEGUN, {"users": users, "since": since, "gateway": gateway})

@@ -46,8 +46,7 @@ def named(name: str, default: dict[str, str]) -> dict[str, str]:
 def address(name: str, default: str) -> str:
     """The address of a site: scheme and host, without a slash at its end."""
     url = text(name) or default
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+    if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", url):
         raise ImproperlyConfigured(
             f"{name}={url!r} is not the address of a site. Set it to one like https://tickets.example.com."
         )

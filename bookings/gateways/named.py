@@ -12,8 +12,8 @@ BUILT_IN = {
     "none": "bookings.gateways.free.FreeGateway",
     "cash": "bookings.gateways.cash.CashGateway",
 }
-FREE = "none"
-FOR_STAFF = {FREE, "cash"}  # what a booking made by staff may be paid by
+FREE, CASH = "none", "cash"
+FOR_STAFF = {FREE, CASH}  # what a booking made by staff may be paid by
 MAIN = "main"  # the name of the gateway whose path is in PAYMENT_GATEWAY
 
 
@@ -75,17 +75,36 @@ def check() -> None:
     for name, path in paths().items():
         try:
             gateway_class = import_string(path)
-        except ImportError as exc:
+        except Exception as exc:
             setting = "PAYMENT_GATEWAY" if name == MAIN else f"PAYMENT_GATEWAYS: {name}"
             raise ImproperlyConfigured(
                 f"{setting}={path!r} cannot be used: {exc}. Set it to the dotted path of a class like "
                 "bookings.gateways.simulated.SimulatedGateway."
             ) from exc
+        if lacks := _lacks(gateway_class):
+            raise ImproperlyConfigured(
+                f"The payment gateway {name} ({path}) has no {lacks}. docs/payments.md says what it needs."
+            )
         if check_settings := getattr(gateway_class, "check", None):
             check_settings()
+    if taken := settings.PAYMENT_GATEWAYS.keys() & FOR_STAFF:
+        raise ImproperlyConfigured(
+            f"PAYMENT_GATEWAYS names {', '.join(sorted(taken))}, which bookings by staff use. "
+            "Choose another name."
+        )
     if default() not in paths().keys() - FOR_STAFF:
         usable = ", ".join(sorted(paths().keys() - FOR_STAFF))
         raise ImproperlyConfigured(
             f"PAYMENT_DEFAULT={default()!r} names no gateway that customers can pay by. "
             f"Set it to one of these: {usable}. Or name yours in PAYMENT_GATEWAYS."
         )
+
+
+AT_ONCE = ("charge", "look_up", "refund")
+AT_A_PAGE = ("begin", "look_up", "cancel", "refund", "read_event", "hold_seconds")
+
+
+def _lacks(gateway_class: Any) -> str:
+    # The first thing that a class lacks of the protocol it means to have (base.py).
+    wanted = AT_A_PAGE if hasattr(gateway_class, "begin") else AT_ONCE
+    return next((name for name in wanted if not hasattr(gateway_class, name)), "")

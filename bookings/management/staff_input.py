@@ -17,10 +17,14 @@ from accounts.models import User
 from bookings.models import Booking, Refund
 from concerts.models import TicketTier
 from ticketbook.errors import Busy
-from ticketbook.postgres.failures import is_busy
+from ticketbook.postgres.failures import is_busy, is_lock_timeout
 
 Row = TypeVar("Row", bound=Model)
 
+LOST = (
+    "The database was lost meanwhile, and what you asked for may have been done. Look at it in the back "
+    "office before you try again."
+)
 LARGEST = 2**31 - 1  # that the column of a tier's counter takes
 
 
@@ -37,7 +41,7 @@ def staff(email: str) -> User:
 
 
 def active_user(option: str, email: str) -> User:
-    user = User.objects.filter(email=email, is_active=True).first()
+    user = User.objects.filter(email=email, is_active=True).first() if _is_text(email) else None
     if user is None:
         raise CommandError(f"{option}: nobody has the e-mail address {email}.")
     return user
@@ -46,11 +50,18 @@ def active_user(option: str, email: str) -> User:
 def given(reason: str) -> str:
     if not reason.strip():
         raise CommandError("--reason is empty: say why.")
+    if not _is_text(reason):
+        raise CommandError("--reason is not text in UTF-8.")
     return reason.strip()
 
 
+def _is_text(argument: str) -> bool:
+    # Python keeps bytes of the command line that are no text, and the database does not take them.
+    return "\0" not in argument and not re.search("[\ud800-\udfff]", argument)
+
+
 def whole(name: str, text: str, least: int = 0, most: int = LARGEST) -> int:
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
         raise CommandError(f"{name} must be a whole number from {least} to {most:,}, not “{text}”.")
     return int(text)
 
@@ -95,4 +106,6 @@ def if_busy(says: str) -> Iterator[None]:
     except (OperationalError, Busy) as exc:
         if isinstance(exc, OperationalError) and not is_busy(exc):
             raise
+        if isinstance(exc, OperationalError) and not is_lock_timeout(exc):
+            raise CommandError(LOST) from None
         raise CommandError(says) from None

@@ -174,6 +174,16 @@ def test_a_refund_that_is_not_on_the_books_is_named(ann, tier, fields, says):
     assert audit.audit() == [f"Booking {booking.pk}, VIP of “Northern Lights” ({tier.pk}): {says}"]
 
 
+def test_late_money_that_nobody_owes_is_named(ann, tier):
+    late = {"status": "FAILED", "payment_status": "SUCCESS", "failure_reason": "EXPIRED"}
+    booking = sell(ann, tier, 6, **late)
+
+    assert audit.audit() == [
+        f"Booking {booking.pk}, VIP of “Northern Lights” ({tier.pk}): it says that 0.00 went back, "
+        "but its refunds are 0, 0 of them sent, and its payment status is SUCCESS."
+    ]
+
+
 def test_an_oversold_tier_is_named_even_if_its_counters_agree(ann):
     tier = TicketTierFactory(total_quantity=10, concert__name="Northern Lights")
     drop_constraint("concerts_tickettier", "tier_available_not_negative")

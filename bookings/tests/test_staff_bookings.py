@@ -314,3 +314,17 @@ class TestStaffAndCustomersAtOnce:
             IntegrityError: 7,
         }
         assert counters(tier) == (19, 0)
+
+
+def test_a_customer_cannot_cancel_what_was_paid_in_cash(client, ann, tier, staff, left):
+    """Nobody would hand the money over, and the site would say that it was sent."""
+    decision = StaffDecision(
+        by=staff, source=Booking.Source.DOOR, gateway="cash", note="at the door"
+    )
+    booking = place(wish(ann, tier, 2, staff=decision)).booking
+    client.force_login(ann)
+    page = client.post(f"/bookings/{booking.pk}/cancellation/", follow=True).content.decode()
+    assert "Ask at the box office" in page
+    booking.refresh_from_db()
+    assert (booking.status, booking.payment_status) == ("CONFIRMED", "SUCCESS")
+    assert left(tier) == 18

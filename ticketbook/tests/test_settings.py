@@ -38,6 +38,8 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ),
         ({"PAYMENT_GATEWAYS": "a.b.C"}, "PAYMENT_GATEWAYS has the entry 'a.b.C'. Write name=value"),
         ({"SITE_URL": "tickets.example.com"}, "SITE_URL='tickets.example.com' is not the address"),
+        ({"SITE_URL": "https://x.com?y=1"}, "SITE_URL='https://x.com?y=1' is not the address"),
+        ({"SITE_URL": "https://x.com/shop"}, "SITE_URL='https://x.com/shop' is not the address"),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
