@@ -6,7 +6,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts.auth import customer
 from bookings.answers import answer_of
@@ -26,13 +25,16 @@ from bookings.serializers import (
     with_key_of_header,
 )
 from bookings.wishes import Wish
+from ticketbook.api.views import StrictView
 from ticketbook.errors import NotFound
 from ticketbook.pagination import Page
 
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor")]
 
 
-class Bookings(APIView):
+class Bookings(StrictView):
+    query = PAGING
+
     @extend_schema(
         summary="Book tickets",
         description="When a tier has sold out, a refusal may be up to 100 ms behind tickets that another "
@@ -75,7 +77,9 @@ def _my_bookings(request: Request) -> Response:
     return Response(BookingWithDetailsSerializer(page.rows, many=True).data, headers=page.headers)
 
 
-class UserBookings(APIView):
+class UserBookings(StrictView):
+    query = PAGING
+
     @extend_schema(
         operation_id="bookings_list_by_user",
         summary="My bookings, by my user id",
@@ -88,13 +92,13 @@ class UserBookings(APIView):
         return _my_bookings(request)
 
 
-class BookingDetail(APIView):
+class BookingDetail(StrictView):
     @extend_schema(summary="One booking of mine", responses=BookingWithDetailsSerializer)
     def get(self, request: Request, booking_id: UUID) -> Response:
         return Response(BookingWithDetailsSerializer(_mine_or_404(request, booking_id)).data)
 
 
-class Cancellation(APIView):
+class Cancellation(StrictView):
     @extend_schema(
         summary="Cancel a confirmed booking, or return some of its tickets; the money goes back",
         request=CancellationSerializer,

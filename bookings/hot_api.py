@@ -72,7 +72,10 @@ class Head(NamedTuple):
 
 
 def _read_head(scope: Scope) -> Head | None:
-    """None for a foreign host, for plain HTTP where TLS is required, and for a header sent twice."""
+    """None for a foreign host, for plain HTTP where TLS is required, for a header sent twice, and for
+    query parameters, which are not known here."""
+    if scope["query_string"]:
+        return None
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in {b"host", b"authorization", b"idempotency-key"}:

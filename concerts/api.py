@@ -5,7 +5,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from concerts.models import Concert
 from concerts.search import search
@@ -14,6 +13,7 @@ from concerts.serializers import (
     ConcertWithAvailabilitySerializer,
     ConcertWithTiersSerializer,
 )
+from ticketbook.api.views import StrictView
 from ticketbook.copies.responses import for_all
 from ticketbook.pagination import Page
 
@@ -29,7 +29,7 @@ FILTERS = [
 ]
 
 
-class PublicView(APIView):
+class PublicView(StrictView):
     """Everybody gets the same answer, so no token is looked at."""
 
     permission_classes = [AllowAny]
@@ -37,6 +37,8 @@ class PublicView(APIView):
 
 
 class Concerts(PublicView):
+    query = FILTERS
+
     @extend_schema(
         summary="Published concerts, soonest first",
         parameters=FILTERS,

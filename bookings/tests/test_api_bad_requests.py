@@ -86,6 +86,25 @@ def test_a_user_id_of_strange_text_is_refused(api, tier, text):
     assert api.book(tier, userId=text).status_code in {400, 403}
 
 
+# --- Query parameters ---------------------------------------------------------------------------
+
+
+def test_an_unknown_parameter_is_refused_by_every_address_of_bookings(api, tier, left):
+    booking = api.book(tier).json()
+    answers = [
+        api.get("?page=2"),
+        api.get(f"/{api.user.public_id}?page=2"),
+        api.get(f"/{booking['id']}?page=2"),
+        api.post({}, f"/{booking['id']}/cancellation?page=2"),
+        api.post({"ticketTierId": str(tier.pk), "quantity": 1}, "?page=2"),
+    ]
+    for answer in answers:
+        assert problem(answer) == (400, "invalid")
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["code"]) == ("page", "unknown_parameter")
+    assert left(tier) == 99
+
+
 # --- Bodies -------------------------------------------------------------------------------------
 
 

@@ -94,7 +94,8 @@ def test_a_refusal_is_not_copied(client, busy, tier, kind):
 
 
 @pytest.mark.parametrize(("path", "status"), [
-    (f"{API}?dateFrom=soon", 400), ("/?dateFrom=soon", 400), ("/?cursor=x", 404), (f"{API}/x", 404),
+    (f"{API}?dateFrom=soon", 400), (f"{API}?datefrom=2031-06-01", 400),
+    ("/?dateFrom=soon", 400), ("/?cursor=x", 404), (f"{API}/x", 404),
 ])  # fmt: skip
 def test_a_bad_request_is_not_copied(client, busy, path, status):
     for _ in range(2):

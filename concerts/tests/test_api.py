@@ -77,6 +77,10 @@ def test_published_concerts_soonest_first(client):
         ("dateTo=2031-06-01T22:00:00%2B02:00", ["Northern Lights"]),
         ("dateTo=2031-06-01T22:00:00+02:00", ["Northern Lights"]),
         ("dateTo=2031-06-02T12:00:00%2B16:00", ["Northern Lights"]),
+        ("dateFrom=2031-06-01T20:00:00Z&dateTo=2031-06-01T20:00:00Z", ["Northern Lights"]),
+        ("dateTo=9999-12-31", ["Northern Lights", "Late Show"]),
+        ("dateTo=9999-12-31T23:59:59.999999Z", ["Northern Lights", "Late Show"]),
+        ("dateFrom=9999-12-31", []),
         ("available=true", ["Late Show"]),
         ("available=false", ["Northern Lights", "Late Show"]),
         ("", ["Northern Lights", "Late Show"]),
@@ -104,7 +108,11 @@ def test_filters(client, query, found):
     [
         ("dateFrom=soon", "dateFrom"),
         ("dateTo=2031-02-30", "dateTo"),
-        ("dateTo=9999-12-31", "dateTo"),
+        ("dateTo=9999-12-31T23:59:59-05:00", "dateTo"),
+        ("dateFrom=2031-06-02&dateTo=2031-06-01", "dateFrom"),
+        ("dateFrom=2031-06-01T20:00:01Z&dateTo=2031-06-01T20:00:00Z", "dateFrom"),
+        ("datefrom=2031-06-01", "datefrom"),
+        ("page=2", "page"),
         ("dateFrom=2031-01-01T25:00", "dateFrom"),
         ("dateFrom=0001-01-01T00:00:00%2B16:00", "dateFrom"),
         ("available=yes", "available"),
@@ -121,6 +129,17 @@ def test_a_bad_query_says_what_to_do(client, query, field):
     response = client.get(f"{URL}?{query}")
     assert code(response) == (400, "invalid")
     assert response.json()["errors"][0]["field"] == field
+
+
+@pytest.mark.parametrize("path", ["{}", "{}/availability"])
+def test_one_concert_takes_no_parameters(client, path):
+    concert = ConcertFactory()
+    response = client.get(f"{URL}/{path.format(concert.pk)}?limit=1&fields=name")
+    assert code(response) == (400, "invalid")
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [
+        ("limit", "unknown_parameter"),
+        ("fields", "unknown_parameter"),
+    ]
 
 
 def test_pages_follow_the_link_even_through_equal_dates(client):

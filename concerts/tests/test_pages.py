@@ -72,6 +72,16 @@ def test_a_filter_that_cannot_be_understood_says_why_and_keeps_the_rest(client, 
     assert field == "q" or 'value="keep me"' in html
 
 
+def test_dates_the_wrong_way_round_are_explained_beside_the_first(client):
+    html = page(client, status=400, dateFrom="2031-06-02", dateTo="2031-06-01")
+    assert 'aria-describedby="dateFrom-error"' in html
+
+
+def test_what_mail_programs_append_to_a_link_changes_nothing(client):
+    TicketTierFactory(concert__name="Northern Lights")
+    assert names(client, utm_source="letter", fbclid="x") == ["Northern Lights"]
+
+
 def test_bad_date_is_explained_beside_its_field(client):
     html = page(client, status=400, dateTo="soon")
     assert 'value="soon" aria-invalid="true" aria-describedby="dateTo-error"' in html
