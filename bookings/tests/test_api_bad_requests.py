@@ -129,6 +129,39 @@ def test_a_body_that_cannot_be_read_is_refused(api, body):
     assert Booking.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("field", "again"),
+    [
+        ("quantity", '"quantity": 1'),
+        ("quantity", r'"quantit\u0079": 1'),
+        ("quantity", '"quantity": {"a": [1, "x:y"]}'),
+        ("ticketTierId", '"ticketTierId": "x"'),
+        ("idempotencyKey", '"idempotencyKey": null'),
+        ("price", '"price": 1, "price": 2'),
+    ],
+)
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_key_that_is_there_twice_is_refused(api, tier, left, field, again, comes_first):
+    body = f'"ticketTierId": "{tier.pk}", "quantity": 2, "idempotencyKey": "{uuid.uuid4()}"'
+    text = f"{again}, {body}" if comes_first else f"{body}, {again}"
+    response = api.post(f"{{{text}}}".encode())
+    assert problem(response) == (400, "invalid")
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [
+        (field, "repeated_field")
+    ]
+    assert left(tier) == 100
+
+
+def test_a_key_that_is_there_twice_in_an_inner_object_is_refused(api):
+    response = api.post(b'{"quantity": {"a": 1, "a": 1}}')
+    assert problem(response) == (400, "invalid")
+    assert response.json()["errors"][0]["field"] == "a"
+
+
+def test_a_key_with_a_strange_name_that_is_there_twice_is_refused(api):
+    assert problem(api.post(b'{"\\ud800": 1, "\\ud800": 1}')) == (400, "invalid")
+
+
 def test_a_body_that_is_too_large_is_refused(api):
     assert problem(api.post(b'{"userId": "' + b"x" * 20_000 + b'"}')) == (413, "too_large")
     assert Booking.objects.count() == 0
