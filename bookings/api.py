@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from accounts.auth import customer
 from bookings.answers import answer_of
 from bookings.cancelling import cancel, return_tickets
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from bookings.placing import place
 from bookings.serializers import (
     KEY_HEADER,
@@ -71,10 +71,10 @@ class Bookings(StrictView):
 
 
 def _my_bookings(request: Request) -> Response:
-    page = Page(
-        Booking.objects.of(customer(request)).with_details().newest_first(), request, keys=["-id"]
-    )
-    return Response(BookingWithDetailsSerializer(page.rows, many=True).data, headers=page.headers)
+    bookings, now = _mine(request), timezone.now()
+    page = Page(bookings.newest_first(), request, keys=["-id"])
+    data = BookingWithDetailsSerializer(page.rows, many=True, context={"now": now}).data
+    return Response(data, headers=page.headers)
 
 
 class UserBookings(StrictView):
@@ -95,7 +95,8 @@ class UserBookings(StrictView):
 class BookingDetail(StrictView):
     @extend_schema(summary="One booking of mine", responses=BookingWithDetailsSerializer)
     def get(self, request: Request, booking_id: UUID) -> Response:
-        return Response(BookingWithDetailsSerializer(_mine_or_404(request, booking_id)).data)
+        booking, now = get_object_or_404(_mine(request), pk=booking_id), timezone.now()
+        return Response(BookingWithDetailsSerializer(booking, context={"now": now}).data)
 
 
 class Cancellation(StrictView):
@@ -106,7 +107,7 @@ class Cancellation(StrictView):
         responses=BookingSerializer,
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        booking, now = _mine_or_404(request, booking_id), timezone.now()
+        booking, now = get_object_or_404(_mine(request), pk=booking_id), timezone.now()
         body = with_key_of_header(request.data, request.META.get(KEY_META))
         values = CancellationSerializer().run_validation(body)
         tickets, key = values.get("quantity"), values.get("idempotencyKey")
@@ -119,5 +120,5 @@ class Cancellation(StrictView):
         return Response(BookingSerializer(booking).data, headers=headers)
 
 
-def _mine_or_404(request: Request, booking_id: UUID) -> Booking:
-    return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)
+def _mine(request: Request) -> BookingQuerySet:
+    return Booking.objects.of(customer(request)).with_details().with_sales()

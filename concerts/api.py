@@ -1,6 +1,7 @@
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -23,7 +24,9 @@ FILTERS = [
     OpenApiParameter("venue"),
     OpenApiParameter("dateFrom", description="A date or a time; included"),
     OpenApiParameter("dateTo", description="A date or a time; included"),
-    OpenApiParameter("available", bool, description="true: only concerts with tickets left"),
+    OpenApiParameter(
+        "available", bool, description="true: only concerts of which a ticket can be bought now"
+    ),
     OpenApiParameter("limit", int, description="1 to 200, 50 unless told"),
     OpenApiParameter("cursor", description="From the Link header of the page before"),
 ]
@@ -45,9 +48,10 @@ class Concerts(PublicView):
         responses=ConcertWithAvailabilitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        concerts = search(request.query_params)
+        now = timezone.now()
+        concerts = search(request.query_params, now=now)
         page = Page(concerts.with_tiers(), request, keys=["date", "id"])
-        data = ConcertWithAvailabilitySerializer(page.rows, many=True).data
+        data = ConcertWithAvailabilitySerializer(page.rows, many=True, context={"now": now}).data
         return for_all(Response(data, headers=page.headers))
 
 
@@ -58,7 +62,8 @@ def _published_or_404(concert_id: UUID) -> Concert:
 class ConcertDetail(PublicView):
     @extend_schema(summary="One concert and its tiers", responses=ConcertWithTiersSerializer)
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(ConcertWithTiersSerializer(_published_or_404(concert_id)).data))
+        concert, now = _published_or_404(concert_id), timezone.now()
+        return for_all(Response(ConcertWithTiersSerializer(concert, context={"now": now}).data))
 
 
 class Availability(PublicView):

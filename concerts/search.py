@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from concerts.models import Concert, ConcertQuerySet, TicketTier
+from concerts.models import Concert, ConcertQuerySet
 from ticketbook.errors import BadParameter
 from ticketbook.pagination import in_utc
 
 
-def search(query: Mapping[str, str]) -> ConcertQuerySet:
+def search(query: Mapping[str, str], *, now: datetime) -> ConcertQuerySet:
     """Published concerts, soonest first, that match q, artist, venue, dateFrom, dateTo and available.
 
-    A date without a time means the whole day in UTC. Raises BadParameter.
+    A date without a time means the whole day in UTC. What is available can be bought at `now`. Raises
+    BadParameter.
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
@@ -34,8 +35,7 @@ def search(query: Mapping[str, str]) -> ConcertQuerySet:
     if end:
         concerts = concerts.filter(date__lte=end[1])
     if _flag(query, "available"):
-        left = TicketTier.objects.filter(concert=OuterRef("pk"), available_quantity__gt=0)
-        concerts = concerts.filter(Exists(left))
+        concerts = concerts.on_sale(now)
     return concerts
 
 

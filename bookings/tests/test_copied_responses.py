@@ -106,7 +106,7 @@ def test_a_bad_request_is_not_copied(client, busy, path, status):
 def test_an_error_is_not_copied(client, busy, tier, monkeypatch):
     client.raise_request_exception = False
     with monkeypatch.context() as patch:
-        patch.setattr("concerts.api.search", lambda query: 1 / 0)
+        patch.setattr("concerts.api.search", lambda query, now: 1 / 0)
         assert client.get(API).status_code == 500
     assert client.get(API).status_code == 200
 

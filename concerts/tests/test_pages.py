@@ -52,6 +52,14 @@ def test_search_keeps_what_was_asked(client):
     assert 'value="true" checked' in html
 
 
+def test_what_is_on_sale_now_can_be_asked_for(client):
+    TicketTierFactory(concert__name="Now")
+    TicketTierFactory(concert__name="Later", concert__sales_open_at=soon(days=1))
+    TicketTierFactory(concert__name="Closed", concert__sales_close_at=soon(days=-1))
+    TicketTierFactory(concert__name="Sold out", total_quantity=0)
+    assert names(client, available="true") == ["Now"]
+
+
 def test_no_match_offers_the_way_back(client):
     assert "No concert matches" in page(client, q="nothing like it")
 
