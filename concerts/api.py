@@ -55,14 +55,17 @@ class Concerts(PublicView):
         return for_all(Response(data, headers=page.headers))
 
 
-def _published_or_404(concert_id: UUID) -> Concert:
-    return get_object_or_404(Concert.objects.published().with_tiers(), pk=concert_id)
+def _announced_or_404(concert_id: UUID) -> Concert:
+    return get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
 
 
 class ConcertDetail(PublicView):
-    @extend_schema(summary="One concert and its tiers", responses=ConcertWithTiersSerializer)
+    @extend_schema(
+        summary="One concert and its tiers, even if it was called off",
+        responses=ConcertWithTiersSerializer,
+    )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        concert, now = _published_or_404(concert_id), timezone.now()
+        concert, now = _announced_or_404(concert_id), timezone.now()
         return for_all(Response(ConcertWithTiersSerializer(concert, context={"now": now}).data))
 
 
@@ -72,4 +75,4 @@ class Availability(PublicView):
         responses=AvailabilitySerializer,
     )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(AvailabilitySerializer(_published_or_404(concert_id)).data))
+        return for_all(Response(AvailabilitySerializer(_announced_or_404(concert_id)).data))
