@@ -77,6 +77,16 @@ class Concert(models.Model):
                 name="concert_sales_open_before_close",
                 violation_error_message="Sales must open before they close.",
             ),
+            models.CheckConstraint(
+                condition=Q(sales_open_at__isnull=True) | Q(sales_open_at__lt=F("date")),
+                name="concert_sales_open_before_it_begins",
+                violation_error_message="Sales must open before the concert begins.",
+            ),
+            models.CheckConstraint(
+                condition=Q(sales_close_at__isnull=True) | Q(sales_close_at__lte=F("date")),
+                name="concert_sales_close_when_it_begins",
+                violation_error_message="Sales must close when the concert begins, or earlier.",
+            ),
         ]
         indexes = [
             # The list: published concerts, soonest first.
