@@ -6,14 +6,14 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts.serializers import LogInSerializer, SignUpSerializer, TokenSerializer, UserSerializer
 from accounts.signup import EmailTaken, sign_up
+from ticketbook.api.views import StrictView
 from ticketbook.errors import Refusal
 
 
-class Users(APIView):
+class Users(StrictView):
     permission_classes = [AllowAny]
     authentication_classes = []
 
@@ -35,7 +35,7 @@ class BadCredentials(Refusal):
     status = 401
 
 
-class Token(APIView):
+class Token(StrictView):
     def get_permissions(self) -> list[BasePermission]:
         return [AllowAny()] if self.request.method == "POST" else [IsAuthenticated()]
 

@@ -6,12 +6,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from accounts.auth import customer
 from bookings.answers import answer_of
 from bookings.cancelling import cancel, return_tickets
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from bookings.placing import place
 from bookings.serializers import (
     KEY_HEADER,
@@ -26,13 +25,16 @@ from bookings.serializers import (
     with_key_of_header,
 )
 from bookings.wishes import Wish
+from ticketbook.api.views import StrictView
 from ticketbook.errors import NotFound
 from ticketbook.pagination import Page
 
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor")]
 
 
-class Bookings(APIView):
+class Bookings(StrictView):
+    query = PAGING
+
     @extend_schema(
         summary="Book tickets",
         description="When a tier has sold out, a refusal may be up to 100 ms behind tickets that another "
@@ -69,13 +71,15 @@ class Bookings(APIView):
 
 
 def _my_bookings(request: Request) -> Response:
-    page = Page(
-        Booking.objects.of(customer(request)).with_details().newest_first(), request, keys=["-id"]
-    )
-    return Response(BookingWithDetailsSerializer(page.rows, many=True).data, headers=page.headers)
+    bookings, now = _mine(request), timezone.now()
+    page = Page(bookings.newest_first(), request, keys=["-id"])
+    data = BookingWithDetailsSerializer(page.rows, many=True, context={"now": now}).data
+    return Response(data, headers=page.headers)
 
 
-class UserBookings(APIView):
+class UserBookings(StrictView):
+    query = PAGING
+
     @extend_schema(
         operation_id="bookings_list_by_user",
         summary="My bookings, by my user id",
@@ -88,13 +92,14 @@ class UserBookings(APIView):
         return _my_bookings(request)
 
 
-class BookingDetail(APIView):
+class BookingDetail(StrictView):
     @extend_schema(summary="One booking of mine", responses=BookingWithDetailsSerializer)
     def get(self, request: Request, booking_id: UUID) -> Response:
-        return Response(BookingWithDetailsSerializer(_mine_or_404(request, booking_id)).data)
+        booking, now = get_object_or_404(_mine(request), pk=booking_id), timezone.now()
+        return Response(BookingWithDetailsSerializer(booking, context={"now": now}).data)
 
 
-class Cancellation(APIView):
+class Cancellation(StrictView):
     @extend_schema(
         summary="Cancel a confirmed booking, or return some of its tickets; the money goes back",
         request=CancellationSerializer,
@@ -102,7 +107,7 @@ class Cancellation(APIView):
         responses=BookingSerializer,
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        booking, now = _mine_or_404(request, booking_id), timezone.now()
+        booking, now = get_object_or_404(_mine(request), pk=booking_id), timezone.now()
         body = with_key_of_header(request.data, request.META.get(KEY_META))
         values = CancellationSerializer().run_validation(body)
         tickets, key = values.get("quantity"), values.get("idempotencyKey")
@@ -115,5 +120,5 @@ class Cancellation(APIView):
         return Response(BookingSerializer(booking).data, headers=headers)
 
 
-def _mine_or_404(request: Request, booking_id: UUID) -> Booking:
-    return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)
+def _mine(request: Request) -> BookingQuerySet:
+    return Booking.objects.of(customer(request)).with_details().with_sales()

@@ -44,6 +44,10 @@ class BookingQuerySet(models.QuerySet["Booking"]):
     def with_details(self) -> Self:
         return self.select_related("user", "ticket_tier__concert")
 
+    def with_sales(self) -> Self:
+        """With what `Concert.is_on_sale` looks at, after `with_details`."""
+        return self.prefetch_related("ticket_tier__concert__ticket_tiers")
+
     def pending(self) -> Self:
         return self.filter(status=Booking.Status.PENDING)
 

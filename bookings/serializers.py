@@ -36,12 +36,16 @@ class PlaceBookingSerializer(StrictSerializer):
 
 
 def with_key_of_header(data: Any, header: str | None) -> Any:
-    """The body with the key from the header, which may be quoted (RFC 8941) or not."""
+    """The body with the key from the header, which may be quoted (RFC 8941) or not.
+
+    A key in the body that is null counts as absent then.
+    """
     if header is None:
         return data
     if len(header) > 1 and header[0] == header[-1] == '"':
         header = header[1:-1]
-    if str(data.get("idempotencyKey", header)).lower() != header.lower():
+    sent = data.get("idempotencyKey")
+    if sent is not None and str(sent).lower() != header.lower():
         raise ValidationError(
             {"idempotencyKey": [f"It differs from the header {KEY_HEADER}. Send one."]}
         )

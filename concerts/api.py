@@ -1,11 +1,11 @@
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from concerts.models import Concert
 from concerts.search import search
@@ -14,6 +14,7 @@ from concerts.serializers import (
     ConcertWithAvailabilitySerializer,
     ConcertWithTiersSerializer,
 )
+from ticketbook.api.views import StrictView
 from ticketbook.copies.responses import for_all
 from ticketbook.pagination import Page
 
@@ -23,13 +24,15 @@ FILTERS = [
     OpenApiParameter("venue"),
     OpenApiParameter("dateFrom", description="A date or a time; included"),
     OpenApiParameter("dateTo", description="A date or a time; included"),
-    OpenApiParameter("available", bool, description="true: only concerts with tickets left"),
+    OpenApiParameter(
+        "available", bool, description="true: only concerts of which a ticket can be bought now"
+    ),
     OpenApiParameter("limit", int, description="1 to 200, 50 unless told"),
     OpenApiParameter("cursor", description="From the Link header of the page before"),
 ]
 
 
-class PublicView(APIView):
+class PublicView(StrictView):
     """Everybody gets the same answer, so no token is looked at."""
 
     permission_classes = [AllowAny]
@@ -37,26 +40,33 @@ class PublicView(APIView):
 
 
 class Concerts(PublicView):
+    query = FILTERS
+
     @extend_schema(
         summary="Published concerts, soonest first",
         parameters=FILTERS,
         responses=ConcertWithAvailabilitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        concerts = search(request.query_params)
+        now = timezone.now()
+        concerts = search(request.query_params, now=now)
         page = Page(concerts.with_tiers(), request, keys=["date", "id"])
-        data = ConcertWithAvailabilitySerializer(page.rows, many=True).data
+        data = ConcertWithAvailabilitySerializer(page.rows, many=True, context={"now": now}).data
         return for_all(Response(data, headers=page.headers))
 
 
-def _published_or_404(concert_id: UUID) -> Concert:
-    return get_object_or_404(Concert.objects.published().with_tiers(), pk=concert_id)
+def _announced_or_404(concert_id: UUID) -> Concert:
+    return get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
 
 
 class ConcertDetail(PublicView):
-    @extend_schema(summary="One concert and its tiers", responses=ConcertWithTiersSerializer)
+    @extend_schema(
+        summary="One concert and its tiers, even if it was called off",
+        responses=ConcertWithTiersSerializer,
+    )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(ConcertWithTiersSerializer(_published_or_404(concert_id)).data))
+        concert, now = _announced_or_404(concert_id), timezone.now()
+        return for_all(Response(ConcertWithTiersSerializer(concert, context={"now": now}).data))
 
 
 class Availability(PublicView):
@@ -65,4 +75,4 @@ class Availability(PublicView):
         responses=AvailabilitySerializer,
     )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(AvailabilitySerializer(_published_or_404(concert_id)).data))
+        return for_all(Response(AvailabilitySerializer(_announced_or_404(concert_id)).data))

@@ -4,7 +4,7 @@ from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from ticketbook.postgres.keys import primary_key
@@ -20,6 +20,16 @@ class ConcertQuerySet(models.QuerySet["Concert"]):
     def announced(self) -> Self:
         # What customers may look at: published concerts, and those that were called off.
         return self.exclude(status=Concert.Status.DRAFT)
+
+    def on_sale(self, now: datetime) -> Self:
+        """Concerts of which a ticket can be bought; the same as `Concert.is_on_sale`."""
+        left = TicketTier.objects.filter(concert=OuterRef("pk"), available_quantity__gt=0)
+        return self.published().filter(
+            Q(sales_open_at__isnull=True) | Q(sales_open_at__lte=now),
+            Q(sales_close_at__isnull=True) | Q(sales_close_at__gt=now),
+            Exists(left),
+            date__gt=now,
+        )
 
     def soonest_first(self) -> Self:
         return self.order_by("date", "id")
@@ -67,6 +77,16 @@ class Concert(models.Model):
                 name="concert_sales_open_before_close",
                 violation_error_message="Sales must open before they close.",
             ),
+            models.CheckConstraint(
+                condition=Q(sales_open_at__isnull=True) | Q(sales_open_at__lt=F("date")),
+                name="concert_sales_open_before_it_begins",
+                violation_error_message="Sales must open before the concert begins.",
+            ),
+            models.CheckConstraint(
+                condition=Q(sales_close_at__isnull=True) | Q(sales_close_at__lte=F("date")),
+                name="concert_sales_close_when_it_begins",
+                violation_error_message="Sales must close when the concert begins, or earlier.",
+            ),
         ]
         indexes = [
             # The list: published concerts, soonest first.
@@ -84,9 +104,11 @@ class Concert(models.Model):
             and (self.sales_open_at is None or self.sales_open_at <= now)
         )
 
-    @property
-    def has_available_tickets(self) -> bool:
-        return any(tier.available_quantity for tier in self.ticket_tiers.all())
+    def is_on_sale(self, now: datetime) -> bool:
+        """Whether a ticket can be bought. The concert comes with its tiers."""
+        return self.sells_at(now) and any(
+            tier.available_quantity for tier in self.ticket_tiers.all()
+        )
 
 
 class TicketTierQuerySet(models.QuerySet["TicketTier"]):

@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from concerts.models import Concert, ConcertQuerySet, TicketTier
+from concerts.models import Concert, ConcertQuerySet
 from ticketbook.errors import BadParameter
 from ticketbook.pagination import in_utc
 
 
-def search(query: Mapping[str, str]) -> ConcertQuerySet:
+def search(query: Mapping[str, str], *, now: datetime) -> ConcertQuerySet:
     """Published concerts, soonest first, that match q, artist, venue, dateFrom, dateTo and available.
 
-    A date without a time means the whole day in UTC. Raises BadParameter.
+    A date without a time means the whole day in UTC. What is available can be bought at `now`. Raises
+    BadParameter.
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
@@ -26,13 +27,15 @@ def search(query: Mapping[str, str]) -> ConcertQuerySet:
         concerts = concerts.filter(artist__icontains=artist)
     if venue := text(query, "venue"):
         concerts = concerts.filter(venue__icontains=venue)
-    if start := moment(query, "dateFrom"):
+    start, end = moment(query, "dateFrom"), moment(query, "dateTo")
+    if start and end and start[0] > end[1]:
+        raise BadParameter("dateFrom", "This is after the end. Give an earlier date.")
+    if start:
         concerts = concerts.filter(date__gte=start[0])
-    if end := moment(query, "dateTo"):
-        concerts = concerts.filter(date__lt=end[1])
+    if end:
+        concerts = concerts.filter(date__lte=end[1])
     if _flag(query, "available"):
-        left = TicketTier.objects.filter(concert=OuterRef("pk"), available_quantity__gt=0)
-        concerts = concerts.filter(Exists(left))
+        concerts = concerts.on_sale(now)
     return concerts
 
 
@@ -51,7 +54,7 @@ def _flag(query: Mapping[str, str], field: str) -> bool:
 
 
 def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | None:
-    """The first moment of a date or time, and the first moment after it."""
+    """The first and the last moment of a date or time. PostgreSQL, too, counts in microseconds."""
     value = query.get(field, "").strip()
     if not value:
         return None
@@ -59,11 +62,11 @@ def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | 
         # In a query string a bare "+" of an offset arrives as a space.
         if (day := parse_date(value)) is not None:
             start = datetime.combine(day, time(), tzinfo=timezone.get_current_timezone())
-            return start, start + timedelta(days=1)
+            return start, start + timedelta(days=1, microseconds=-1)
         if (exact := parse_datetime(value.replace(" ", "+"))) is not None:
             exact = exact if timezone.is_aware(exact) else timezone.make_aware(exact)
             exact = in_utc(exact)
-            return exact, exact + timedelta(microseconds=1)
+            return exact, exact
     except (ValueError, OverflowError):
         pass
     raise BadParameter(field, "Give a date like 2030-06-30 or a time like 2030-06-30T20:00:00Z.")

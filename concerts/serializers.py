@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
 from concerts.models import Concert, TicketTier
@@ -12,6 +13,12 @@ class TicketTierSerializer(serializers.ModelSerializer[TicketTier]):
     availableQuantity = serializers.IntegerField(source="available_quantity")
     createdAt = serializers.DateTimeField(source="created_at")
     updatedAt = serializers.DateTimeField(source="updated_at")
+    currency = serializers.SerializerMethodField()
+    maxPerCustomer = serializers.IntegerField(
+        source="max_per_customer",
+        allow_null=True,
+        help_text="How many tickets one customer may have; null for no limit",
+    )
 
     class Meta:
         model = TicketTier
@@ -24,16 +31,53 @@ class TicketTierSerializer(serializers.ModelSerializer[TicketTier]):
             "availableQuantity",
             "createdAt",
             "updatedAt",
+            "currency",
+            "maxPerCustomer",
         ]
+
+    def get_currency(self, tier: TicketTier) -> str:
+        currency: str = settings.CURRENCY
+        return currency
+
+
+class OnSaleField(serializers.BooleanField):
+    """Whether a ticket can be bought at the time `now` of the serializer's context."""
+
+    def get_attribute(self, concert: Concert) -> bool:
+        return concert.is_on_sale(self.context["now"])
 
 
 class ConcertSerializer(serializers.ModelSerializer[Concert]):
     createdAt = serializers.DateTimeField(source="created_at")
     updatedAt = serializers.DateTimeField(source="updated_at")
+    status = serializers.ChoiceField(choices=Concert.Status.choices)
+    salesOpenAt = serializers.DateTimeField(
+        source="sales_open_at", allow_null=True, help_text="null: from the publication on"
+    )
+    salesCloseAt = serializers.DateTimeField(
+        source="sales_close_at", allow_null=True, help_text="null: until the concert begins"
+    )
+    onSale = OnSaleField(
+        help_text="Whether a ticket can be bought now: published, within the sales times, not begun, "
+        "and tickets are left"
+    )
 
     class Meta:
         model = Concert
-        fields = ["id", "name", "artist", "date", "venue", "description", "createdAt", "updatedAt"]
+        fields = [
+            "id",
+            "name",
+            "artist",
+            "date",
+            "venue",
+            "description",
+            "createdAt",
+            "updatedAt",
+            "status",
+            "salesOpenAt",
+            "salesCloseAt",
+            "onSale",
+        ]
 
 
 class ConcertWithTiersSerializer(ConcertSerializer):
@@ -44,7 +88,7 @@ class ConcertWithTiersSerializer(ConcertSerializer):
 
 
 class ConcertWithAvailabilitySerializer(ConcertWithTiersSerializer):
-    hasAvailableTickets = serializers.BooleanField(source="has_available_tickets")
+    hasAvailableTickets = OnSaleField(help_text="The same as onSale")
 
     class Meta(ConcertWithTiersSerializer.Meta):
         fields = [*ConcertWithTiersSerializer.Meta.fields, "hasAvailableTickets"]

@@ -16,7 +16,7 @@ CONCERTS_PER_PAGE = 24
 def concert_list(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     try:
-        concerts = search(request.GET)
+        concerts = search(request.GET, now=now)
     except BadParameter as bad:
         return render(request, "concerts/list.html", {"bad": bad}, status=400)
     if not request.GET.get("dateFrom"):

@@ -263,6 +263,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": API,
+    "ENUM_NAME_OVERRIDES": {
+        "StatusEnum": "bookings.models.Booking.Status",
+        "ConcertStatusEnum": "concerts.models.Concert.Status",
+    },
 }
 
 # --- Jobs -------------------------------------------------------------------------------------

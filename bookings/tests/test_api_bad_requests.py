@@ -86,6 +86,25 @@ def test_a_user_id_of_strange_text_is_refused(api, tier, text):
     assert api.book(tier, userId=text).status_code in {400, 403}
 
 
+# --- Query parameters ---------------------------------------------------------------------------
+
+
+def test_an_unknown_parameter_is_refused_by_every_address_of_bookings(api, tier, left):
+    booking = api.book(tier).json()
+    answers = [
+        api.get("?page=2"),
+        api.get(f"/{api.user.public_id}?page=2"),
+        api.get(f"/{booking['id']}?page=2"),
+        api.post({}, f"/{booking['id']}/cancellation?page=2"),
+        api.post({"ticketTierId": str(tier.pk), "quantity": 1}, "?page=2"),
+    ]
+    for answer in answers:
+        assert problem(answer) == (400, "invalid")
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["code"]) == ("page", "unknown_parameter")
+    assert left(tier) == 99
+
+
 # --- Bodies -------------------------------------------------------------------------------------
 
 
@@ -108,6 +127,39 @@ def test_a_user_id_of_strange_text_is_refused(api, tier, text):
 def test_a_body_that_cannot_be_read_is_refused(api, body):
     assert problem(api.post(body)) == (400, "invalid")
     assert Booking.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "again"),
+    [
+        ("quantity", '"quantity": 1'),
+        ("quantity", r'"quantit\u0079": 1'),
+        ("quantity", '"quantity": {"a": [1, "x:y"]}'),
+        ("ticketTierId", '"ticketTierId": "x"'),
+        ("idempotencyKey", '"idempotencyKey": null'),
+        ("price", '"price": 1, "price": 2'),
+    ],
+)
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_key_that_is_there_twice_is_refused(api, tier, left, field, again, comes_first):
+    body = f'"ticketTierId": "{tier.pk}", "quantity": 2, "idempotencyKey": "{uuid.uuid4()}"'
+    text = f"{again}, {body}" if comes_first else f"{body}, {again}"
+    response = api.post(f"{{{text}}}".encode())
+    assert problem(response) == (400, "invalid")
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [
+        (field, "repeated_field")
+    ]
+    assert left(tier) == 100
+
+
+def test_a_key_that_is_there_twice_in_an_inner_object_is_refused(api):
+    response = api.post(b'{"quantity": {"a": 1, "a": 1}}')
+    assert problem(response) == (400, "invalid")
+    assert response.json()["errors"][0]["field"] == "a"
+
+
+def test_a_key_with_a_strange_name_that_is_there_twice_is_refused(api):
+    assert problem(api.post(b'{"\\ud800": 1, "\\ud800": 1}')) == (400, "invalid")
 
 
 def test_a_body_that_is_too_large_is_refused(api):

@@ -148,6 +148,25 @@ def test_the_key_may_come_as_a_header(api, tier):
     assert problem(differ) == (400, "invalid")
 
 
+def test_a_null_key_beside_the_header_counts_as_absent(api, tier):
+    key = str(uuid.uuid4())
+    body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": None}
+    response = api.post(body, **{"Idempotency-Key": key})
+    assert response.status_code == 201
+    assert response.json()["idempotencyKey"] == key
+
+
+def test_a_null_key_is_no_key_of_the_name_none(api, tier):
+    body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": None}
+    assert api.post(body, **{"Idempotency-Key": "none"}).status_code == 400
+    assert api.post(body).status_code == 400
+
+
+def test_a_byte_order_mark_is_read_over(api, tier):
+    body = {"ticketTierId": str(tier.pk), "quantity": 1, "idempotencyKey": str(uuid.uuid4())}
+    assert api.post(json.dumps(body).encode("utf-8-sig")).status_code == 201
+
+
 def test_the_header_may_be_quoted(api, tier):
     key = str(uuid.uuid4())
     body = {"ticketTierId": str(tier.pk), "quantity": 1}

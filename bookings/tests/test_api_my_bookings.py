@@ -28,12 +28,14 @@ def test_my_bookings_newest_first_with_details(api, ann, bob, tier):
     assert {k: row[k] for k in second} == second
     assert row["concert"]["name"] == tier.concert.name
     assert set(row["concert"]) == {
-        *("id", "name", "artist", "date", "venue", "description", "createdAt", "updatedAt")
+        *("id", "name", "artist", "date", "venue", "description", "createdAt", "updatedAt"),
+        *("status", "salesOpenAt", "salesCloseAt", "onSale"),
     }
+    assert row["concert"]["onSale"] is True
     assert row["ticketTier"]["price"] == "10.00"
     assert set(row["ticketTier"]) == {
         *("id", "concertId", "tierType", "price", "totalQuantity", "availableQuantity"),
-        *("createdAt", "updatedAt"),
+        *("createdAt", "updatedAt", "currency", "maxPerCustomer"),
     }
 
 

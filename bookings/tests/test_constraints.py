@@ -74,12 +74,27 @@ def test_a_concert_has_one_tier_of_a_type():
             "concert_sales_open_before_close",
         ),
         ("sales_open_at = now(), sales_close_at = now()", "concert_sales_open_before_close"),
+        ("sales_open_at = date", "concert_sales_open_before_it_begins"),
+        ("date = now(), sales_open_at = now()", "concert_sales_open_before_it_begins"),
+        (
+            "sales_close_at = date + interval '1 microsecond'",
+            "concert_sales_close_when_it_begins",
+        ),
     ],
 )
 def test_a_wrong_concert_is_refused(assignment, constraint):
     concert = TicketTierFactory().concert
     sql = f"UPDATE concerts_concert SET {assignment} WHERE id = %s"
     assert refused_by(sql, concert.pk) == constraint
+
+
+def test_sales_up_to_the_beginning_are_accepted():
+    concert = TicketTierFactory().concert
+    run(
+        "UPDATE concerts_concert SET sales_open_at = date - interval '1 microsecond', sales_close_at = date"
+        " WHERE id = %s",
+        concert.pk,
+    )
 
 
 @pytest.mark.parametrize(

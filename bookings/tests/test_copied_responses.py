@@ -94,7 +94,8 @@ def test_a_refusal_is_not_copied(client, busy, tier, kind):
 
 
 @pytest.mark.parametrize(("path", "status"), [
-    (f"{API}?dateFrom=soon", 400), ("/?dateFrom=soon", 400), ("/?cursor=x", 404), (f"{API}/x", 404),
+    (f"{API}?dateFrom=soon", 400), (f"{API}?datefrom=2031-06-01", 400),
+    ("/?dateFrom=soon", 400), ("/?cursor=x", 404), (f"{API}/x", 404),
 ])  # fmt: skip
 def test_a_bad_request_is_not_copied(client, busy, path, status):
     for _ in range(2):
@@ -105,7 +106,7 @@ def test_a_bad_request_is_not_copied(client, busy, path, status):
 def test_an_error_is_not_copied(client, busy, tier, monkeypatch):
     client.raise_request_exception = False
     with monkeypatch.context() as patch:
-        patch.setattr("concerts.api.search", lambda query: 1 / 0)
+        patch.setattr("concerts.api.search", lambda query, now: 1 / 0)
         assert client.get(API).status_code == 500
     assert client.get(API).status_code == 200
 

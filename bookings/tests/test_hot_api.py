@@ -126,6 +126,21 @@ def the_key_twice(dice, fields, headers):
     headers.append(("Idempotency-Key", dice.choice([key, key.upper(), str(uuid.UUID(int=7))])))
 
 
+def a_null_key_beside_the_header(dice, fields, headers):
+    headers.append(("Idempotency-Key", str(fields.get("idempotencyKey"))))
+    fields["idempotencyKey"] = None
+
+
+def a_repeated_key(dice, fields, headers):
+    text, name = json.dumps(fields), dice.choice([*sorted(fields), "qauntity"])
+    again = f"{json.dumps(name)}: {json.dumps(dice.choice(STRANGE))}"
+    return dice.choice([f"{{{again}, {text[1:]}", f"{text[:-1]}, {again}}}"])
+
+
+def a_byte_order_mark(dice, fields, headers):
+    return "\ufeff" + json.dumps(fields)
+
+
 def capitals(dice, fields, headers):
     fields["ticketTierId"] = str(fields.get("ticketTierId")).replace("-", dice.choice(["-", ""]))
     fields["idempotencyKey"] = str(fields.get("idempotencyKey")).upper()
@@ -171,8 +186,8 @@ def a_long_body(dice, fields, headers):
 
 CHANGES = [
     a_strange_value, a_field_is_missing, a_field_too_many, her_own_id, anothers_id, the_key_as_header,
-    the_key_twice, capitals, another_token, no_token, two_tokens, another_host, another_type, no_json,
-    a_long_body,
+    the_key_twice, a_null_key_beside_the_header, a_repeated_key, a_byte_order_mark, capitals,
+    another_token, no_token, two_tokens, another_host, another_type, no_json, a_long_body,
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from bookings import booking_lanes, tasks
 from bookings.audit import audit
 from bookings.models import Booking, Refund, Return
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -157,6 +157,33 @@ def test_old_bookings_get_the_gateway_that_took_their_money(settings, bookings, 
     migrate(newest())
 
     assert set(Booking.objects.values_list("gateway", flat=True)) == {name}
+
+
+def test_sales_times_that_are_refused_now_are_mended_and_sell_what_they_sold(old):
+    begins, hour, moment = NOW + timedelta(days=30), timedelta(hours=1), timedelta(microseconds=1)
+    times = {
+        "opens too late": (begins, None),
+        "opens and closes too late": (begins + hour, begins + 2 * hour),
+        "closes too late": (NOW, begins + hour),
+        "closes too late, open from the first": (None, begins + hour),
+        "as it should be": (NOW, begins),
+        "no times": (None, None),
+    }
+    make = old.get_model("concerts", "Concert").objects.create
+    for name, (opens, closes) in times.items():
+        make(
+            name=name, artist="The Testers", venue="Town Hall", date=begins, status="PUBLISHED",
+            sales_open_at=opens, sales_close_at=closes,
+        )  # fmt: skip
+    migrate(newest())
+
+    mended = {c.name: (c.sales_open_at, c.sales_close_at) for c in Concert.objects.all()}
+    assert mended == times | {
+        "opens too late": (begins - moment, None),
+        "opens and closes too late": (begins - moment, begins),
+        "closes too late": (NOW, begins),
+        "closes too late, open from the first": (None, begins),
+    }
 
 
 def test_a_process_of_the_version_before_can_still_book(settings, old, bookings):

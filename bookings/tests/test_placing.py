@@ -111,9 +111,9 @@ HOUR = timedelta(hours=1)
         ("PUBLISHED", None, timedelta(0), HOUR),
         ("PUBLISHED", -2 * HOUR, -HOUR, HOUR),
         ("PUBLISHED", None, None, timedelta(0)),
-        ("PUBLISHED", None, HOUR, timedelta(0)),
+        ("PUBLISHED", -HOUR, timedelta(0), timedelta(0)),
     ],
-    ids=["called off", "not open yet", "closing now", "closed", "begun", "begun, open for long"],
+    ids=["called off", "not open yet", "closing now", "closed", "begun", "begun, closing now"],
 )
 def test_a_concert_sells_only_while_it_is_on_sale(ann, book, left, status, opens, closes, begins):
     now = timezone.now()

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from concerts.models import Concert
 from concerts.tests.factories import ConcertFactory, TicketTierFactory
 
 pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/concerts"
+MICROSECOND = timedelta(microseconds=1)
 
 
 def names(response):
@@ -33,12 +35,13 @@ def test_a_concert_as_the_list_shows_it(client):
     (body,) = client.get(URL).json()
     assert set(body) == {
         *("id", "name", "artist", "date", "venue", "description", "createdAt", "updatedAt"),
-        *("ticketTiers", "hasAvailableTickets"),
+        *("status", "salesOpenAt", "salesCloseAt", "onSale", "ticketTiers", "hasAvailableTickets"),
     }
     assert body["id"] == str(tier.concert.pk)
     assert datetime.fromisoformat(body["date"]) == tier.concert.date
     assert body["date"].endswith("Z")
-    assert body["hasAvailableTickets"] is True
+    assert (body["status"], body["salesOpenAt"], body["salesCloseAt"]) == ("PUBLISHED", None, None)
+    assert body["hasAvailableTickets"] is body["onSale"] is True
     assert [t["id"] for t in body["ticketTiers"]] == [str(cheap.pk), str(tier.pk)]  # by price
     assert body["ticketTiers"][1] == {
         "id": str(tier.pk),
@@ -49,7 +52,63 @@ def test_a_concert_as_the_list_shows_it(client):
         "availableQuantity": 100,
         "createdAt": tier.created_at.isoformat().replace("+00:00", "Z"),
         "updatedAt": tier.updated_at.isoformat().replace("+00:00", "Z"),
+        "currency": "USD",
+        "maxPerCustomer": None,
     }
+
+
+ON_SALE = [
+    ({}, 1, True),
+    ({"sales_open_at": in_days(-1), "sales_close_at": in_days(1)}, 1, True),
+    ({}, 0, False),
+    ({"sales_open_at": in_days(1)}, 1, False),
+    ({"sales_close_at": in_days(-1)}, 1, False),
+    ({"date": in_days(-1)}, 1, False),
+]
+
+
+@pytest.mark.parametrize(("facts", "left", "on_sale"), ON_SALE)
+def test_a_concert_is_on_sale_while_a_ticket_can_be_bought(client, facts, left, on_sale):
+    concert = ConcertFactory(**facts)
+    TicketTierFactory(concert=concert, total_quantity=left, tier_type="VIP")
+    TicketTierFactory(concert=concert, total_quantity=0, tier_type="GA")
+    (listed,) = client.get(URL).json()
+    assert listed["onSale"] is listed["hasAvailableTickets"] is on_sale
+    assert client.get(f"{URL}/{concert.pk}").json()["onSale"] is on_sale
+    assert names(client.get(f"{URL}?available=true")) == [concert.name] * on_sale
+
+
+@pytest.mark.parametrize("status", Concert.Status.values)
+def test_the_moment_decides_alike_for_one_concert_and_for_many(status):
+    opens, closes = in_days(1), in_days(2)
+    concert = ConcertFactory(
+        status=status, date=in_days(3), sales_open_at=opens, sales_close_at=closes
+    )
+    assert not Concert.objects.on_sale(opens).exists()  # it has no tier yet
+    TicketTierFactory(concert=concert)
+    for now, sells in [
+        (opens - MICROSECOND, False),
+        (opens, True),
+        (closes - MICROSECOND, True),
+        (closes, False),
+        (concert.date, False),
+    ]:
+        expected = sells and status == "PUBLISHED"
+        assert concert.is_on_sale(now) is expected
+        assert Concert.objects.on_sale(now).exists() is expected
+
+
+def test_sales_times_and_the_limit_of_a_customer_are_told(client):
+    tier = TicketTierFactory(
+        max_per_customer=4,
+        concert__sales_open_at=datetime(2030, 1, 1, tzinfo=UTC),
+        concert__sales_close_at=datetime(2030, 2, 1, tzinfo=UTC),
+        concert__date=datetime(2030, 3, 1, tzinfo=UTC),
+    )
+    body = client.get(f"{URL}/{tier.concert.pk}").json()
+    assert body["salesOpenAt"] == "2030-01-01T00:00:00Z"
+    assert body["salesCloseAt"] == "2030-02-01T00:00:00Z"
+    assert body["ticketTiers"][0]["maxPerCustomer"] == 4
 
 
 def test_published_concerts_soonest_first(client):
@@ -77,6 +136,10 @@ def test_published_concerts_soonest_first(client):
         ("dateTo=2031-06-01T22:00:00%2B02:00", ["Northern Lights"]),
         ("dateTo=2031-06-01T22:00:00+02:00", ["Northern Lights"]),
         ("dateTo=2031-06-02T12:00:00%2B16:00", ["Northern Lights"]),
+        ("dateFrom=2031-06-01T20:00:00Z&dateTo=2031-06-01T20:00:00Z", ["Northern Lights"]),
+        ("dateTo=9999-12-31", ["Northern Lights", "Late Show"]),
+        ("dateTo=9999-12-31T23:59:59.999999Z", ["Northern Lights", "Late Show"]),
+        ("dateFrom=9999-12-31", []),
         ("available=true", ["Late Show"]),
         ("available=false", ["Northern Lights", "Late Show"]),
         ("", ["Northern Lights", "Late Show"]),
@@ -104,7 +167,11 @@ def test_filters(client, query, found):
     [
         ("dateFrom=soon", "dateFrom"),
         ("dateTo=2031-02-30", "dateTo"),
-        ("dateTo=9999-12-31", "dateTo"),
+        ("dateTo=9999-12-31T23:59:59-05:00", "dateTo"),
+        ("dateFrom=2031-06-02&dateTo=2031-06-01", "dateFrom"),
+        ("dateFrom=2031-06-01T20:00:01Z&dateTo=2031-06-01T20:00:00Z", "dateFrom"),
+        ("datefrom=2031-06-01", "datefrom"),
+        ("page=2", "page"),
         ("dateFrom=2031-01-01T25:00", "dateFrom"),
         ("dateFrom=0001-01-01T00:00:00%2B16:00", "dateFrom"),
         ("available=yes", "available"),
@@ -121,6 +188,17 @@ def test_a_bad_query_says_what_to_do(client, query, field):
     response = client.get(f"{URL}?{query}")
     assert code(response) == (400, "invalid")
     assert response.json()["errors"][0]["field"] == field
+
+
+@pytest.mark.parametrize("path", ["{}", "{}/availability"])
+def test_one_concert_takes_no_parameters(client, path):
+    concert = ConcertFactory()
+    response = client.get(f"{URL}/{path.format(concert.pk)}?limit=1&fields=name")
+    assert code(response) == (400, "invalid")
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [
+        ("limit", "unknown_parameter"),
+        ("fields", "unknown_parameter"),
+    ]
 
 
 def test_pages_follow_the_link_even_through_equal_dates(client):
@@ -173,10 +251,17 @@ def test_availability_with_an_etag(client):
     assert changed.json()["tiers"][0]["availableQuantity"] == 99
 
 
+def test_a_concert_that_was_called_off_can_still_be_read(client):
+    tier = TicketTierFactory(concert__status="CANCELLED")
+    body = client.get(f"{URL}/{tier.concert.pk}").json()
+    assert (body["status"], body["onSale"]) == ("CANCELLED", False)
+    availability = client.get(f"{URL}/{tier.concert.pk}/availability")
+    assert availability.json()["tiers"][0]["tierId"] == str(tier.pk)
+
+
 @pytest.mark.parametrize("path", ["{}", "{}/availability"])
-@pytest.mark.parametrize("status", ["DRAFT", "CANCELLED"])
-def test_what_is_not_published_is_not_found(client, path, status):
-    concert = ConcertFactory(status=status)
+def test_a_draft_is_not_found(client, path):
+    concert = ConcertFactory(status="DRAFT")
     assert code(client.get(f"{URL}/{path.format(concert.pk)}")) == (404, "not_found")
 
 

@@ -52,6 +52,14 @@ def test_search_keeps_what_was_asked(client):
     assert 'value="true" checked' in html
 
 
+def test_what_is_on_sale_now_can_be_asked_for(client):
+    TicketTierFactory(concert__name="Now")
+    TicketTierFactory(concert__name="Later", concert__sales_open_at=soon(days=1))
+    TicketTierFactory(concert__name="Closed", concert__sales_close_at=soon(days=-1))
+    TicketTierFactory(concert__name="Sold out", total_quantity=0)
+    assert names(client, available="true") == ["Now"]
+
+
 def test_no_match_offers_the_way_back(client):
     assert "No concert matches" in page(client, q="nothing like it")
 
@@ -70,6 +78,16 @@ def test_a_filter_that_cannot_be_understood_says_why_and_keeps_the_rest(client, 
     assert 'role="alert"' in html
     assert "Unlisted" not in html
     assert field == "q" or 'value="keep me"' in html
+
+
+def test_dates_the_wrong_way_round_are_explained_beside_the_first(client):
+    html = page(client, status=400, dateFrom="2031-06-02", dateTo="2031-06-01")
+    assert 'aria-describedby="dateFrom-error"' in html
+
+
+def test_what_mail_programs_append_to_a_link_changes_nothing(client):
+    TicketTierFactory(concert__name="Northern Lights")
+    assert names(client, utm_source="letter", fbclid="x") == ["Northern Lights"]
 
 
 def test_bad_date_is_explained_beside_its_field(client):

@@ -149,7 +149,7 @@ def test_holds_past_their_time_come_from_the_partial_index(customer, tier):
 
 def test_the_list_of_concerts_comes_in_order_from_its_index():
     with planned() as scans:
-        assert len(search({})[:50]) == 50
+        assert len(search({}, now=timezone.now())[:50]) == 50
 
     assert scans == {("Index Scan", "concert_status_date")}
 

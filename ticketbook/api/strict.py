@@ -46,6 +46,21 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
+def _printable(name: str) -> str:
+    # JSON can name a field by half a character (a lone surrogate), which an answer cannot repeat.
+    return name.encode(errors="replace").decode()
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Readers of JSON differ in which of two equal keys they take, so none is taken.
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = {_printable(name): ["Send it once."] for name in names if names.count(name) > 1}
+        raise ValidationError(repeated, code="repeated_field")
+    return data
+
+
 class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
@@ -60,7 +75,11 @@ class StrictJSONParser(BaseParser):
             _discard(stream)
             raise TooLarge
         try:
-            data = json.loads(body.decode(), parse_constant=_refuse_constant)
+            data = json.loads(
+                body.decode("utf-8-sig"),  # some programs begin a file with a byte order mark
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_without_repeats,
+            )
         except (ValueError, RecursionError):
             raise ValidationError("The body is not JSON.", code="not_json") from None
         if not isinstance(data, dict):
@@ -73,7 +92,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = {
-            name.encode(errors="replace").decode(): ["This field is not known. Remove it."]
+            _printable(name): ["This field is not known. Remove it."]
             for name in data
             if name not in self.fields
         }

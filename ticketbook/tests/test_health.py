@@ -111,7 +111,7 @@ def test_a_lock_timeout_is_busy_and_a_bug_is_not(lock_timeout):
 def test_busy_answers_503_and_when_to_come_back(
     client, monkeypatch, lock_timeout, path, content_type
 ):
-    def refuse(*args):
+    def refuse(*args, **options):
         raise lock_timeout
 
     ConcertFactory()
@@ -146,7 +146,7 @@ def test_a_foreign_host_is_a_bad_request(client, path):
 
 
 def test_an_error_of_ours_is_a_problem_for_the_api(client, monkeypatch):
-    def explode(*args):
+    def explode(*args, **options):
         raise RuntimeError("a bug")
 
     client.raise_request_exception = False
