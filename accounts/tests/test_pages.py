@@ -119,6 +119,31 @@ def test_a_logged_in_customer_is_sent_on_from_the_log_in_page(client, ann):
     assert client.get("/accounts/login/").status_code == 302
 
 
+BACK = [
+    "/accounts/login/",
+    "/accounts/login/?next=/accounts/login/",
+    "http://testserver/accounts/login/",
+    "/accounts/log%69n/",
+    "\\accounts\\login/",
+    "?again",
+    "../login/",
+    "/accounts/login",
+    "/accounts/logout/",
+]
+
+
+@pytest.mark.parametrize("back", BACK)
+def test_a_next_that_leads_back_to_log_in_or_log_out_leads_to_the_concerts(client, ann, back):
+    assert log_in(client, next=back).url == "/concerts/"
+    # Now with the session of somebody who is logged in.
+    assert client.get("/accounts/login/", {"next": back}).url == "/concerts/"
+
+
+@pytest.mark.parametrize("back", ["/accounts/login/", "/accounts/logout/"])
+def test_sign_up_does_not_lead_back_to_log_in_or_log_out(client, back):
+    assert sign_up(client, next=back).url == "/concerts/"
+
+
 def test_a_name_is_text_and_not_markup(client):
     html = sign_up(client, name="<script>", email="nobody").content.decode()
     assert "<script" not in html
