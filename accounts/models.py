@@ -8,6 +8,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.email_field import EmailAddressField
+from accounts.passwords import normal_form
 from ticketbook.postgres.keys import primary_key
 
 
@@ -58,6 +59,16 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return str(self.email)
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password and normal_form(raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        normal = raw_password and normal_form(raw_password)
+        # An old hash was made of the text as it was typed.
+        return super().check_password(normal) or (
+            normal != raw_password and super().check_password(raw_password)
+        )
 
     def get_full_name(self) -> str:
         return self.name

@@ -20,8 +20,10 @@ class SignUpSerializer(StrictSerializer):
     name = StrictCharField(max_length=150)
 
     def validate_password(self, password: str) -> str:
+        # The name and the address as they came: all that is wrong is told at once.
+        name, email = (str(self.initial_data.get(field, "")) for field in ("name", "email"))
         try:
-            validate_password(password)
+            validate_password(password, User(name=name, email=email))
         except DjangoValidationError as exc:
             raise serializers.ValidationError(exc.messages, code="password_too_weak") from None
         return password

@@ -207,8 +207,13 @@ TEMPLATES = [
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "accounts.passwords.LongEnough"},
+    {"NAME": "accounts.passwords.NotBlank"},
+    {"NAME": "accounts.passwords.NotCommon"},
+    {"NAME": "accounts.passwords.NotNumeric"},
+    {"NAME": "accounts.passwords.UnlikeUser", "OPTIONS": {"user_attributes": ["name", "email"]}},
 ]
+AUTHENTICATION_BACKENDS = ["accounts.backend.PasswordBackend"]
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "concerts:list"
 LOGOUT_REDIRECT_URL = "concerts:list"

@@ -50,6 +50,8 @@ def test_taken_address_is_told_beside_its_field_in_any_letter_case(client, ann):
     [
         ("name", ""), ("name", " "), ("name", "x" * 151), ("name", "a\x00b"),
         ("email", ""), ("email", "nobody"), ("email", "x" * 250 + "@example.com"),
+        ("password", "12345678"), ("password", "password"), ("password", " " * 8),
+        ("password", "ann@example.com"), ("password", "ｐａｓｓｗｏｒｄ"),
         ("password", ""), ("password", "short"), ("password", "x" * 129),
     ],
 )  # fmt: skip
