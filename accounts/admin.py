@@ -1,6 +1,8 @@
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
+from django.db import transaction
+from knox.models import AuthToken
 
 from accounts.models import User
 
@@ -11,9 +13,20 @@ class UserCreationForm(AdminUserCreationForm):
         fields = ("email", "name")
 
 
+class SetPasswordForm(AdminPasswordChangeForm):
+    """A user without a password has no API tokens either. (With a new one: passwords.EndsTokens.)"""
+
+    @transaction.atomic
+    def save(self, commit: bool = True) -> User:
+        user: User = super().save(commit)
+        AuthToken.objects.filter(user=user).delete()
+        return user
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
     add_form = UserCreationForm
+    change_password_form = SetPasswordForm
     list_display = ["email", "name", "is_staff", "date_joined"]
     list_filter = ["is_staff", "is_active"]
     search_fields = ["email", "name", "public_id"]

@@ -5,6 +5,7 @@ import unicodedata
 from django.contrib.auth import password_validation as django
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
+from knox.models import AuthToken
 
 
 def normal_form(password: str) -> str:
@@ -42,3 +43,16 @@ class NotBlank:
 
     def get_help_text(self) -> str:
         return "Your password can’t be only spaces."
+
+
+class EndsTokens:
+    """Refuses no password. Django tells its validators when a new one was saved, by whomever."""
+
+    def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        pass
+
+    def password_changed(self, password: str, user: AbstractBaseUser) -> None:
+        AuthToken.objects.filter(user=user).delete()
+
+    def get_help_text(self) -> str:
+        return "A new password ends all sessions and API tokens of the account."

@@ -212,6 +212,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.NotCommon"},
     {"NAME": "accounts.passwords.NotNumeric"},
     {"NAME": "accounts.passwords.UnlikeUser", "OPTIONS": {"user_attributes": ["name", "email"]}},
+    {"NAME": "accounts.passwords.EndsTokens"},
 ]
 AUTHENTICATION_BACKENDS = ["accounts.backend.PasswordBackend"]
 LOGIN_URL = "accounts:login"

@@ -6,6 +6,7 @@ from unittest.mock import patch
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher, make_password
 from django.core.exceptions import ValidationError
+from knox.models import AuthToken
 
 from accounts.backend import PasswordBackend
 from accounts.models import User
@@ -75,3 +76,43 @@ def test_the_back_office_refuses_a_weak_password_too(admin_client, password):
 def test_only_spaces_of_any_kind_are_no_password():
     with pytest.raises(ValidationError, match="only spaces"):
         NotBlank().validate(" \u3000\u00a0 \t    ")
+
+
+# --- A new password ends the API tokens -----------------------------------------------------------
+
+
+@pytest.fixture
+def ann():
+    user = User.objects.create_user(ANN, "a long sentence", name="Ann", is_staff=True)
+    AuthToken.objects.create(user)
+    return user
+
+
+NEW = {"password1": "another sentence", "password2": "another sentence", "usable_password": "true"}
+NONE = {"usable_password": "false", "unset-password": "yes"}
+
+
+@pytest.mark.parametrize("form", [NEW, NONE])
+def test_a_password_that_staff_set_or_take_away_ends_the_tokens(admin_client, ann, form):
+    other = AuthToken.objects.create(User.objects.create_user("bob@example.com", None, name="Bob"))
+    assert admin_client.post(f"/admin/accounts/user/{ann.pk}/password/", form).status_code == 302
+    assert AuthToken.objects.get() == other[0]
+
+
+def test_a_new_password_of_ones_own_ends_the_tokens(client, ann):
+    client.force_login(ann)
+    body = {"old_password": "a long sentence"}
+    body |= {"new_password1": "another sentence", "new_password2": "another sentence"}
+    assert client.post("/admin/password_change/", body).status_code == 302
+    assert not AuthToken.objects.exists()
+
+
+def test_a_log_in_that_renews_the_hash_ends_no_token(ann, settings):
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.ScryptPasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+    assert PasswordBackend().authenticate(None, username=ANN, password="a long sentence")
+    ann.refresh_from_db()
+    assert ann.password.startswith("scrypt$")
+    assert AuthToken.objects.exists()
