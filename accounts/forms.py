@@ -5,6 +5,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.email_field import EmailAddressFormField
 from accounts.models import User
+from ticketbook.plain_text import plain_text
 
 
 class LogInForm(AuthenticationForm):
@@ -24,11 +25,13 @@ class SignUpForm(forms.Form):
     name = forms.CharField(
         label="Your name",
         max_length=150,
+        validators=[plain_text],
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     email = EmailAddressFormField(
         label="E-mail address",
         max_length=254,
+        validators=[plain_text],
         widget=forms.EmailInput(attrs={"autocomplete": "username"}),
     )
     password = forms.CharField(

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts.email_field import EmailAddressField
 from accounts.passwords import normal_form
+from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 
 
@@ -32,8 +33,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     id = primary_key()
     public_id = models.CharField(max_length=37, default=new_public_id, editable=False)
-    email = EmailAddressField("e-mail address", max_length=254)
-    name = models.CharField(max_length=150)
+    email = EmailAddressField("e-mail address", max_length=254, validators=[plain_text])
+    name = models.CharField(max_length=150, validators=[plain_text])
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("may use the back office", default=False)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 
 # The total of ten tickets still fits into numeric(10,2).
@@ -35,9 +36,9 @@ class Concert(models.Model):
         CANCELLED = "CANCELLED"  # called off: no longer listed nor sold
 
     id = primary_key()
-    name = models.CharField(max_length=200)
-    artist = models.CharField(max_length=200)
-    venue = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=[plain_text])
+    artist = models.CharField(max_length=200, validators=[plain_text])
+    venue = models.CharField(max_length=200, validators=[plain_text])
     date = models.DateTimeField()
     description = models.TextField(blank=True, db_default="")
     status = models.CharField(

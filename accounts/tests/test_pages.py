@@ -35,6 +35,12 @@ def test_sign_up_logs_in_and_goes_on_to_the_concerts(client):
     assert User.objects.get().check_password(ANN["password"])
 
 
+def test_the_name_and_the_address_are_trimmed(client):
+    sign_up(client, name=" Ann O’Neill \n", email=" ann@example.com ")
+    user = User.objects.get()
+    assert (user.name, user.email) == ("Ann O’Neill", "ann@example.com")
+
+
 def test_taken_address_is_told_beside_its_field_in_any_letter_case(client, ann):
     response = sign_up(client, email="ANN@Example.com")
     assert "signed up with this e-mail address already" in str(
@@ -49,6 +55,8 @@ def test_taken_address_is_told_beside_its_field_in_any_letter_case(client, ann):
     ("field", "value"),
     [
         ("name", ""), ("name", " "), ("name", "x" * 151), ("name", "a\x00b"),
+        ("name", "A\u200bnn"), ("name", "\u2800"), ("name", "A\nnn"), ("name", "\u0301"),
+        ("email", "ann@exam\u200bple.com"), ("email", '"\x01"@example.com'),
         ("email", ""), ("email", "nobody"), ("email", "x" * 250 + "@example.com"),
         ("password", "12345678"), ("password", "password"), ("password", " " * 8),
         ("password", "ann@example.com"), ("password", "ｐａｓｓｗｏｒｄ"),
