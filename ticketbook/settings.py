@@ -83,6 +83,8 @@ CACHES = {"default": cache_server(CACHE_URL)}
 COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
 # The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
+# Answers below these addresses are somebody's own (ticketbook/no_store.py).
+NEVER_STORED = ("/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
 
 # --- Security ---------------------------------------------------------------------------------
 
@@ -178,6 +180,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
+    "ticketbook.no_store.NoStoreMiddleware",
     "ticketbook.page_middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
