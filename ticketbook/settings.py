@@ -181,6 +181,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
     "ticketbook.no_store.NoStoreMiddleware",
+    "ticketbook.page_middleware.NoNulMiddleware",
     "ticketbook.page_middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
