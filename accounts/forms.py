@@ -1,11 +1,11 @@
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.password_validation import (
-    password_validators_help_texts,
-    validate_password,
-)
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 
 from accounts.email_field import EmailAddressFormField
+from accounts.models import User
+from ticketbook.plain_text import plain_text
 
 
 class LogInForm(AuthenticationForm):
@@ -25,11 +25,13 @@ class SignUpForm(forms.Form):
     name = forms.CharField(
         label="Your name",
         max_length=150,
+        validators=[plain_text],
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     email = EmailAddressFormField(
         label="E-mail address",
         max_length=254,
+        validators=[plain_text],
         widget=forms.EmailInput(attrs={"autocomplete": "username"}),
     )
     password = forms.CharField(
@@ -37,10 +39,15 @@ class SignUpForm(forms.Form):
         max_length=128,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=" ".join(password_validators_help_texts()),
+        help_text="At least 8 characters. Not your name or e-mail address, not one that many people use, "
+        "and not only digits or spaces.",
     )
 
-    def clean_password(self) -> str:
-        password: str = self.cleaned_data["password"]
-        validate_password(password)
-        return password
+    def clean(self) -> None:
+        password, *person = (self.cleaned_data.get(f, "") for f in ("password", "name", "email"))
+        if not password:
+            return
+        try:
+            validate_password(password, User(name=person[0], email=person[1]))
+        except ValidationError as exc:
+            self.add_error("password", exc)

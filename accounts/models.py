@@ -8,6 +8,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.email_field import EmailAddressField
+from accounts.passwords import normal_form
+from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 
 
@@ -31,8 +33,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     id = primary_key()
     public_id = models.CharField(max_length=37, default=new_public_id, editable=False)
-    email = EmailAddressField("e-mail address", max_length=254)
-    name = models.CharField(max_length=150)
+    email = EmailAddressField("e-mail address", max_length=254, validators=[plain_text])
+    name = models.CharField(max_length=150, validators=[plain_text])
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("may use the back office", default=False)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
@@ -58,6 +60,16 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return str(self.email)
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password and normal_form(raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        normal = raw_password and normal_form(raw_password)
+        # An old hash was made of the text as it was typed.
+        return super().check_password(normal) or (
+            normal != raw_password and super().check_password(raw_password)
+        )
 
     def get_full_name(self) -> str:
         return self.name

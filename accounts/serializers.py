@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from accounts.models import User
 from ticketbook.api.strict import StrictCharField, StrictEmailField, StrictSerializer
+from ticketbook.plain_text import plain_text
 
 
 class EmailAddressField(StrictEmailField):
@@ -15,13 +16,15 @@ class EmailAddressField(StrictEmailField):
 
 
 class SignUpSerializer(StrictSerializer):
-    email = EmailAddressField(max_length=254)
+    email = EmailAddressField(max_length=254, validators=[plain_text])
     password = StrictCharField(max_length=128, trim_whitespace=False, write_only=True)
-    name = StrictCharField(max_length=150)
+    name = StrictCharField(max_length=150, validators=[plain_text])
 
     def validate_password(self, password: str) -> str:
+        # The name and the address as they came: all that is wrong is told at once.
+        name, email = (str(self.initial_data.get(field, "")) for field in ("name", "email"))
         try:
-            validate_password(password)
+            validate_password(password, User(name=name, email=email))
         except DjangoValidationError as exc:
             raise serializers.ValidationError(exc.messages, code="password_too_weak") from None
         return password

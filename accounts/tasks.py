@@ -1,3 +1,4 @@
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from knox.models import AuthToken
 from procrastinate.contrib.django import app
@@ -9,3 +10,9 @@ EVERY_NIGHT = "17 3 * * *"
 @app.task(queueing_lock="forget_expired_tokens")
 def forget_expired_tokens(timestamp: int) -> None:
     AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_expired_sessions")
+def forget_expired_sessions(timestamp: int) -> None:
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()

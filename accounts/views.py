@@ -1,20 +1,40 @@
+from urllib.parse import unquote, urljoin, urlsplit
+
 from django.contrib.auth import login
 from django.contrib.auth.views import LoginView, RedirectURLMixin
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
 from django.views.generic import FormView
 
 from accounts.forms import LogInForm, SignUpForm
 from accounts.signup import EmailTaken, sign_up
 
 
-class LogIn(LoginView):
+class Onwards(RedirectURLMixin):
+    """Goes on to `next` if it is a page of ours, but never back to log-in or log-out."""
+
+    request: HttpRequest
+
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        url = super().get_redirect_url()
+        return "" if self._goes_back(url) else url
+
+    def _goes_back(self, url: str) -> bool:
+        # Read the address as a browser does: relative to this page, and "\" is a "/".
+        path = urljoin(self.request.path, unquote(urlsplit(url.replace("\\", "/")).path))
+        return path.rstrip("/") in {
+            resolve_url(name).rstrip("/") for name in ("accounts:login", "accounts:logout")
+        }
+
+
+class LogIn(Onwards, LoginView):
     template_name = "accounts/login.html"
     authentication_form = LogInForm
     redirect_authenticated_user = True
 
 
-class SignUp(RedirectURLMixin, FormView):  # type: ignore[type-arg]
-    """Sign up, log in, and go on to `next` if it is a page of ours."""
+class SignUp(Onwards, FormView):  # type: ignore[type-arg]
+    """Sign up, log in, and go on."""
 
     template_name = "accounts/signup.html"
     form_class = SignUpForm

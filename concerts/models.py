@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
+from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 
 # The total of ten tickets still fits into numeric(10,2).
@@ -45,9 +46,9 @@ class Concert(models.Model):
         CANCELLED = "CANCELLED"  # called off: no longer listed nor sold
 
     id = primary_key()
-    name = models.CharField(max_length=200)
-    artist = models.CharField(max_length=200)
-    venue = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=[plain_text])
+    artist = models.CharField(max_length=200, validators=[plain_text])
+    venue = models.CharField(max_length=200, validators=[plain_text])
     date = models.DateTimeField()
     description = models.TextField(blank=True, db_default="")
     status = models.CharField(
@@ -81,11 +82,6 @@ class Concert(models.Model):
                 condition=Q(sales_open_at__isnull=True) | Q(sales_open_at__lt=F("date")),
                 name="concert_sales_open_before_it_begins",
                 violation_error_message="Sales must open before the concert begins.",
-            ),
-            models.CheckConstraint(
-                condition=Q(sales_close_at__isnull=True) | Q(sales_close_at__lte=F("date")),
-                name="concert_sales_close_when_it_begins",
-                violation_error_message="Sales must close when the concert begins, or earlier.",
             ),
         ]
         indexes = [

@@ -83,6 +83,8 @@ CACHES = {"default": cache_server(CACHE_URL)}
 COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
 # The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
+# Answers below these addresses are somebody's own (ticketbook/no_store.py).
+NEVER_STORED = ("/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
 
 # --- Security ---------------------------------------------------------------------------------
 
@@ -178,6 +180,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
+    "ticketbook.no_store.NoStoreMiddleware",
+    "ticketbook.page_middleware.NoNulMiddleware",
     "ticketbook.page_middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -207,8 +211,14 @@ TEMPLATES = [
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "accounts.passwords.LongEnough"},
+    {"NAME": "accounts.passwords.NotBlank"},
+    {"NAME": "accounts.passwords.NotCommon"},
+    {"NAME": "accounts.passwords.NotNumeric"},
+    {"NAME": "accounts.passwords.UnlikeUser", "OPTIONS": {"user_attributes": ["name", "email"]}},
+    {"NAME": "accounts.passwords.EndsTokens"},
 ]
+AUTHENTICATION_BACKENDS = ["accounts.backend.PasswordBackend"]
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "concerts:list"
 LOGOUT_REDIRECT_URL = "concerts:list"

@@ -35,6 +35,12 @@ def test_sign_up_logs_in_and_goes_on_to_the_concerts(client):
     assert User.objects.get().check_password(ANN["password"])
 
 
+def test_the_name_and_the_address_are_trimmed(client):
+    sign_up(client, name=" Ann O’Neill \n", email=" ann@example.com ")
+    user = User.objects.get()
+    assert (user.name, user.email) == ("Ann O’Neill", "ann@example.com")
+
+
 def test_taken_address_is_told_beside_its_field_in_any_letter_case(client, ann):
     response = sign_up(client, email="ANN@Example.com")
     assert "signed up with this e-mail address already" in str(
@@ -49,7 +55,11 @@ def test_taken_address_is_told_beside_its_field_in_any_letter_case(client, ann):
     ("field", "value"),
     [
         ("name", ""), ("name", " "), ("name", "x" * 151), ("name", "a\x00b"),
+        ("name", "A\u200bnn"), ("name", "\u2800"), ("name", "A\nnn"), ("name", "\u0301"),
+        ("email", "ann@exam\u200bple.com"), ("email", '"\x01"@example.com'),
         ("email", ""), ("email", "nobody"), ("email", "x" * 250 + "@example.com"),
+        ("password", "12345678"), ("password", "password"), ("password", " " * 8),
+        ("password", "ann@example.com"), ("password", "ｐａｓｓｗｏｒｄ"),
         ("password", ""), ("password", "short"), ("password", "x" * 129),
     ],
 )  # fmt: skip
@@ -117,6 +127,31 @@ def test_logging_out_takes_a_post(client, ann):
 def test_a_logged_in_customer_is_sent_on_from_the_log_in_page(client, ann):
     client.force_login(ann)
     assert client.get("/accounts/login/").status_code == 302
+
+
+BACK = [
+    "/accounts/login/",
+    "/accounts/login/?next=/accounts/login/",
+    "http://testserver/accounts/login/",
+    "/accounts/log%69n/",
+    "\\accounts\\login/",
+    "?again",
+    "../login/",
+    "/accounts/login",
+    "/accounts/logout/",
+]
+
+
+@pytest.mark.parametrize("back", BACK)
+def test_a_next_that_leads_back_to_log_in_or_log_out_leads_to_the_concerts(client, ann, back):
+    assert log_in(client, next=back).url == "/concerts/"
+    # Now with the session of somebody who is logged in.
+    assert client.get("/accounts/login/", {"next": back}).url == "/concerts/"
+
+
+@pytest.mark.parametrize("back", ["/accounts/login/", "/accounts/logout/"])
+def test_sign_up_does_not_lead_back_to_log_in_or_log_out(client, back):
+    assert sign_up(client, next=back).url == "/concerts/"
 
 
 def test_a_name_is_text_and_not_markup(client):

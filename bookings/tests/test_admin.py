@@ -86,6 +86,14 @@ def test_staff_change_nothing_about_money_or_stock(admin_client, booking):
     assert booking.status == Booking.Status.CONFIRMED
 
 
+def test_a_user_with_bookings_is_not_deleted_and_the_page_says_why(admin_client, ann, booking):
+    for method in (admin_client.get, admin_client.post):
+        page = method(f"/admin/accounts/user/{ann.pk}/delete/", {"post": "yes"}).content.decode()
+        assert "History outlives its author" in page
+        assert "permission" not in page
+    assert Booking.objects.get().user == ann
+
+
 # --- Refunds ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,21 @@
+import unicodedata
+
+from django.core.exceptions import ValidationError
+
+# Letters of Unicode that are drawn as nothing: the blank of Braille, and the fillers of Hangul.
+BLANKS = set("\u2800\u115f\u1160\u3164\uffa0")
+# Control and format characters, and separators of lines and paragraphs.
+HIDDEN = {"Cc", "Cf", "Zl", "Zp"}
+LETTER_NUMBER_PUNCTUATION_SYMBOL = "LNPS"
+
+
+def plain_text(text: str) -> None:
+    """A validator: the text has something to see, and nothing hidden.
+
+    So no name looks like another one, or like none. Emoji that are joined of several are refused too.
+    """
+    categories = [unicodedata.category(character) for character in text]
+    if not HIDDEN.isdisjoint(categories) or not BLANKS.isdisjoint(text):
+        raise ValidationError("Remove characters that cannot be seen.", code="hidden_characters")
+    if not any(category[0] in LETTER_NUMBER_PUNCTUATION_SYMBOL for category in categories):
+        raise ValidationError("Use characters that can be seen.", code="nothing_to_see")
