@@ -63,8 +63,27 @@ class TicketTierInline(admin.TabularInline):
         return False  # existing tiers are only shown here; new ones can be added
 
 
+class ConcertForm(forms.ModelForm):
+    def clean_status(self) -> str:
+        status: str = self.cleaned_data["status"]
+        hides = "status" in self.changed_data and status == Concert.Status.DRAFT
+        if hides and self._is_sold():
+            raise forms.ValidationError(
+                "Tickets of this concert are sold or held, so it cannot be hidden. Choose CANCELLED to call "
+                "it off.",
+                code="sold",
+            )
+        return status
+
+    def _is_sold(self) -> bool:
+        # The tiers stay locked until this form is saved, so that nobody buys in between.
+        tiers = TicketTier.objects.filter(concert=self.instance.pk).locked()
+        return any(tier.taken_quantity for tier in tiers)
+
+
 @admin.register(Concert)
 class ConcertAdmin(SeenAtOnce):
+    form = ConcertForm
     inlines = [TicketTierInline]
     list_display = ["name", "artist", "venue", "date", "status"]
     list_filter = ["status", "date"]

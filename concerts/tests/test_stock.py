@@ -118,6 +118,28 @@ def test_staff_are_told_what_is_wrong(admin_client, rows, sentence):
     assert not Concert.objects.exists()
 
 
+def as_a_draft(concert):
+    """The form that hides this concert."""
+    rows = inline(status="DRAFT") | {"ticket_tiers-TOTAL_FORMS": "0"}
+    return f"/admin/concerts/concert/{concert.pk}/change/", rows
+
+
+@pytest.mark.parametrize("status", ["PUBLISHED", "CANCELLED"])
+def test_a_concert_with_sold_tickets_cannot_be_hidden(admin_client, tier, status):
+    Concert.objects.update(status=status)
+    response = admin_client.post(*as_a_draft(tier.concert))
+    assert response.status_code == 200
+    assert "cannot be hidden" in response.content.decode()
+    assert Concert.objects.get().status == status
+
+
+def test_a_concert_that_has_sold_nothing_can_be_hidden(admin_client):
+    concert = TicketTierFactory().concert
+    response = admin_client.post(*as_a_draft(concert))
+    assert response.status_code == 302, response.content.decode()
+    assert Concert.objects.get().status == "DRAFT"
+
+
 def test_stock_and_price_are_read_only_in_the_admin(admin_client, tier):
     url = f"/admin/concerts/tickettier/{tier.pk}/change/"
     response = admin_client.post(
