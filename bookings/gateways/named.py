@@ -101,7 +101,7 @@ def check() -> None:
 
 
 AT_ONCE = ("charge", "look_up", "refund")
-AT_A_PAGE = ("begin", "look_up", "cancel", "refund", "read_event", "hold_seconds")
+AT_A_PAGE = ("begin", "look_up", "cancel", "refund", "read_event")
 
 
 def _lacks(gateway_class: Any) -> str:

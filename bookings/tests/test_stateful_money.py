@@ -66,6 +66,7 @@ class Model:
     refunded: Decimal = Decimal(0)
     price: Decimal = PRICE
     ours: bool = False  # the money never passed the gateway: staff took it, or nobody had to pay
+    cash: bool = False
 
     @property
     def kept(self):
@@ -175,7 +176,7 @@ class BoxOffice(RuleBasedStateMachine):
             return multiple()
         price = PRICE if gateway == "cash" else Decimal(0)
         self.models[booking.pk] = Model(
-            0, quantity, self.now, self.now, "CONFIRMED", price=price, ours=True
+            0, quantity, self.now, self.now, "CONFIRMED", price=price, ours=True, cash=bool(price)
         )
         if from_kept_back:
             self.kept_back -= quantity
@@ -244,8 +245,9 @@ class BoxOffice(RuleBasedStateMachine):
                 else:
                     return_tickets(row, tickets, key=key, now=self.now)
         except BookingError:
-            assert m.status != "CONFIRMED" or (tickets or 0) > m.kept
+            assert m.cash or m.status != "CONFIRMED" or (tickets or 0) > m.kept
         else:
+            assert not m.cash or m.status == "CANCELLED"
             if m.status == "CONFIRMED":
                 number = tickets or m.kept
                 self.give_back(m, number, min(number * m.price, m.refundable))
