@@ -33,7 +33,7 @@ class RefundRefused(Exception):
 
 
 class PaymentGateway(Protocol):
-    """What a gateway has to do that answers a charge at once.
+    """A gateway that answers a charge at once.
 
     Amounts are in CURRENCY, `time_limit` is in seconds. Each call may raise GatewayUnavailable; it may or may
     not have taken effect then. SUCCEEDED, DECLINED and CANCELLED are final for a key. NOT_FOUND and OPEN may
@@ -83,7 +83,7 @@ class BadEvent(Exception):
 
 
 class RedirectingGateway(Protocol):
-    """What a gateway has to do that sends the customer to a page of its own.
+    """A gateway that sends customers to a page of its own, where they pay.
 
     The rules of PaymentGateway hold. `reference` is what `begin` returned, or "" if its answer was lost; then
     the gateway has to find the payment by its key.

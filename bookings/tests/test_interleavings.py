@@ -23,7 +23,8 @@ from bookings.tasks import look_for_late_payment, refund_booking
 from bookings.tests.racing import Stepped
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
-from ticketbook.errors import Busy
+from concerts.tests.test_stock import as_a_draft
+from ticketbook.errors import Busy, NotFound
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
 
@@ -234,6 +235,16 @@ def test_a_tier_that_stays_locked_is_busy_and_books_nothing(
     assert slow.finish().status == "CANCELLED"
     assert left(tier) == 100
     assert Booking.objects.of(bob).count() == 0
+
+
+def test_nobody_buys_while_staff_hide_a_concert(ledger, admin_client, bob, tier, book, left):
+    """The sale waits for the form, and then finds no concert."""
+    hiding = Stepped(lambda: admin_client.post(*as_a_draft(tier.concert)), after=TIER_LOCKED)
+    hiding.wait_until_reached()
+    buying = Stepped(lambda: book(bob, tier)).wait_until_blocked_by(hiding)
+    assert hiding.finish().status_code == 302
+    assert isinstance(buying.finish(), NotFound)
+    assert left(tier) == 100
 
 
 def ledger_charge(booking):
