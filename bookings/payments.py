@@ -163,17 +163,29 @@ def ask_about_all(
     return outcomes
 
 
-def refund(booking: Booking, refund: Refund) -> None:
+async def arefund(booking: Booking, refund: Refund) -> None:
     """Send money back. Raises GatewayUnavailable, and RefundRefused if it can never be sent."""
-    _wait_for(
-        _call(
-            booking,
-            "refund",
-            key=refund.pk,
-            charge_key=booking.pk,
-            amount=refund.amount,
-        )
+    await _call(
+        booking,
+        "refund",
+        key=refund.pk,
+        charge_key=booking.pk,
+        amount=refund.amount,
     )
+
+
+def refund(booking: Booking, refund: Refund) -> None:
+    _wait_for(arefund(booking, refund))
+
+
+def refund_all(refunds: Sequence[Refund]) -> list[BaseException | None]:
+    """Send many refunds at once. Returns what each of them raised, and None for those that were sent."""
+
+    async def send_all() -> list[BaseException | None]:
+        sending = (arefund(refund.booking, refund) for refund in refunds)
+        return await asyncio.gather(*sending, return_exceptions=True)
+
+    return _wait_for(send_all())
 
 
 async def read_event(gateway: str, body: bytes, headers: Mapping[str, str]) -> Event:

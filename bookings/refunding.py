@@ -4,13 +4,16 @@
 |---|---|
 | a booking is cancelled | CANCELLED |
 | some of its tickets are returned | PART |
+| its concert is called off (bookings/calling_off.py) | CALLED_OFF |
 | its money came after its tickets had gone back | LATE |
 | staff give money back, and the customer keeps the tickets | GOODWILL |
 
-`owe` makes the row and defers a job. `send_refunds` sends what is due, at once or in that job.
+`owe` makes the row and defers a job. `send_refunds` sends what is due for a booking, at once or in that job.
+`send_together` sends refunds of many bookings, for a concert that was called off.
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -114,11 +117,36 @@ def send_refunds(booking: Booking, *, now: datetime) -> None:
         try:
             payments.refund(booking, refund)
         except RefundRefused as exc:
-            logger.error("Refund %s of booking %s was refused: %s", refund.pk, booking.pk, exc)
-            _write(booking, refund, now=now, status=Refund.Status.FAILED, failure=str(exc)[:1000])
+            _write_refused(booking, refund, exc, now=now)
         else:
-            _write(booking, refund, now=now, status=Refund.Status.SENT, sent_at=now, failure="")
+            _write_sent(booking, refund, now=now)
     booking.refresh_state()
+
+
+def send_together(refunds: Sequence[Refund], *, now: datetime) -> int:
+    """Send refunds of several bookings at once. Returns how many of them the gateway left unanswered."""
+    unanswered = 0
+    for refund, error in zip(refunds, payments.refund_all(refunds), strict=True):
+        if error is None:
+            _write_sent(refund.booking, refund, now=now)
+        elif isinstance(error, RefundRefused):
+            _write_refused(refund.booking, refund, error, now=now)
+        else:
+            unanswered += 1
+            if not isinstance(error, GatewayUnavailable):
+                logger.error("Refund %s could not be sent", refund.pk, exc_info=error)
+    return unanswered
+
+
+def _write_refused(
+    booking: Booking, refund: Refund, refusal: RefundRefused, *, now: datetime
+) -> None:
+    logger.error("Refund %s of booking %s was refused: %s", refund.pk, booking.pk, refusal)
+    _write(booking, refund, now=now, status=Refund.Status.FAILED, failure=str(refusal)[:1000])
+
+
+def _write_sent(booking: Booking, refund: Refund, *, now: datetime) -> None:
+    _write(booking, refund, now=now, status=Refund.Status.SENT, sent_at=now, failure="")
 
 
 def _write(booking: Booking, refund: Refund, *, now: datetime, **state: object) -> None:
