@@ -77,7 +77,7 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     readonly_fields = ["created_at"]
     fieldsets = [
         (None, {"fields": ["user", "ticket_tier", "quantity", "source"]}),
-        ("State", {"fields": ["status", "payment_status", "failure_reason"]}),
+        ("State", {"fields": ["status", "payment_status", "failure_reason", "called_off"]}),
         ("Given back", {"fields": ["returned_quantity", "refunded_total"]}),
         (
             "Payment",

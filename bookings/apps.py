@@ -12,9 +12,12 @@ class BookingsConfig(AppConfig):
     name = "bookings"
 
     def ready(self) -> None:
+        from bookings.calling_off import cancel_all
         from bookings.forms import new_key
+        from concerts.calling_off import called_off
 
         differs_between_visitors("idempotency_key", new_key)
+        called_off.connect(cancel_all)
         named.check()
         checks.register(_every_gateway_is_known, checks.Tags.database)
 

@@ -50,6 +50,7 @@ def differences(
             _wrong_bookings(),
             _wrong_returns(),
             _wrong_refunds(),
+            _kept_after_calling_off(),
             _keys_used_twice(),
         ):
             for sentence in find:
@@ -226,6 +227,17 @@ WHERE refunded_total <> coalesce(owed, 0)
 ORDER BY booking.id
 """
 
+# Bookings of a concert that was called off, which are confirmed, or will be when their payment is known.
+KEPT_AFTER_CALLING_OFF = """
+SELECT booking.id, ticket_tier_id
+FROM concerts_concert concert
+JOIN concerts_tickettier tier ON tier.concert_id = concert.id
+JOIN bookings_booking booking ON ticket_tier_id = tier.id
+WHERE concert.status = 'CANCELLED'
+    AND (booking.status = 'CONFIRMED' OR booking.status = 'PENDING' AND NOT called_off)
+ORDER BY booking.id
+"""
+
 
 def _wrong_returns() -> Iterator[str]:
     for pk, tier_id, says, returned in _rows(WRONG_RETURNS):
@@ -241,6 +253,11 @@ def _wrong_refunds() -> Iterator[str]:
             f"Booking {pk}, {_name(tier_id)}: it says that {says} went back, but its refunds are "
             f"{owed}, {sent} of them sent, and its payment status is {payment_status}."
         )
+
+
+def _kept_after_calling_off() -> Iterator[str]:
+    for pk, tier_id in _rows(KEPT_AFTER_CALLING_OFF):
+        yield f"Booking {pk}, {_name(tier_id)}: it is kept, but the concert was called off."
 
 
 def _rows(sql: str) -> list[tuple[Any, ...]]:

@@ -111,6 +111,7 @@ def give_back(
     tickets: int,
     amount: Decimal,
     *,
+    reason: Refund.Reason | None = None,
     key: UUID | None = None,
     by: User | None = None,
     note: str = "",
@@ -118,7 +119,8 @@ def give_back(
 ) -> Return:
     """Put tickets of a confirmed booking back into stock, and owe their money.
 
-    The caller has locked the tier and the booking, in this order. Raises TooManyReturned (`returnable`).
+    The caller has locked the tier and the booking, in this order. The refund's reason is CANCELLED or PART if
+    none is given. Raises TooManyReturned (`returnable`).
     """
     if not 1 <= tickets <= booking.kept_quantity:
         raise TooManyReturned(returnable=booking.kept_quantity)
@@ -134,7 +136,7 @@ def give_back(
     stock.give_back(booking.ticket_tier, tickets, now=now)
     refund = None
     if amount:
-        reason = Refund.Reason.CANCELLED if all_of_them else Refund.Reason.PART
+        reason = reason or (Refund.Reason.CANCELLED if all_of_them else Refund.Reason.PART)
         refund = owe(booking, amount, reason, tickets=tickets, by=by, note=note, now=now)
     return Return.objects.create(
         booking=booking,

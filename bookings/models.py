@@ -1,6 +1,7 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import F, Q, Sum, Value
@@ -128,6 +129,8 @@ class Booking(models.Model):
     hold_expires_at = models.DateTimeField()
     # No request is at work on this hold any more, and its outcome is not written down. Its key answers 202.
     outcome_unknown = models.BooleanField(default=False, db_default=False)
+    # Its concert was called off while it held tickets. A hold that is paid after that is cancelled at once.
+    called_off = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
 
@@ -225,6 +228,7 @@ class Booking(models.Model):
         "gateway_reference",
         "action_url",
         "outcome_unknown",
+        "called_off",
         "hold_expires_at",
         "updated_at",
     )
@@ -235,7 +239,7 @@ class Booking(models.Model):
     @property
     def awaits_customer(self) -> bool:
         """Whether the customer can still pay, at `action_url`."""
-        return self.status == self.Status.PENDING and bool(self.action_url)
+        return self.status == self.Status.PENDING and bool(self.action_url) and not self.called_off
 
     @property
     def refund_under_way(self) -> bool:
@@ -266,6 +270,11 @@ class Booking(models.Model):
 class RefundQuerySet(models.QuerySet["Refund"]):
     def due(self) -> Self:
         return self.filter(status=Refund.Status.DUE)
+
+    def of_called_off(self, concert_id: UUID) -> Self:
+        return self.filter(
+            reason=Refund.Reason.CALLED_OFF, booking__ticket_tier__concert=concert_id
+        )
 
     def open(self) -> Self:
         """Refunds that were not sent yet, those included that the gateway refused."""

@@ -9,7 +9,8 @@
 | to pay at its page (ActionNeeded) | PENDING for as long as that may take, with the page's address |
 
 Only a PENDING booking is settled, so each is settled once, however many try. `settle` also notes money that
-came after a booking had expired.
+came after a booking had expired. A booking whose concert was called off meanwhile is not confirmed, so only
+`settle` writes that it was paid, and cancels it at once (bookings/calling_off.py).
 
 | used for | by | lock | tickets return in |
 |---|---|---|---|
@@ -27,6 +28,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
+from bookings.calling_off import cancel_paid
 from bookings.gateways.base import ActionNeeded, Outcome
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
@@ -93,6 +95,7 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bool[],
             %s::timestamptz[], %s::timestamptz[])
     AS new (id, status, payment_status, failure_reason, outcome_unknown, due, at)
 WHERE booking.id = new.id AND booking.status = 'PENDING'
+    AND NOT (booking.called_off AND new.status = 'CONFIRMED')
 RETURNING booking.id, booking.status, booking.quantity
 """
 
@@ -105,14 +108,18 @@ def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
     """
     if not settlements:
         return None
-    rows = [(s.booking.pk, *s.state, s.due, s.now) for s in settlements]
+    # In order of the key, as whoever else locks several bookings, so that none waits in a circle.
+    in_order = sorted(settlements, key=lambda settlement: settlement.booking.pk)
+    rows = [(s.booking.pk, *s.state, s.due, s.now) for s in in_order]
     return execute(SETTLE, [list(column) for column in zip(*rows, strict=True)])
 
 
-# Holds whose customers have to pay at a page of the gateway.
+# Holds whose customers have to pay at a page of the gateway. If the concert was called off meanwhile, the
+# resolver takes the hold at once and closes the payment.
 AWAIT_CUSTOMERS = """
 UPDATE bookings_booking booking
-SET outcome_unknown = true, hold_expires_at = new.due, updated_at = new.at,
+SET outcome_unknown = true, updated_at = new.at,
+    hold_expires_at = CASE WHEN booking.called_off THEN new.at ELSE new.due END,
     gateway_reference = new.reference, action_url = new.url
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
     AS new (id, due, at, reference, url)
@@ -171,6 +178,8 @@ def settle(booking: Booking, outcome: Outcome, *, now: datetime) -> Booking:
         if not written and outcome is Outcome.SUCCEEDED:
             _note_late_money(booking, now=now)
     booking.refresh_state()
+    if outcome is Outcome.SUCCEEDED and booking.status == Status.PENDING:
+        cancel_paid(booking, now=now)
     return booking
 
 

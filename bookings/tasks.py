@@ -6,6 +6,7 @@ database, and a job is deferred inside the transaction that needs it.
 
 from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 from django.utils import timezone
 from procrastinate import RetryStrategy
@@ -13,11 +14,11 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
 
-from bookings import payments
+from bookings import calling_off, payments
 from bookings.events import handle_left_over
-from bookings.gateways.base import Outcome
+from bookings.gateways.base import GatewayUnavailable, Outcome
 from bookings.models import Booking, PaymentEvent, Refund
-from bookings.refunding import send_refunds
+from bookings.refunding import send_refunds, send_together
 from bookings.resolving import poll, resolve_expired
 from bookings.settling import settle
 
@@ -50,13 +51,47 @@ def refund_booking(booking_id: str) -> None:
     send_refunds(Booking.objects.get(pk=booking_id), now=timezone.now())
 
 
+@app.task(retry=UNTIL_DONE)
+def send_refunds_of_concert(concert_id: str) -> None:
+    # A concert that was called off may owe thousands, so they are sent some at a time. Those that were sent
+    # are not due any more, so a job that breaks off goes on where it was.
+    due = Refund.objects.due().of_called_off(UUID(concert_id)).select_related("booking")
+    last, unanswered = NO_ID, 0
+    while refunds := list(due.filter(pk__gt=last).order_by("pk")[:REFUNDS_AT_ONCE]):
+        last = refunds[-1].pk
+        silent = send_together(refunds, now=timezone.now())
+        unanswered += silent
+        if silent == len(refunds):  # the gateway is away
+            break
+    if unanswered:
+        raise GatewayUnavailable
+
+
+NO_ID = UUID(int=0)
+REFUNDS_AT_ONCE = 20
+
+
+@app.periodic(cron=EVERY_MINUTE)
+@app.task(queueing_lock="finish_calling_off")
+def finish_calling_off(timestamp: int) -> None:
+    calling_off.finish(now=timezone.now())
+
+
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="find_owed_refunds")
 def find_owed_refunds(timestamp: int) -> None:
     # A refund whose job was lost is found by its row.
     a_minute_ago = timezone.now() - timedelta(minutes=1)
-    due = Refund.objects.due().filter(created_at__lt=a_minute_ago)
-    for pk in due.order_by().values_list("booking_id", flat=True).distinct():
+    due = Refund.objects.due().filter(created_at__lt=a_minute_ago).order_by()
+    called_off = due.filter(reason=Refund.Reason.CALLED_OFF)
+    for pk in called_off.values_list("booking__ticket_tier__concert", flat=True).distinct():
+        with suppress(AlreadyEnqueued):
+            once = send_refunds_of_concert.configure(
+                queueing_lock=f"refunds of {pk}", lock=f"send_refunds_of_concert {pk}"
+            )
+            once.defer(concert_id=str(pk))
+    others = due.exclude(reason=Refund.Reason.CALLED_OFF)
+    for pk in others.values_list("booking_id", flat=True).distinct():
         with suppress(AlreadyEnqueued):
             once = refund_booking.configure(
                 queueing_lock=f"refund {pk}", lock=f"refund_booking {pk}"
@@ -111,6 +146,7 @@ def forget_events(timestamp: int) -> None:
 PERIODIC = {
     "resolve_holds",
     "poll_payments",
+    "finish_calling_off",
     "find_owed_refunds",
     "rescue_jobs",
     "handle_events",

@@ -4,8 +4,10 @@ from django import forms
 from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import timezone
 
 from concerts import stock
+from concerts.calling_off import call_off
 from concerts.models import Concert, TicketTier
 from ticketbook.copies.store import forget
 
@@ -64,8 +66,19 @@ class TicketTierInline(admin.TabularInline):
 
 
 class ConcertForm(forms.ModelForm):
+    class Meta:
+        help_texts = {
+            "status": "CANCELLED calls the concert off for good: all its bookings are cancelled, and the "
+            "money goes back."
+        }
+
     def clean_status(self) -> str:
         status: str = self.cleaned_data["status"]
+        if "status" in self.changed_data and self.instance.status == Concert.Status.CANCELLED:
+            raise forms.ValidationError(
+                "This concert was called off, and its buyers were told so. Add a new concert instead.",
+                code="called_off",
+            )
         hides = "status" in self.changed_data and status == Concert.Status.DRAFT
         if hides and self._is_sold():
             raise forms.ValidationError(
@@ -91,6 +104,14 @@ class ConcertAdmin(SeenAtOnce):
     date_hierarchy = "date"
     ordering = ["date"]
     readonly_fields = ["created_at", "updated_at"]
+
+    def save_model(
+        self, request: HttpRequest, obj: Concert, form: forms.ModelForm, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "status" in form.changed_data and obj.status == Concert.Status.CANCELLED:
+            said = call_off(obj.pk, by=request.user, now=timezone.now())  # type: ignore[arg-type]
+            self.message_user(request, " ".join(["The concert is called off.", *said]))
 
 
 @admin.register(TicketTier)

@@ -15,7 +15,7 @@ from django.db.models import Model, QuerySet
 
 from accounts.models import User
 from bookings.models import Booking, Refund
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 from ticketbook.errors import Busy
 from ticketbook.postgres.failures import is_busy, is_lock_timeout
 
@@ -77,6 +77,10 @@ def key(name: str, text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise CommandError(f"{name} must be a UUID, not “{text}”.") from None
+
+
+def concert(text: str) -> Concert:
+    return _found("concert", text, Concert.objects.all())
 
 
 def tier(text: str) -> TicketTier:

@@ -55,12 +55,6 @@ def test_expired_booking_says_where_the_money_is(as_ann, ann, tier, take_hold, s
     assert "was sent back" in page_of(as_ann, booking)
 
 
-def test_booking_of_a_concert_called_off_offers_the_money_back(as_ann, ann, tier, book):
-    booking = book(ann, tier)
-    Concert.objects.update(status=Concert.Status.CANCELLED)
-    assert "the money comes back" in page_of(as_ann, booking)
-
-
 def test_bobs_booking_is_not_there_for_ann(as_ann, bob, tier, book):
     booking = book(bob, tier)
     for path in [f"/bookings/{booking.pk}/", f"/bookings/{booking.pk}/cancellation/"]:

@@ -1,4 +1,4 @@
-"""Any sequence of verbs on payments that take their time, returns, refunds and kept-back tickets.
+"""Any sequence of verbs on slow payments, returns, refunds, kept-back tickets, and a concert called off.
 
 As test_stateful.py, with a gateway that has a page of its own. After every step the counters, the bookings
 and the refunds agree with a plain Python model, and the ledger of the gateway agrees to the cent.
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -33,6 +34,7 @@ from bookings.errors import (
     InsufficientTickets,
     NotCancellable,
     NothingToRefund,
+    SalesClosed,
     TooManyUnpaid,
 )
 from bookings.gateways.base import Outcome
@@ -46,6 +48,7 @@ from bookings.tests.redirecting import HOLD_SECONDS, LEDGER, NAME, PATH, SIGNATU
 from bookings.tests.wishing import wish
 from bookings.wishes import StaffDecision
 from concerts import stock
+from concerts.calling_off import call_off
 from concerts.tests.factories import TicketTierFactory
 from ticketbook import event_loop
 
@@ -88,6 +91,7 @@ class BoxOffice(RuleBasedStateMachine):
         self.staff = UserFactory(is_staff=True)
         self.tier = TicketTierFactory(total_quantity=20, max_per_customer=LIMIT, price=PRICE)
         self.kept_back = 0
+        self.called_off = False
         self.models = {}
 
     def taken(self, customer=None):
@@ -111,6 +115,8 @@ class BoxOffice(RuleBasedStateMachine):
         m, outcome = self.models[key], LEDGER.outcomes.get(key)
         if m.status == "PENDING" and outcome is Outcome.SUCCEEDED:
             m.status = "CONFIRMED"
+            if self.called_off:
+                self.give_back(m, m.quantity, m.quantity * m.price)
         elif m.status == "PENDING" and outcome in {Outcome.DECLINED, Outcome.CANCELLED}:
             m.status = "FAILED"
         elif m.status == "FAILED" and outcome is Outcome.SUCCEEDED:
@@ -148,6 +154,10 @@ class BoxOffice(RuleBasedStateMachine):
         except CustomerLimitReached:
             assert self.taken(customer) + quantity > LIMIT
             return multiple()
+        except SalesClosed:
+            assert self.called_off
+            return multiple()
+        assert not self.called_off
         assert booking.awaits_customer
         assert self.unpaid(customer) < UNPAID
         self.models[booking.pk] = Model(customer, quantity, self.now, self.now + HOLD)
@@ -160,6 +170,7 @@ class BoxOffice(RuleBasedStateMachine):
         from_kept_back=st.booleans(),
     )
     def staff_book(self, quantity, gateway, from_kept_back):
+        self.the_resolver_runs(gateway_answers=True)  # or a sale that finds too few tickets would run it
         decision = StaffDecision(
             by=self.staff,
             source=Booking.Source.DOOR,
@@ -174,6 +185,10 @@ class BoxOffice(RuleBasedStateMachine):
         except InsufficientTickets:
             assert quantity > (self.kept_back if from_kept_back else self.free())
             return multiple()
+        except SalesClosed:
+            assert self.called_off
+            return multiple()
+        assert not self.called_off
         price = PRICE if gateway == "cash" else Decimal(0)
         self.models[booking.pk] = Model(
             0, quantity, self.now, self.now, "CONFIRMED", price=price, ours=True, cash=bool(price)
@@ -295,8 +310,20 @@ class BoxOffice(RuleBasedStateMachine):
         else:
             self.kept_back = tickets
 
+    @precondition(lambda self: len(self.models) > 8)
+    @rule()
+    def the_concert_is_called_off(self):
+        call_off(self.tier.concert_id, by=self.staff, now=self.now)
+        self.called_off = True
+        for m in self.models.values():
+            if m.status == "CONFIRMED":
+                self.give_back(m, m.kept, m.refundable)
+            elif m.status == "PENDING":
+                m.due = min(m.due, self.now)
+
     @rule()
     def all_jobs_run(self):
+        tasks.send_refunds_of_concert(str(self.tier.concert_id))
         for booking in Booking.objects.filter(pk__in=self.models):
             if booking.failure_reason == Booking.FailureReason.EXPIRED:
                 tasks.look_for_late_payment(str(booking.pk))

@@ -1,0 +1,49 @@
+"""To call off a concert: nothing of it is sold any more, and nobody keeps what was sold.
+
+This app knows no bookings. Whoever sells tickets connects to `called_off`, and undoes its sales there, in the
+same transaction.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+from django.dispatch import Signal
+
+from concerts import stock
+from concerts.models import Concert
+from ticketbook.copies import store
+from ticketbook.errors import NotFound
+
+# Sent with `concert`, its `tiers`, which are locked until the transaction ends, `by` (None if the system goes
+# on with what was begun), `note` and `now`. A receiver returns a sentence for staff about what it did.
+called_off = Signal()
+
+
+def call_off(
+    concert_id: UUID, *, by: AbstractBaseUser | None, note: str = "", now: datetime
+) -> list[str]:
+    """Call off a concert, for good. Returns sentences about what became of its sales.
+
+    A second call undoes only what was left. The concert's history in the admin says who did it and why.
+    Raises NotFound, and OperationalError (LockNotAvailable) if a sale holds a tier for too long.
+    """
+    with transaction.atomic():
+        # The concert, its tiers, their bookings: in this order everywhere.
+        concert = Concert.objects.select_for_update(no_key=True).filter(pk=concert_id).first()
+        if concert is None:
+            raise NotFound
+        tiers = list(concert.ticket_tiers.locked())
+        if concert.status != Concert.Status.CANCELLED:
+            concert.status = Concert.Status.CANCELLED
+            concert.save(update_fields=["status", "updated_at"])
+        answers = called_off.send(Concert, concert=concert, tiers=tiers, by=by, note=note, now=now)
+        said = [str(sentence) for _, sentence in answers]
+        if by is not None:
+            message = " ".join(["Called off.", *filter(None, [note]), *said])
+            LogEntry.objects.log_actions(by.pk, [concert], CHANGE, message, single_object=True)
+        transaction.on_commit(store.forget)
+        transaction.on_commit(stock.forget_snapshots)
+    return said
