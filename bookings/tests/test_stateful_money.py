@@ -170,7 +170,9 @@ class BoxOffice(RuleBasedStateMachine):
         from_kept_back=st.booleans(),
     )
     def staff_book(self, quantity, gateway, from_kept_back):
-        self.the_resolver_runs(gateway_answers=True)  # or a sale that finds too few tickets would run it
+        self.the_resolver_runs(
+            gateway_answers=True
+        )  # or a sale that finds too few tickets would run it
         decision = StaffDecision(
             by=self.staff,
             source=Booking.Source.DOOR,
