@@ -1,9 +1,11 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, InterfaceError, NotSupportedError
 
+from bookings import failpoints
 from bookings.gateways import named
 from ticketbook.copies.responses import differs_between_visitors
 
@@ -12,6 +14,8 @@ class BookingsConfig(AppConfig):
     name = "bookings"
 
     def ready(self) -> None:
+        if settings.FAILPOINTS:  # before anybody keeps a reference to a function that it wraps
+            failpoints.install(settings.FAILPOINTS)
         from bookings.calling_off import cancel_all
         from bookings.forms import new_key
         from concerts.calling_off import called_off

@@ -111,6 +111,9 @@ HOLD_GIVE_UP_SECONDS = number("HOLD_GIVE_UP_SECONDS", 10 * HOLD_SECONDS, HOLD_SE
 # How many unpaid bookings a customer may have at once; 0 for no limit.
 MAX_UNPAID_HOLDS = whole("MAX_UNPAID_HOLDS", 10, 0, 1_000_000)
 
+# Where tests let processes die (bookings/failpoints.py). Never set it on a site that sells.
+FAILPOINTS = text("FAILPOINTS")
+
 # Payment gateways by name, beside the built-in ones (bookings/gateways/named.py). A booking keeps the name of
 # its gateway.
 PAYMENT_GATEWAYS = named("PAYMENT_GATEWAYS", {})
