@@ -61,7 +61,7 @@ class Shown:
     def _signed(self) -> tuple[float, Rows] | None:
         try:
             at, rows = signing.loads(self.request.POST[SEEN], salt=SEEN)
-        except (KeyError, ValueError, signing.BadSignature):
+        except (KeyError, TypeError, ValueError, signing.BadSignature):
             return None
         # A page says what it showed of its own row only.
         is_of_this_row = self.row is not None and key_of(type(self.row), self.row.pk) in rows
