@@ -1,16 +1,24 @@
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.forms import AdminPasswordChangeForm as AdminOwnPasswordForm
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.contrib.auth.views import PasswordChangeView
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.crypto import salted_hmac
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from knox.models import AuthToken
 
 from accounts.models import User
+from ticketbook.admin_forms import MergingAdmin
 
 HISTORY = (
     "bookings, refunds or changes in the back office. History outlives its author: "
@@ -33,8 +41,40 @@ class UserCreationForm(AdminUserCreationForm):
         fields = ("email", "name")
 
 
-class SetPasswordForm(AdminPasswordChangeForm):
+class WritesOnlyPassword:
+    """Django's forms for a password save the whole user as it was read, and hashing takes its time."""
+
+    def set_password_and_save(
+        self, user: User, *args: Any, commit: bool = True, **kwargs: Any
+    ) -> User:
+        super().set_password_and_save(user, *args, commit=False, **kwargs)  # type: ignore[misc]
+        if commit:
+            user.save(update_fields=["password"])
+        return user
+
+
+class SetPasswordForm(WritesOnlyPassword, AdminPasswordChangeForm):
     """A user without a password has no API tokens either. (With a new one: passwords.EndsTokens.)"""
+
+    # Which password there was when the form was opened. Browsers send it back.
+    before = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self._now = salted_hmac("password before", user.password).hexdigest()
+        self.fields["before"].initial = self._now
+
+    def clean(self) -> Any:
+        if self.cleaned_data.get("before") not in {"", self._now}:
+            data: Any = self.data
+            self.data = data.copy()
+            self.data["before"] = self._now  # type: ignore[index]
+            self.add_error(
+                "password1",
+                "The password was changed while this form was open. Nothing was saved. To set yours, type "
+                "it once more.",
+            )
+        return super().clean()
 
     @transaction.atomic
     def save(self, commit: bool = True) -> User:
@@ -43,8 +83,25 @@ class SetPasswordForm(AdminPasswordChangeForm):
         return user
 
 
+class OwnPasswordForm(WritesOnlyPassword, AdminOwnPasswordForm):
+    pass
+
+
+def own_password(request: HttpRequest, extra_context: Any = None) -> Any:
+    # As Django's, which cannot be told to use another form.
+    view = PasswordChangeView.as_view(
+        form_class=OwnPasswordForm,
+        success_url=reverse("admin:password_change_done"),
+        extra_context=admin.site.each_context(request) | (extra_context or {}),
+    )
+    return view(request)
+
+
+admin.site.password_change = own_password  # type: ignore[method-assign]
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(MergingAdmin, DjangoUserAdmin):
     add_form = UserCreationForm
     change_password_form = SetPasswordForm
     list_display = ["email", "name", "is_staff", "date_joined"]
@@ -71,6 +128,13 @@ class UserAdmin(DjangoUserAdmin):
             },
         ),
     ]
+
+    @method_decorator(sensitive_post_parameters())
+    @transaction.atomic
+    def user_change_password(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        # In a transaction, because get_object locks the user.
+        response: HttpResponse = super().user_change_password(*args, **kwargs)
+        return response
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and _may_touch(request, obj)
@@ -103,7 +167,7 @@ admin.site.unregister(AuthToken)
 
 
 @admin.register(Group)
-class GroupAdmin(ForSuperusers, DjangoGroupAdmin):
+class GroupAdmin(ForSuperusers, MergingAdmin, DjangoGroupAdmin):
     pass
 
 

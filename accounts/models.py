@@ -1,6 +1,7 @@
 import secrets
 from typing import Any
 
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models import F
@@ -65,10 +66,16 @@ class User(AbstractBaseUser, PermissionsMixin):
         super().set_password(raw_password and normal_form(raw_password))
 
     def check_password(self, raw_password: str | None) -> bool:
-        normal = raw_password and normal_form(raw_password)
+        checked, normal = self.password, raw_password and normal_form(raw_password)
+
+        def hash_anew(_: str) -> None:
+            # Not over a password that was set while this one was being checked.
+            self.password = make_password(normal)
+            User.objects.filter(pk=self.pk, password=checked).update(password=self.password)
+
         # An old hash was made of the text as it was typed.
-        return super().check_password(normal) or (
-            normal != raw_password and super().check_password(raw_password)
+        return check_password(normal, checked, hash_anew) or (
+            normal != raw_password and check_password(raw_password, checked, hash_anew)
         )
 
     def get_full_name(self) -> str:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from concerts import stock
 from concerts.calling_off import call_off
 from concerts.models import Concert, TicketTier
+from ticketbook.admin_forms import MergingAdmin
 from ticketbook.copies.store import forget
 
 # Set when a tier is made. After that only the verbs change stock and money.
@@ -20,7 +21,7 @@ def _forget_what_was_read() -> None:
     stock.forget_snapshots()
 
 
-class SeenAtOnce(admin.ModelAdmin):
+class SeenAtOnce(MergingAdmin):
     """This process shows what staff change from the commit on; all others do within a second."""
 
     def save_related(self, *args: Any) -> None:
@@ -130,12 +131,6 @@ class TicketTierAdmin(SeenAtOnce):
     search_fields = ["concert__name", "concert__artist"]
     autocomplete_fields = ["concert"]
     readonly_fields = ["kept_back", "available_quantity", "created_at", "updated_at"]
-
-    def save_model(
-        self, request: HttpRequest, obj: TicketTier, form: forms.ModelForm, change: bool
-    ) -> None:
-        # Only what was changed is written, because the counters move while staff look at the form.
-        obj.save(update_fields=[*form.changed_data, "updated_at"] if change else None)
 
     def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:
         return [*self.readonly_fields, *(SET_ONCE if obj else [])]

@@ -11,6 +11,8 @@ from knox.models import AuthToken
 from accounts.backend import PasswordBackend
 from accounts.models import User
 from accounts.passwords import NotBlank
+from accounts.tests.factories import UserFactory
+from ticketbook.tests.forms import form_of
 
 pytestmark = pytest.mark.django_db
 
@@ -116,3 +118,72 @@ def test_a_log_in_that_renews_the_hash_ends_no_token(ann, settings):
     ann.refresh_from_db()
     assert ann.password.startswith("scrypt$")
     assert AuthToken.objects.exists()
+
+
+# --- A password and what others write meanwhile -------------------------------------------------
+
+
+def own_password_form():
+    new = "another sentence"
+    return {"old_password": "a sentence", "new_password1": new, "new_password2": new}
+
+
+@pytest.mark.parametrize("whose", ["own", "somebody's"])
+def test_a_new_password_writes_nothing_else(client, ann, monkeypatch, whose):
+    """Ann is deactivated while the new password is being hashed."""
+    staff = UserFactory(is_staff=True, is_superuser=True)
+    staff.set_password("a sentence")
+    staff.save()
+    client.force_login(staff)
+    if whose == "own":
+        user, url, form = staff, "/admin/password_change/", own_password_form()
+    else:
+        new = {"password1": "another sentence", "password2": "another sentence"}
+        user, url, form = (
+            ann,
+            f"/admin/accounts/user/{ann.pk}/password/",
+            new | {"set-password": ""},
+        )
+    set_password = User.set_password
+
+    def deactivate(self, raw_password):
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        set_password(self, raw_password)
+
+    monkeypatch.setattr(User, "set_password", deactivate)
+    assert client.post(url, form).status_code == 302
+    user.refresh_from_db()
+    assert user.check_password("another sentence")
+    assert not user.is_active
+
+
+def test_a_password_that_somebody_else_has_set_is_not_overwritten_unseen(admin_client, ann):
+    url = f"/admin/accounts/user/{ann.pk}/password/"
+    opened = form_of(admin_client.get(url), "user_form")
+    first, second = (
+        opened | {"password1": [new], "password2": [new], "set-password": [""]}
+        for new in ("a first sentence", "a second sentence")
+    )
+    assert admin_client.post(url, first).status_code == 302
+    refused = admin_client.post(url, second)
+    assert "The password was changed while this form was open." in refused.content.decode()
+    ann.refresh_from_db()
+    assert ann.check_password("a first sentence")
+    opened = form_of(refused, "user_form")
+    assert admin_client.post(url, second | {"before": opened["before"]}).status_code == 302
+    ann.refresh_from_db()
+    assert ann.check_password("a second sentence")
+
+
+def test_hashing_a_password_anew_does_not_bring_an_old_one_back(ann, settings):
+    ann.set_password("a sentence")
+    ann.save()
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+    logging_in = User.objects.get(pk=ann.pk)
+    User.objects.filter(pk=ann.pk).update(password="set meanwhile")
+    assert logging_in.check_password("a sentence")
+    ann.refresh_from_db()
+    assert ann.password == "set meanwhile"

@@ -33,7 +33,7 @@ AFTER_HOLD = NOW + timedelta(minutes=2)
 AFTER_GIVING_UP = NOW + timedelta(hours=1)
 
 BOOKING_WRITTEN = "UPDATE bookings_booking"
-TIER_LOCKED = "FOR NO KEY UPDATE"
+TIER_LOCKED = "FOR NO KEY UPDATE OF concerts_tickettier"
 
 
 @pytest.fixture(autouse=True)
