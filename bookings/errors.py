@@ -33,7 +33,7 @@ class TooManyUnpaid(CustomerLimitReached):
 
 
 class Changed(BookingError):
-    """What you were shown is not so any more. Look again before you book."""
+    """What you were shown is not so any more. Look again before you decide."""
 
     code = "changed"
 

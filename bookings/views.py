@@ -255,20 +255,30 @@ class Cancellation(LoginRequiredMixin, View):
         form = CancellationForm(booking, request.POST)
         if not form.is_valid():
             return self.ask(request, booking, form, status=400)
+        shown = form.cleaned_data["seen_refund"]
         tickets, key = form.cleaned_data["quantity"], form.cleaned_data["idempotency_key"]
         try:
             if tickets is None:
-                cancel(booking, key=key, now=timezone.now())
+                cancel(booking, key=key, shown=shown, now=timezone.now())
             else:
-                return_tickets(booking, tickets, key=key or uuid4(), now=timezone.now())
+                key = key or uuid4()
+                return_tickets(booking, tickets, key=key, shown=shown, now=timezone.now())
+        except Changed as exc:
+            form = CancellationForm(booking, chosen=tickets)
+            return self.ask(request, booking, form, status=exc.status, refusal=exc, shown=shown)
         except BookingError as exc:
             messages.error(request, _sentence(exc))
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
     def ask(
-        self, request: HttpRequest, booking: Booking, form: CancellationForm, status: int = 200
+        self,
+        request: HttpRequest,
+        booking: Booking,
+        form: CancellationForm,
+        status: int = 200,
+        **more: object,
     ) -> HttpResponse:
-        context = {"booking": booking, "form": form}
+        context = {"booking": booking, "form": form, **more}
         return render(request, "bookings/cancel.html", context, status=status)
 
 
