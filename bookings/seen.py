@@ -65,11 +65,11 @@ class Seen:
         yield from self._changes_of_concert(concert)
 
     def _changes_of_concert(self, concert: Concert) -> Iterator[Change]:
-        if self.date is not None and _minute(self.date) != _minute(concert.date):
+        if self.date not in (None, concert.date) and _minute(self.date) != _minute(concert.date):
             yield Change(what="date", before=self.date, now=concert.date)
         for what in ("venue", "name", "artist"):
             before, now = getattr(self, what), getattr(concert, what)
-            if before is not None and _plain(before) != _plain(now):
+            if before not in (None, now) and _plain(before) != _plain(now):
                 yield Change(what=what, before=before, now=now)
 
 

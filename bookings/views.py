@@ -24,6 +24,7 @@ from bookings.errors import (
     Changed,
     IdempotencyKeyReused,
     RequestInProgress,
+    SalesClosed,
     TooManyReturned,
 )
 from bookings.forms import (
@@ -147,6 +148,8 @@ def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
     concert = _concert_of(form)
     if concert is None or _changes(concert, form):
         return _ask_again(request, form, refusal=Changed(), status=Changed.status)
+    if not concert.sells_at(timezone.now()):
+        return _ask_again(request, form, refusal=SalesClosed(), status=SalesClosed.status)
     choice = {
         "tier": form.cleaned_data.get("tier"),
         "quantity": form.cleaned_data.get("quantity"),

@@ -205,10 +205,13 @@ def test_who_was_never_shown_a_draft_is_not_told_of_it(as_ann):
         assert "Secret" not in words(response)
 
 
-def test_a_called_off_concert_is_told_with_a_word_about_money(as_ann, vip):
-    fields = form_of(as_ann, vip)
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_a_called_off_concert_is_told_with_a_word_about_money(client, ann, vip, logged_in):
+    if logged_in:
+        client.force_login(ann)
+    fields = form_of(client, vip)
     change(vip.concert, status=Concert.Status.CANCELLED)
-    response = asked_again(post(as_ann, fields), "This concert has been called off.")
+    response = asked_again(post(client, fields), "This concert has been called off.")
     assert 'name="idempotency_key"' not in response.content.decode()
 
 
