@@ -57,10 +57,11 @@ class Seen:
             kind = TicketTier.Type(self.kind).label if self.kind else ""
             yield Change(what="gone", kind=kind, before=self.price)
         else:
-            kind = tier.get_tier_type_display()
             if self.kind is not None and self.kind != tier.tier_type:
-                yield Change(what="kind", before=TicketTier.Type(self.kind).label, now=kind)
+                before, now = TicketTier.Type(self.kind).label, tier.get_tier_type_display()
+                yield Change(what="kind", before=before, now=now)
             if self.price is not None and self.price != tier.price:
+                kind = tier.get_tier_type_display()
                 yield Change(what="price", kind=kind, before=self.price, now=tier.price)
         yield from self._changes_of_concert(concert)
 
