@@ -12,6 +12,7 @@ from bookings.answers import answer_of
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking, BookingQuerySet
 from bookings.placing import place
+from bookings.seen import Seen
 from bookings.serializers import (
     KEY_HEADER,
     KEY_META,
@@ -22,6 +23,7 @@ from bookings.serializers import (
     PaymentDeclinedSerializer,
     PendingBookingSerializer,
     PlaceBookingSerializer,
+    RefusedBookingSerializer,
     with_key_of_header,
 )
 from bookings.wishes import Wish
@@ -45,6 +47,7 @@ class Bookings(StrictView):
             201: BookingSerializer,
             202: PendingBookingSerializer,
             402: PaymentDeclinedSerializer,
+            409: RefusedBookingSerializer,
         },
     )
     def post(self, request: Request) -> Response:
@@ -52,12 +55,14 @@ class Bookings(StrictView):
         values, user = PLACE_BOOKING.run_validation(body), customer(request)
         if values.get("userId", user.public_id) != user.public_id:
             raise PermissionDenied("userId is not yours. Leave it out, or send your own.")
+        max_total = values.get("maxTotal")
         wish = Wish(
             user=user,
             ticket_tier_id=values["ticketTierId"],
             quantity=values["quantity"],
             idempotency_key=values["idempotencyKey"],
             arrived_at=timezone.now(),
+            seen=None if max_total is None else Seen(max_total=max_total),
         )
         return answer_of(place(wish), user).response
 

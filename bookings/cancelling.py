@@ -9,6 +9,7 @@ from django.db.models import F
 
 from accounts.models import User
 from bookings.errors import (
+    Changed,
     IdempotencyKeyReused,
     NotCancellable,
     PaidInCash,
@@ -21,31 +22,40 @@ from bookings.refunding import check_refundable, lock_booking, owe, try_to_send
 from concerts import stock
 
 
-def cancel(booking: Booking, *, now: datetime, key: UUID | None = None) -> Booking:
+def cancel(
+    booking: Booking, *, now: datetime, key: UUID | None = None, shown: Decimal | None = None
+) -> Booking:
     """Give back all tickets that a booking still has, and try to refund their price.
 
     A second call gives no tickets back; it only tries again to send a refund that is still owed. If the
     gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment is not
     known, NotCancellable if the booking is not confirmed, or if its concert has begun (a concert that was
-    called off never begins), PaidInCash, and IdempotencyKeyReused if the key has returned only some of the
-    tickets.
+    called off never begins), PaidInCash, IdempotencyKeyReused if the key has returned only some of the
+    tickets, and Changed (`refundable`) if the customer was shown another sum for all tickets.
     """
-    _give_back_once(booking, None, key=key, now=now)
+    _give_back_once(booking, None, key=key, shown=shown, now=now)
     return booking
 
 
-def return_tickets(booking: Booking, tickets: int, *, key: UUID, now: datetime) -> bool:
+def return_tickets(
+    booking: Booking, tickets: int, *, key: UUID, now: datetime, shown: Decimal | None = None
+) -> bool:
     """Give back some of a booking's tickets, or all, and try to refund their price.
 
     A second call with the same key changes nothing and returns True. `booking` then has its new state. Raises
     what `cancel` raises; TooManyReturned (`returnable`); and IdempotencyKeyReused if the key has returned
     another number of tickets of this booking.
     """
-    return _give_back_once(booking, tickets, key=key, now=now)
+    return _give_back_once(booking, tickets, key=key, shown=shown, now=now)
 
 
 def _give_back_once(
-    booking: Booking, tickets: int | None, *, key: UUID | None, now: datetime
+    booking: Booking,
+    tickets: int | None,
+    *,
+    key: UUID | None,
+    shown: Decimal | None,
+    now: datetime,
 ) -> bool:
     with transaction.atomic(durable=True):
         booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)  # before the booking, always
@@ -59,6 +69,8 @@ def _give_back_once(
                 raise PaidInCash
             if not booking.cancellable_at(now):
                 raise NotCancellable
+            if shown is not None and shown != booking.refundable:
+                raise Changed(refundable=booking.refundable)
             number = booking.kept_quantity if tickets is None else tickets
             give_back(booking, number, _price_of(booking, number), key=key, now=now)
     booking.refresh_state()

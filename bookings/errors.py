@@ -32,6 +32,12 @@ class TooManyUnpaid(CustomerLimitReached):
     """You have as many unpaid bookings as one customer may have at a time. Pay for one of them first."""
 
 
+class Changed(BookingError):
+    """What you were shown is not so any more. Look again before you decide."""
+
+    code = "changed"
+
+
 class RequestInProgress(BookingError):
     """This booking is being made at this moment. Ask again in a second."""
 

@@ -1,11 +1,15 @@
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from bookings.models import MAX_QUANTITY, Booking
+from bookings.seen import Seen
+from concerts.models import Concert, TicketTier
 from concerts.sales import Sale
 
 OUT_OF_DATE = "This page was out of date and has been renewed. Press the button once more."
@@ -19,11 +23,49 @@ def new_key(request: HttpRequest) -> UUID:
     return uuid4()
 
 
+class InstantField(forms.Field):
+    """A time as this site writes it into its forms: ISO 8601 with an offset. Returns it in UTC."""
+
+    def to_python(self, value: Any) -> datetime:
+        try:
+            at = datetime.fromisoformat(value)
+            if at.utcoffset() is None:
+                raise ValueError("no offset")
+            at = at.astimezone(UTC)
+            # Any place on earth can show it.
+            at - timedelta(days=1), at + timedelta(days=1)
+        except (ValueError, OverflowError):
+            raise ValidationError(OUT_OF_DATE) from None
+        return at
+
+
+# How the hidden fields of what was shown are read. Their names on the page begin with "seen_".
+_text = forms.CharField(max_length=1000, strip=False)
+_money = forms.DecimalField(min_value=0, max_digits=10, decimal_places=2)
+_kind = forms.ChoiceField(choices=TicketTier.Type.choices)
+SEEN: dict[str, forms.Field] = {
+    "kind": _kind,
+    "price": _money,
+    "date": InstantField(),
+    "venue": _text,
+    "name": _text,
+    "artist": _text,
+}
+
+
+def read_seen(texts: Mapping[str, str | None]) -> Seen:
+    """What a page had shown. Empty texts count as not shown. Raises ValidationError for nonsense."""
+    return Seen(**{name: SEEN[name].clean(text) for name, text in texts.items() if text})
+
+
 class BookingForm(forms.Form):
     """What a customer chooses on a concert's page.
 
-    The key is made when the page is drawn. So reload, back and a double click book only once.
+    The key is made when the page is drawn. So reload, back and a double click book only once. `seen` is what
+    the page showed of the chosen ticket; a form without these hidden fields has shown nothing.
     """
+
+    seen = Seen()
 
     tier = forms.UUIDField(
         error_messages={
@@ -47,6 +89,19 @@ class BookingForm(forms.Form):
 
     quantities = range(1, MAX_QUANTITY + 1)
 
+    def clean(self) -> None:
+        shown = {
+            name: self.data.get(f"seen_{name}") for name in ("date", "venue", "name", "artist")
+        }
+        if tier := self.cleaned_data.get("tier"):
+            shown["kind"] = self.data.get(f"seen_kind_{tier.hex}")
+            shown["price"] = self.data.get(f"seen_price_{tier.hex}")
+        try:
+            self.seen = read_seen(shown)
+        except ValidationError:
+            if "idempotency_key" not in self.errors:
+                self.add_error("idempotency_key", OUT_OF_DATE)
+
     @property
     def key(self) -> object:
         # The key that the next press of the button sends: a new one, unless the last one can be used.
@@ -54,9 +109,17 @@ class BookingForm(forms.Form):
         return self["idempotency_key"].value() if usable else uuid4()
 
 
+def tier_chosen(concert: Concert, tier_id: object, seen: Seen) -> TicketTier | None:
+    """The chosen tier; if it has gone, the one that is now sold in its place; None if there is none."""
+    tiers = list(concert.ticket_tiers.all())
+    same = [tier for tier in tiers if str(tier.pk) == str(tier_id)]
+    alike = [tier for tier in tiers if tier.tier_type == seen.kind]
+    return next(iter(same + alike), None)
+
+
 def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
     """A new form. `chosen` may hold tier and quantity, from before a log-in or from a declined booking."""
-    left = [tier.pk for tier in sale.tiers if tier.available_quantity]
+    left = [str(tier.pk) for tier in sale.tiers if tier.available_quantity]
     only = left[0] if len(left) == 1 else ""
     return BookingForm(
         initial={"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
@@ -68,13 +131,20 @@ class CancellationForm(forms.Form):
 
     quantity = forms.IntegerField(required=False, min_value=1)
     idempotency_key = forms.UUIDField(required=False, error_messages={"invalid": OUT_OF_DATE})
+    # What would come back for all tickets, as the page showed it.
+    seen_refund = forms.DecimalField(required=False, min_value=0, max_digits=10, decimal_places=2)
 
-    def __init__(self, booking: Booking, data: Any = None) -> None:
+    def __init__(self, booking: Booking, data: Any = None, *, chosen: int | None = None) -> None:
         super().__init__(data)
         self.quantities = range(1, booking.kept_quantity + 1)
         says = f"Choose 1 to {booking.kept_quantity} tickets."
         self.fields["quantity"].error_messages |= {"invalid": says, "min_value": says}
-        self.fields["quantity"].initial = booking.kept_quantity
+        kept = booking.kept_quantity
+        self.fields["quantity"].initial = kept if chosen is None else min(chosen, kept)
+
+    def clean(self) -> None:
+        if "seen_refund" in self.errors and "idempotency_key" not in self.errors:
+            self.add_error("idempotency_key", OUT_OF_DATE)
 
     @property
     def key(self) -> object:

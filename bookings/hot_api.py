@@ -6,6 +6,7 @@ input is explained in one place only.
 """
 
 import logging
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -22,11 +23,12 @@ from bookings.answers import BOOKINGS, answer_of
 from bookings.booking_lanes import TOKENS
 from bookings.models import MAX_QUANTITY
 from bookings.placing import aplace
+from bookings.seen import Seen
 from bookings.steps import InLanes
 from bookings.wishes import Wish
 from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.problems import SERVER_ERROR, describe, problem
-from ticketbook.api.strict import MAX_BODY, UUID_TEXT
+from ticketbook.api.strict import MAX_BODY, MONEY_TEXT, UUID_TEXT
 from ticketbook.front.answers import Answer, Scope, rendered
 from ticketbook.front.calls import scheme_of
 from ticketbook.front.site import Site
@@ -34,7 +36,7 @@ from ticketbook.front.site import Site
 logger = logging.getLogger(__name__)
 
 ENDPOINT = ("POST", BOOKINGS)
-FIELDS = {"ticketTierId", "quantity", "idempotencyKey", "userId"}
+FIELDS = {"ticketTierId", "quantity", "idempotencyKey", "userId", "maxTotal"}
 STEPS = InLanes()
 MAX_HOST = 300  # characters, with the port
 
@@ -122,6 +124,7 @@ class Body(NamedTuple):
     ticket_tier_id: UUID
     quantity: int
     idempotency_key: UUID
+    seen: Seen | None
 
 
 def _read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> Body | None:
@@ -136,6 +139,7 @@ def _read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> 
         key: Any = data.get("idempotencyKey")
         if key is None:
             key = key_header
+        max_total = data.get("maxTotal")
         plain = (
             # orjson keeps the last of two equal keys. What is plain has no colon in its texts, so more
             # colons than fields mean that a key was repeated.
@@ -146,7 +150,11 @@ def _read_body(body: bytes, key_header: str | None, customer: KnownCustomer) -> 
             and UUID_TEXT.fullmatch(key)
             and (key_header is None or key_header.lower() == key.lower())
             and data.get("userId", customer.public_id) == customer.public_id
+            and (max_total is None or MONEY_TEXT.fullmatch(max_total))
         )
-        return Body(UUID(tier), quantity, UUID(key)) if plain else None
+        if not plain:
+            return None
+        seen = None if max_total is None else Seen(max_total=Decimal(max_total))
+        return Body(UUID(tier), quantity, UUID(key), seen)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -52,10 +52,11 @@ def place(wish: Wish) -> Placed:
     gateway gave no answer, or its answer could not be written. If the same request has made a booking before,
     the result is that one as it stands now.
 
-    Raises NotFound, SalesClosed, InsufficientTickets, CustomerLimitReached or TooManyUnpaid; nothing is
-    stored then. Raises RequestInProgress while the same request is at work, and IdempotencyKeyReused if the
-    key belongs to another request. Raises Busy or OperationalError if the database is busy; there may be a
-    hold then, which the resolver finds.
+    Raises NotFound, SalesClosed, InsufficientTickets, CustomerLimitReached, TooManyUnpaid, or Changed
+    (`price`, `total`) if what the wish has seen is not so any more; nothing is stored then. Raises
+    RequestInProgress while the same request is at work, and IdempotencyKeyReused if the key belongs to
+    another request. Raises Busy or OperationalError if the database is busy; there may be a hold then, which
+    the resolver finds.
     """
     if settings.BOOKING_LANES and wish.staff is None:
         return event_loop.run(aplace(wish, InLanes()))

@@ -8,6 +8,7 @@ from concerts.serializers import ConcertSerializer, TicketTierSerializer
 from ticketbook.api.strict import (
     StrictCharField,
     StrictIntegerField,
+    StrictMoneyField,
     StrictSerializer,
     StrictUUIDField,
 )
@@ -25,6 +26,12 @@ class PlaceBookingSerializer(StrictSerializer):
         required=False, help_text=f"Made by the client; or send it as header {KEY_HEADER}."
     )
     userId = StrictCharField(required=False, help_text="If sent, it must be the caller's own.")
+    maxTotal = StrictMoneyField(
+        required=False,
+        allow_null=True,
+        help_text="The most that all tickets together may cost. If they cost more now, nothing is booked: "
+        "409 `changed`. A repeated request gets its booking whatever it sends here.",
+    )
 
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)
@@ -154,6 +161,34 @@ class PaymentDeclinedSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField()
     booking = BookingSerializer()
+
+
+class RefusedBookingSerializer(serializers.Serializer[Any]):
+    """The problem of a booking that was refused (409). Nothing was charged."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField(
+        help_text="`insufficient_tickets`, `sales_closed`, `customer_limit_reached`, `changed` (the total is "
+        "above `maxTotal`), or `request_in_progress`"
+    )
+    availableQuantity = serializers.IntegerField(
+        required=False, help_text="With `insufficient_tickets`: how many are left"
+    )
+    price = serializers.DecimalField(
+        max_digits=10,
+        decimal_places=2,
+        required=False,
+        help_text="With `changed`: what one ticket costs now",
+    )
+    total = serializers.DecimalField(
+        max_digits=10,
+        decimal_places=2,
+        required=False,
+        help_text="With `changed`: what all tickets together would cost now",
+    )
 
 
 # DRF copies every field each time a serializer is made, which costs more than the validation. This one

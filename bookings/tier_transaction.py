@@ -23,6 +23,7 @@ from django.db.models import F, Sum
 
 from bookings import settling
 from bookings.errors import (
+    Changed,
     CustomerLimitReached,
     IdempotencyKeyReused,
     InsufficientTickets,
@@ -171,7 +172,7 @@ class Allocation:
         if wish.staff is not None and wish.staff.from_kept_back:
             left = self.tier.kept_back
         refusal = refusal_of(wish, self.tier, self.tier.concert, left) or self._over_limit(wish)
-        return refusal or self._take(wish)
+        return refusal or self._changed(wish) or self._take(wish)
 
     def _take(self, wish: Wish) -> Held:
         if wish.staff is not None:
@@ -184,6 +185,13 @@ class Allocation:
         if self.awaits_customers:
             self.unpaid_of[wish.user.id] += 1
         return Held(booking, replayed=False)
+
+    def _changed(self, wish: Wish) -> Refusal | None:
+        # Only here, under the lock: the price may have changed since a snapshot was made.
+        if wish.seen is None or wish.seen.is_still_so(self.tier.concert, self.tier, wish.quantity):
+            return None
+        price = self.tier.price
+        return Changed(price=str(price), total=str(price * wish.quantity))
 
     def _over_limit(self, wish: Wish) -> Refusal | None:
         if wish.staff is not None and wish.staff.waives_limit:

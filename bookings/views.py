@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -8,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils import timezone
@@ -19,15 +21,25 @@ from accounts.auth import customer
 from bookings.cancelling import cancel, return_tickets
 from bookings.errors import (
     BookingError,
+    Changed,
     IdempotencyKeyReused,
     RequestInProgress,
+    SalesClosed,
     TooManyReturned,
 )
-from bookings.forms import KEY_REUSED, BookingForm, CancellationForm, new_form
+from bookings.forms import (
+    KEY_REUSED,
+    BookingForm,
+    CancellationForm,
+    new_form,
+    read_seen,
+    tier_chosen,
+)
 from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking
 from bookings.outcomes import ask_and_settle
 from bookings.placing import Placed, aplace, place
+from bookings.seen import Change, Seen
 from bookings.steps import InLanes
 from bookings.wishes import Wish
 from concerts.models import Concert
@@ -55,9 +67,15 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
 
     The browser may cache this page: going back has to show the same idempotency key.
     """
-    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+    concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
+    if concert is None:
+        if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
+            return _gone(request, status=404)
+        raise Http404
     sale = Sale(concert, timezone.now())
     context = {"sale": sale, "form": new_form(sale, chosen=request.GET)}
+    if request.GET:
+        context["changes"] = _changes_since_chosen(concert, request.GET)
     if is_stranger(request) and not request.GET:
         return render_for_strangers(request, CONCERT_PAGE, context)
     return render(request, CONCERT_PAGE, context)
@@ -91,6 +109,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         quantity=form.cleaned_data["quantity"],
         idempotency_key=form.cleaned_data["idempotency_key"],
         arrived_at=timezone.now(),
+        seen=form.seen,
     )
     placing = finished(request)
     if placing is None and may_wait(request) and settings.BOOKING_LANES:
@@ -98,8 +117,8 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
     try:
         placed = placing.result() if placing else place(wish)
-    except NotFound:
-        raise Http404 from None
+    except NotFound:  # the kind of ticket has gone, or the whole concert
+        return _ask_again(request, form, refusal=Changed(), status=Changed.status)
     except RequestInProgress as exc:
         return SeeOther(resolve_url("bookings:detail", exc.facts["bookingId"]))
     except IdempotencyKeyReused as exc:
@@ -126,28 +145,70 @@ def _next_page(booking: Booking) -> str:
 
 def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
     # Log-in leads back to the concert, with the choice still made.
-    names = ("tier", "quantity")
-    choice = urlencode(
-        {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
-    )
+    concert = _concert_of(form)
+    if concert is None or _changes(concert, form):
+        return _ask_again(request, form, refusal=Changed(), status=Changed.status)
+    if not concert.sells_at(timezone.now()):
+        return _ask_again(request, form, refusal=SalesClosed(), status=SalesClosed.status)
+    choice = {
+        "tier": form.cleaned_data.get("tier"),
+        "quantity": form.cleaned_data.get("quantity"),
+        "kind": form.seen.kind,
+        "price": form.seen.price,
+        "date": form.seen.date and form.seen.date.isoformat(),
+    }
+    query = urlencode({name: value for name, value in choice.items() if value is not None})
     messages.info(request, "Log in or sign up to book. Your choice is kept.")
-    back = f"{resolve_url('concert', _concert_of(form).pk)}?{choice}"
-    return SeeOther(redirect_to_login(back).url)
+    return SeeOther(redirect_to_login(f"{resolve_url('concert', concert.pk)}?{query}").url)
 
 
 def _ask_again(
     request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
 ) -> HttpResponse:
-    # The concert's page again, with the choice and the reason why it could not be booked.
-    context = {"sale": Sale(_concert_of(form), timezone.now()), "form": form, "refusal": refusal}
+    # The concert's page as it is now, with the choice, and the reason why it could not be booked.
+    concert = _concert_of(form)
+    if concert is None:
+        # What nobody has seen was never here.
+        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 409)
+    sale, changes = Sale(concert, timezone.now()), _changes(concert, form)
+    if isinstance(refusal, Changed):
+        tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
+        chosen = {"quantity": form.cleaned_data.get("quantity", 1)}
+        form = new_form(sale, chosen=chosen | ({"tier": str(tier.pk)} if tier else {}))
+    context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
     return render(request, CONCERT_PAGE, context, status=status)
 
 
-def _concert_of(form: BookingForm) -> Concert:
+def _gone(request: HttpRequest, *, name: str | None = None, status: int) -> HttpResponse:
+    # Instead of a concert that was deleted, or that staff have hidden.
+    return render(request, "bookings/gone.html", {"name": name}, status=status)
+
+
+def _concert_of(form: BookingForm) -> Concert | None:
     concerts = Concert.objects.announced().with_tiers()
-    if tier := form.cleaned_data.get("tier"):
-        return get_object_or_404(concerts, ticket_tiers=tier)
-    return get_object_or_404(concerts, pk=form.cleaned_data.get("concert"))
+    tier, pk = form.cleaned_data.get("tier"), form.cleaned_data.get("concert")
+    of_tier = concerts.filter(ticket_tiers=tier).first() if tier else None
+    return of_tier or (concerts.filter(pk=pk).first() if pk else None)
+
+
+def _changes(concert: Concert, form: BookingForm) -> list[Change]:
+    # What is not so any more of what the form showed.
+    tier_id = form.cleaned_data.get("tier")
+    if tier_id is None:
+        return form.seen.changes_of_concert(concert)
+    return form.seen.changes(concert, tier_chosen(concert, tier_id, form.seen))
+
+
+def _changes_since_chosen(concert: Concert, query: Mapping[str, str]) -> list[Change]:
+    # The address to which log-in leads says what the form had shown, but for its texts: nobody shall make an
+    # address that puts words into this page.
+    try:
+        seen = read_seen({name: query.get(name) for name in ("kind", "price", "date")})
+    except ValidationError:
+        return []
+    if seen == Seen():
+        return []
+    return seen.changes(concert, tier_chosen(concert, query.get("tier"), seen))
 
 
 @require_safe
@@ -197,20 +258,30 @@ class Cancellation(LoginRequiredMixin, View):
         form = CancellationForm(booking, request.POST)
         if not form.is_valid():
             return self.ask(request, booking, form, status=400)
+        shown = form.cleaned_data["seen_refund"]
         tickets, key = form.cleaned_data["quantity"], form.cleaned_data["idempotency_key"]
         try:
             if tickets is None:
-                cancel(booking, key=key, now=timezone.now())
+                cancel(booking, key=key, shown=shown, now=timezone.now())
             else:
-                return_tickets(booking, tickets, key=key or uuid4(), now=timezone.now())
+                key = key or uuid4()
+                return_tickets(booking, tickets, key=key, shown=shown, now=timezone.now())
+        except Changed as exc:
+            form = CancellationForm(booking, chosen=tickets)
+            return self.ask(request, booking, form, status=exc.status, refusal=exc, shown=shown)
         except BookingError as exc:
             messages.error(request, _sentence(exc))
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
     def ask(
-        self, request: HttpRequest, booking: Booking, form: CancellationForm, status: int = 200
+        self,
+        request: HttpRequest,
+        booking: Booking,
+        form: CancellationForm,
+        status: int = 200,
+        **more: object,
     ) -> HttpResponse:
-        context = {"booking": booking, "form": form}
+        context = {"booking": booking, "form": form, **more}
         return render(request, "bookings/cancel.html", context, status=status)
 
 

@@ -11,6 +11,7 @@ from accounts.models import User
 from bookings.errors import IdempotencyKeyReused
 from bookings.gateways.named import FOR_STAFF, FREE
 from bookings.models import MAX_QUANTITY, Booking
+from bookings.seen import Seen
 from ticketbook.errors import Refusal
 
 
@@ -60,6 +61,7 @@ class Wish:
     quantity: int  # 1 to 10 tickets
     idempotency_key: UUID
     arrived_at: datetime
+    seen: Seen | None = None  # what the customer was shown; None if nothing is expected
     staff: StaffDecision | None = None
     arrived_monotonic: float = field(default_factory=time.monotonic, compare=False)
 

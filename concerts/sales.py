@@ -55,6 +55,20 @@ class Sale:
         return self.phase in {Phase.FEW_LEFT, Phase.OPEN}
 
     @property
+    def next_moment(self) -> datetime | None:
+        """When the clock changes how the sale stands: it opens, it ends, or the concert begins."""
+        if self.concert.status != Concert.Status.PUBLISHED:
+            return None
+        moments = (self.concert.sales_open_at, self.concert.sales_close_at, self.concert.date)
+        return min((at for at in moments if at is not None and at > self.now), default=None)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until `next_moment`."""
+        at = self.next_moment
+        return None if at is None else (at - self.now).total_seconds()
+
+    @property
     def from_price(self) -> Decimal | None:
         """The cheapest ticket that is available, or the cheapest of all if none is."""
         left = [tier.price for tier in self.tiers if tier.available_quantity]

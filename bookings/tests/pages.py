@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from html import unescape
 
 
 def choice(tier, quantity=2, key=None):
@@ -31,3 +32,11 @@ def page_of(client, booking):
     response = client.get(f"/bookings/{booking.pk}/")
     assert response.status_code == 200
     return response.content.decode()
+
+
+def form_of(client, tier, quantity=2):
+    """The fields of the booking form as the concert's page draws it now, with this choice."""
+    html = client.get(f"/concerts/{tier.concert_id}/").content.decode()
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', html)
+    hidden = {name: unescape(value) for name, value in fields}
+    return {**hidden, "tier": str(tier.pk), "quantity": str(quantity)}

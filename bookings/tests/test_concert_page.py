@@ -1,9 +1,11 @@
 """The page of a concert: what it says about the sale, and the form that books."""
 
+import re
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
@@ -92,7 +94,7 @@ def test_names_are_text_and_not_markup(client):
     )
     for path in ["/", f"/concerts/{tier.concert.pk}/"]:
         html = page(client, path)
-        assert "<script" not in html
+        assert "<script>" not in html
         assert "&lt;script&gt;" in html
 
 
@@ -112,3 +114,37 @@ def test_prices_name_the_currency(client, settings, currency, text):
     settings.CURRENCY = currency
     TicketTierFactory()
     assert text in page(client)
+
+
+@pytest.mark.parametrize(
+    ("concert", "at"),
+    [
+        ({"sales_open_at": soon(hours=2)}, "sales_open_at"),
+        ({"sales_open_at": soon(hours=-2), "sales_close_at": soon(hours=2)}, "sales_close_at"),
+        ({"sales_close_at": soon(hours=-2)}, "date"),
+        ({}, "date"),
+        ({"date": soon(hours=-1)}, None),
+        ({"status": Concert.Status.CANCELLED, "sales_open_at": soon(hours=2)}, None),
+    ],
+)
+def test_the_page_knows_when_its_sale_changes(client, concert, at):
+    tier = TicketTierFactory(**{f"concert__{name}": value for name, value in concert.items()})
+    html = page(client, f"/concerts/{tier.concert_id}/")
+    moment, left = re.search(r'data-moment="(.*?)" data-seconds-left="(.*?)"', html).groups()
+    if at is None:
+        assert (moment, left) == ("", "")
+    else:
+        expected = getattr(tier.concert, at)
+        assert int(moment) == int(expected.timestamp())
+        assert abs(float(left) - (expected - timezone.now()).total_seconds()) < 30
+
+
+def test_without_javascript_the_page_says_when_to_load_it_again(client):
+    opens = datetime(2999, 5, 1, tzinfo=UTC)
+    tier = TicketTierFactory(
+        concert__sales_open_at=opens, concert__date=datetime(2999, 6, 1, tzinfo=UTC)
+    )
+    html = page(client, f"/concerts/{tier.concert_id}/")
+    assert "1 May 2999, 00:00 UTC" in html
+    assert "Load this page again then." in html
+    assert 'http-equiv="refresh"' not in html

@@ -116,6 +116,26 @@ def anothers_id(dice, fields, headers):
     fields["userId"] = dice.choice(["user_x", None, 5, "", "<USER>"])
 
 
+def a_limit_on_the_total(dice, fields, headers):
+    fields["maxTotal"] = dice.choice(
+        [
+            "0",
+            "9.99",
+            "10",
+            "10.00",
+            "20.0",
+            "99999999.99",
+            None,
+            10,
+            "1e3",
+            " 10.00",
+            "10.001",
+            "٣",
+            "ü:",
+        ]
+    )
+
+
 def the_key_as_header(dice, fields, headers):
     key = fields.pop("idempotencyKey", "x")
     headers.append(("Idempotency-Key", dice.choice([str(key), str(key).upper(), "soon", ""])))
@@ -185,9 +205,9 @@ def a_long_body(dice, fields, headers):
 
 
 CHANGES = [
-    a_strange_value, a_field_is_missing, a_field_too_many, her_own_id, anothers_id, the_key_as_header,
-    the_key_twice, a_null_key_beside_the_header, a_repeated_key, a_byte_order_mark, capitals,
-    another_token, no_token, two_tokens, another_host, another_type, no_json, a_long_body,
+    a_strange_value, a_field_is_missing, a_field_too_many, her_own_id, anothers_id, a_limit_on_the_total,
+    the_key_as_header, the_key_twice, a_null_key_beside_the_header, a_repeated_key, a_byte_order_mark,
+    capitals, another_token, no_token, two_tokens, another_host, another_type, no_json, a_long_body,
 ]  # fmt: skip
 
 

@@ -122,8 +122,10 @@ def test_a_usable_key_is_kept_and_an_unusable_one_is_replaced(as_ann, tier):
     assert uuid.UUID(drawn_key(post(as_ann, {**choice(tier), "idempotency_key": "abc"})))
 
 
-def test_unknown_tier_is_not_found(as_ann, tier):
-    assert post(as_ann, {**choice(tier), "tier": uuid.uuid4()}).status_code == 404
+def test_an_unknown_tier_is_told_on_the_page_of_its_concert(as_ann, tier):
+    response = post(as_ann, {**choice(tier), "tier": uuid.uuid4()})
+    assert response.status_code == 409
+    assert "The kind of ticket that you chose is no longer sold" in response.content.decode()
 
 
 def test_tier_of_a_draft_is_not_found(as_ann):

@@ -1,16 +1,20 @@
 """The pages of bookings that were made: the list, one booking, and cancelling it."""
 
+import re
 import uuid
 from datetime import timedelta
+from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.utils import timezone
 
+from bookings import refunding
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.settling import settle
-from bookings.tests.pages import page_of
-from concerts.models import Concert
+from bookings.tests.pages import drawn, page_of
+from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
@@ -106,6 +110,66 @@ def test_a_booking_with_an_unknown_payment_cannot_be_cancelled_yet(
 ):
     settings.PAYMENT_OUTAGE = True
     assert "is being made" in cancel(as_ann, book(ann, tier))
+
+
+def cancel_form(client, booking, quantity):
+    """The fields of the page that asks which tickets go back."""
+    response = client.get(f"/bookings/{booking.pk}/cancellation/")
+    names = ("idempotency_key", "seen_refund")
+    return {name: drawn(response, name) for name in names} | {"quantity": str(quantity)}
+
+
+def test_the_sum_that_comes_back_is_what_the_form_showed(as_ann, ann, staff, tier, book, left):
+    booking = book(ann, tier, 3)
+    path = f"/bookings/{booking.pk}/cancellation/"
+    fields = cancel_form(as_ann, booking, 2)
+    now = timezone.now()
+    refunding.give_money_back(booking, Decimal("15.00"), by=staff, note="late", now=now)
+    asked = as_ann.post(path, fields)
+    html = asked.content.decode()
+    assert asked.status_code == 409
+    assert "What comes back went from $30.00 to $15.00. Nothing was cancelled." in html
+    assert 'value="2" required checked' in html
+    assert drawn(asked, "idempotency_key") != fields["idempotency_key"]
+    assert left(tier) == 97
+    again = fields | {n: drawn(asked, n) for n in ("idempotency_key", "seen_refund")}
+    for _ in range(2):  # the second one is a repeated request, whatever it shows
+        assert as_ann.post(path, again).status_code == 303
+    assert left(tier) == 99
+
+
+def test_tickets_that_went_back_in_another_window_are_asked_about(as_ann, ann, tier, book, left):
+    booking = book(ann, tier, 3)
+    path = f"/bookings/{booking.pk}/cancellation/"
+    first, second = cancel_form(as_ann, booking, 1), cancel_form(as_ann, booking, 3)
+    assert as_ann.post(path, first).status_code == 303
+    assert as_ann.post(path, second).status_code == 409
+    assert left(tier) == 98
+
+
+@pytest.mark.parametrize("nonsense", ["x", "NaN", "-1", "9" * 5000, "\x00"])
+def test_a_sum_that_is_nonsense_is_asked_about(as_ann, ann, tier, book, left, nonsense):
+    booking = book(ann, tier, 2)
+    fields = cancel_form(as_ann, booking, 2) | {"seen_refund": nonsense}
+    response = as_ann.post(f"/bookings/{booking.pk}/cancellation/", fields)
+    assert response.status_code == 400
+    assert "out of date" in response.content.decode()
+    assert left(tier) == 98
+
+
+def test_another_try_tells_that_the_price_has_changed(as_ann, ann, tier, book, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    html = page_of(as_ann, book(ann, tier))
+    TicketTier.objects.update(price="12.00")
+    again = unescape(re.search(r'href="([^"]*\?tier=[^"]*)"', html)[1])
+    assert "went from $10.00 to $12.00" in as_ann.get(again).content.decode()
+
+
+def test_the_booking_of_a_hidden_concert_leads_nowhere_dead(as_ann, ann, tier, book, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    booking = book(ann, tier)
+    Concert.objects.update(status=Concert.Status.DRAFT)
+    assert "/concerts/" not in page_of(as_ann, booking).partition("<main")[2].partition("</main")[0]
 
 
 # --- My bookings --------------------------------------------------------------------------------

@@ -86,6 +86,14 @@ def test_a_declined_payment_leads_to_its_page(one_thread, ann, tier, settings):
     )
 
 
+def test_a_price_that_has_changed_is_asked_about(one_thread, ann, tier):
+    body = form(tier) + f"&seen_price_{tier.pk.hex}=9.00&seen_kind_{tier.pk.hex}=GA".encode()
+    answer = ask(one_thread, "POST", "/bookings/", body, headers=headers_of(ann))
+    assert answer.status_code == 409
+    assert b"The price of General admission went from $9.00 to $10.00." in answer.content
+    assert not Booking.objects.exists()
+
+
 def test_a_tier_that_is_gone_is_not_found(one_thread, ann):
     tier = TicketTierFactory(concert__status="DRAFT")
     assert book(one_thread, ann, tier).status_code == 404

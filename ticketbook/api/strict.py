@@ -1,5 +1,6 @@
 """What the API accepts: JSON, whatever the client's headers say, and only what the contract names."""
 
+import decimal
 import json
 import re
 import uuid
@@ -19,6 +20,9 @@ MAX_BODY = 16 * 1024  # bytes; the largest body of the contract is below 1 KiB
 MAX_DISCARDED = 16 * 1024 * 1024  # bytes; a client that sends more loses the connection
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+MONEY_TEXT = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -117,6 +121,26 @@ class StrictUUIDField(serializers.UUIDField):
         if not isinstance(data, str) or not UUID_TEXT.fullmatch(data):
             self.fail("invalid", value=data)
         return uuid.UUID(data)
+
+
+class StrictMoneyField(serializers.DecimalField):
+    """An amount of money as text, such as "120.00". It refuses numbers, because 0.1 is not exact in JSON."""
+
+    default_error_messages = {
+        "invalid": 'Send an amount as a string, such as "120.00", with at most two decimals.'
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_digits=10, decimal_places=2, min_value=decimal.Decimal(0), **kwargs)
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        # Only null is null. DRF's field takes blank text for null too.
+        return serializers.Field.validate_empty_values(self, data)
+
+    def to_internal_value(self, data: Any) -> decimal.Decimal:
+        if not isinstance(data, str) or not MONEY_TEXT.fullmatch(data):
+            self.fail("invalid")
+        return decimal.Decimal(data)
 
 
 class StrictCharField(serializers.CharField):

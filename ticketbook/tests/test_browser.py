@@ -11,7 +11,7 @@ from accounts.models import User
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.tests.wishing import wish
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -234,3 +234,77 @@ def test_the_keyboard_alone_books(visit, ann, tier):
         page.keyboard.press(key)
     page.get_by_role("heading", name="Your tickets are booked").wait_for()
     assert Booking.objects.get().quantity == 2
+
+
+# --- A page that is left open -------------------------------------------------------------------
+
+
+def sale_changes(tier, **moments):
+    Concert.objects.filter(pk=tier.concert_id).update(**moments)
+
+
+def in_seconds(seconds):
+    return timezone.now() + timedelta(seconds=seconds)
+
+
+def test_a_page_left_open_opens_by_itself_and_books(visit, ann, tier):
+    page = visit("/")
+    log_in(page)
+    sale_changes(tier, sales_open_at=in_seconds(3))
+    page.goto(f"/concerts/{tier.concert_id}/")
+    page.get_by_text("This page opens by itself then.").wait_for()
+    assert page.get_by_role("button", name="Book and pay").count() == 0
+    page.get_by_role("status").get_by_text("Tickets are on sale now.").wait_for()
+    choose(page, "General admission", 2)
+    press_book(page)
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    page.go_back()
+    page.get_by_role("radio", name="General admission").wait_for()
+    choose(page, "General admission", 2)
+    press_book(page)
+    page.get_by_text("It was booked once").wait_for()
+    assert Booking.objects.count() == 1
+
+
+def test_a_page_left_open_says_that_the_sale_has_ended(visit, tier):
+    sale_changes(tier, sales_close_at=in_seconds(3))
+    page = visit(f"/concerts/{tier.concert_id}/")
+    choose(page, "VIP", 3)
+    page.get_by_role("status").get_by_text("Sales ended").wait_for()
+    assert page.get_by_role("button", name="Book and pay").count() == 0
+
+
+def test_a_sale_that_goes_on_keeps_the_choice_the_key_and_what_was_seen(visit, ann, tier):
+    page = visit("/")
+    log_in(page)
+    sale_changes(tier, sales_close_at=in_seconds(4))
+    page.goto(f"/concerts/{tier.concert_id}/")
+    key = page.locator("[name=idempotency_key]").input_value()
+    choose(page, "General admission", 4)
+    sale_changes(tier, sales_close_at=None)
+    TicketTier.objects.filter(pk=tier.pk).update(price=50)
+    page.get_by_role("status").get_by_text("Tickets are on sale now.").wait_for()
+    assert page.get_by_role("radio", name="General admission").is_checked()
+    assert page.get_by_role("radio", name="4", exact=True).is_checked()
+    assert page.locator("[name=idempotency_key]").input_value() == key
+    press_book(page)
+    page.get_by_text("The price of General admission went from $45.00 to $50.00.").wait_for()
+    press_book(page)
+    page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    assert Booking.objects.get().total_price == 200
+
+
+def test_a_page_waits_for_months_and_wakes_after_its_device_has_slept(visit, tier):
+    path = f"/concerts/{tier.concert_id}/"
+    sale_changes(tier, sales_open_at=in_seconds(20 * 86400))
+    page = visit("/")
+    page.clock.install()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if path in request.url else None)
+    page.goto(path)
+    page.clock.fast_forward(100 * 3600 * 1000)
+    page.get_by_text("This page opens by itself then.").wait_for()
+    assert len(asked) == 1
+    sale_changes(tier, sales_open_at=in_seconds(-1))
+    page.clock.fast_forward(400 * 3600 * 1000)
+    page.get_by_role("status").get_by_text("Tickets are on sale now.").wait_for()
