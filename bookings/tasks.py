@@ -7,7 +7,6 @@ database, and a job is deferred inside the transaction that needs it.
 from contextlib import suppress
 from datetime import timedelta
 
-from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -20,6 +19,7 @@ from bookings.models import Booking, PaymentEvent, Refund
 from bookings.refunding import send_refunds
 from bookings.resolving import poll, resolve_expired
 from bookings.settling import settle
+from ticketbook.postgres import clock
 
 EVERY_TEN_SECONDS = "* * * * * */10"  # the sixth field is the seconds
 EVERY_MINUTE = "* * * * *"
@@ -35,26 +35,26 @@ A_MONTH = timedelta(days=30)
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(queueing_lock="resolve_holds", priority=URGENT)
 def resolve_holds(timestamp: int) -> None:
-    while resolve_expired(now=timezone.now()):
+    while resolve_expired(now=clock.ask()):
         pass
 
 
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(queueing_lock="poll_payments")
 def poll_payments(timestamp: int) -> None:
-    poll(now=timezone.now())
+    poll(now=clock.ask())
 
 
 @app.task(retry=UNTIL_DONE)
 def refund_booking(booking_id: str) -> None:
-    send_refunds(Booking.objects.get(pk=booking_id), now=timezone.now())
+    send_refunds(Booking.objects.get(pk=booking_id), now=clock.ask())
 
 
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="find_owed_refunds")
 def find_owed_refunds(timestamp: int) -> None:
     # A refund whose job was lost is found by its row.
-    a_minute_ago = timezone.now() - timedelta(minutes=1)
+    a_minute_ago = clock.ask() - timedelta(minutes=1)
     due = Refund.objects.due().filter(created_at__lt=a_minute_ago)
     for pk in due.order_by().values_list("booking_id", flat=True).distinct():
         with suppress(AlreadyEnqueued):
@@ -76,9 +76,11 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
         return
     outcome = payments.close_payment(booking)
     if outcome is Outcome.SUCCEEDED:
-        settle(booking, outcome, now=timezone.now())
+        settle(booking, outcome, now=clock.ask())
     elif outcome is not Outcome.DECLINED and looks < LOOKS:
-        later = look_for_late_payment.configure(schedule_in={"seconds": 10 * 2 ** (looks - 1)})
+        # Not `schedule_in`, which counts by the clock of this machine.
+        at = clock.ask() + timedelta(seconds=10 * 2 ** (looks - 1))
+        later = look_for_late_payment.configure(schedule_at=at)
         later.defer(booking_id=booking_id, looks=looks + 1)
 
 
@@ -98,13 +100,13 @@ async def rescue_jobs(timestamp: int) -> None:
 @app.task(queueing_lock="handle_events")
 def handle_events(timestamp: int) -> None:
     # Events whose handling broke off, in case the gateway does not send them again.
-    handle_left_over(now=timezone.now())
+    handle_left_over(now=clock.ask())
 
 
 @app.periodic(cron=EVERY_NIGHT)
 @app.task(queueing_lock="forget_events")
 def forget_events(timestamp: int) -> None:
-    old = PaymentEvent.objects.filter(received_at__lt=timezone.now() - A_MONTH, alert="")
+    old = PaymentEvent.objects.filter(received_at__lt=clock.ask() - A_MONTH, alert="")
     old.exclude(handled_at=None).delete()
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from time import monotonic
 from uuid import UUID
 
 from django.conf import settings
@@ -37,6 +38,7 @@ from bookings.wishes import Held, HoldResult, StaffDecision, Wish, is_same_reque
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from ticketbook.errors import NotFound, Refusal
+from ticketbook.postgres import clock
 from ticketbook.postgres.keys import first_key_of
 from ticketbook.postgres.statements import (
     columns,
@@ -84,14 +86,16 @@ class LockedTier:
             return [], []
         if self.tier is None:
             return self._serve_without_tier(wishes), [False for _ in settlements]
+        sent = monotonic()
         with one_round_trip():
             settled = settling.send_settlements(settlements)
             keys = send_keys(wishes)
             tickets = _send_tickets_of_customers(self.tier, wishes)
             unpaid = _send_unpaid_holds(wishes)
             concert = execute_prepared(FIND_CONCERT, [self.tier.concert_id])
+        its_concert, at = _concert_and_time(concert)
+        clock.measured(at, sent=sent)
         written, returned = settling.read_settlements(settlements, settled)
-        (its_concert,) = rows_of(Concert, concert)
         self.tier.concert = its_concert
         allocation = Allocation(self.tier, bookings_of_keys(keys), returned)
         allocation.count(tickets, unpaid)
@@ -302,7 +306,17 @@ def _log(staff: StaffDecision, bookings: Sequence[Booking]) -> None:
     LogEntry.objects.log_actions(staff.by.pk, made, ADDITION, message)
 
 
-FIND_CONCERT = f"SELECT {columns(Concert, 'concert')} FROM concerts_concert concert WHERE id = %s"
+# With the database's time, by which the batch is decided.
+FIND_CONCERT = f"""
+SELECT {columns(Concert, "concert")}, {clock.NOW} FROM concerts_concert concert WHERE id = %s
+"""
+
+
+def _concert_and_time(sent: CursorWrapper) -> tuple[Concert, datetime]:
+    ((*values, at),) = sent.fetchall()
+    names = [field.attname for field in Concert._meta.concrete_fields]
+    return Concert.from_db(connection.alias, names, values), at
+
 
 FIND_KEYS = f"""
 SELECT {columns(Booking, "booking")}

@@ -10,7 +10,6 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.http import require_safe
@@ -38,6 +37,7 @@ from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.pagination import Page
+from ticketbook.postgres import clock
 
 CONCERT_PAGE = "bookings/concert.html"
 BOOKINGS_PER_PAGE = 20
@@ -56,7 +56,7 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     The browser may cache this page: going back has to show the same idempotency key.
     """
     concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
-    sale = Sale(concert, timezone.now())
+    sale = Sale(concert, clock.now())
     context = {"sale": sale, "form": new_form(sale, chosen=request.GET)}
     if is_stranger(request) and not request.GET:
         return render_for_strangers(request, CONCERT_PAGE, context)
@@ -90,7 +90,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         ticket_tier_id=form.cleaned_data["tier"],
         quantity=form.cleaned_data["quantity"],
         idempotency_key=form.cleaned_data["idempotency_key"],
-        arrived_at=timezone.now(),
+        arrived_at=clock.now(),
     )
     placing = finished(request)
     if placing is None and may_wait(request) and settings.BOOKING_LANES:
@@ -139,7 +139,7 @@ def _ask_again(
     request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
 ) -> HttpResponse:
     # The concert's page again, with the choice and the reason why it could not be booked.
-    context = {"sale": Sale(_concert_of(form), timezone.now()), "form": form, "refusal": refusal}
+    context = {"sale": Sale(_concert_of(form), clock.now()), "form": form, "refusal": refusal}
     return render(request, CONCERT_PAGE, context, status=status)
 
 
@@ -154,7 +154,7 @@ def _concert_of(form: BookingForm) -> Concert:
 @login_required
 def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     booking = _mine_or_404(request, booking_id)
-    context = {"booking": booking, "can_cancel": booking.cancellable_at(timezone.now())}
+    context = {"booking": booking, "can_cancel": booking.cancellable_at(clock.now())}
     return render(request, "bookings/detail.html", context)
 
 
@@ -166,7 +166,7 @@ def back_from_payment(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     page = resolve_url("bookings:detail", booking.pk)
     if not booking.awaits_customer or finished(request) or not _may_ask_again(booking):
         return SeeOther(page)
-    asking = ask_and_settle(booking, InLanes(), now=timezone.now())
+    asking = ask_and_settle(booking, InLanes(), now=clock.now())
     if may_wait(request):
         return later(SeeOther(page), asking, lambda outcome: page)
     with suppress(GatewayUnavailable, Busy):
@@ -188,7 +188,7 @@ def _may_ask_again(booking: Booking) -> bool:
 class Cancellation(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking = _mine_or_404(request, booking_id)
-        if not booking.cancellable_at(timezone.now()):
+        if not booking.cancellable_at(clock.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
         return self.ask(request, booking, CancellationForm(booking))
 
@@ -200,9 +200,9 @@ class Cancellation(LoginRequiredMixin, View):
         tickets, key = form.cleaned_data["quantity"], form.cleaned_data["idempotency_key"]
         try:
             if tickets is None:
-                cancel(booking, key=key, now=timezone.now())
+                cancel(booking, key=key, now=clock.ask())
             else:
-                return_tickets(booking, tickets, key=key or uuid4(), now=timezone.now())
+                return_tickets(booking, tickets, key=key or uuid4(), now=clock.ask())
         except BookingError as exc:
             messages.error(request, _sentence(exc))
         return SeeOther(resolve_url("bookings:detail", booking_id))

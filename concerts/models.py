@@ -8,6 +8,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from ticketbook.plain_text import plain_text
+from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
 
 # The total of ten tickets still fits into numeric(10,2).
@@ -61,7 +62,7 @@ class Concert(models.Model):
         null=True, blank=True, help_text="Leave it empty to sell until the concert begins."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    updated_at = ChangedAtField(db_default=Now())
 
     objects = ConcertQuerySet.as_manager()
 
@@ -150,7 +151,7 @@ class TicketTier(models.Model):
         help_text="How many tickets one customer may have; empty for no limit.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    updated_at = ChangedAtField(db_default=Now())
 
     objects = TicketTierQuerySet.as_manager()
 
