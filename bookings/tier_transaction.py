@@ -37,6 +37,7 @@ from bookings.settling import Settlement
 from bookings.wishes import Held, HoldResult, StaffDecision, Wish, is_same_request, replay_of
 from concerts import stock
 from concerts.models import Concert, TicketTier
+from concerts.sales import why_not_on_sale
 from ticketbook.errors import NotFound, Refusal
 from ticketbook.postgres import clock
 from ticketbook.postgres.keys import first_key_of
@@ -219,9 +220,9 @@ def refusal_of(wish: Wish, tier: TicketTier, concert: Concert, left: int) -> Ref
         return NotFound()
     if wish.staff is not None and wish.staff.waives_sales_times:
         if concert.status != Concert.Status.PUBLISHED:  # called off
-            return SalesClosed()
-    elif not concert.sells_at(wish.time_now()):
-        return SalesClosed()
+            return SalesClosed(why_not_on_sale(concert, wish.time_now()))
+    elif not concert.sells_at(now := wish.time_now()):
+        return SalesClosed(why_not_on_sale(concert, now))
     if wish.quantity > left:
         return InsufficientTickets(availableQuantity=left)
     return None

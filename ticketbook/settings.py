@@ -19,6 +19,7 @@ from ticketbook.environment import (
     secret_key,
     switch,
     text,
+    time_zone,
     whole,
     words,
 )
@@ -224,7 +225,8 @@ LOGIN_REDIRECT_URL = "concerts:list"
 LOGOUT_REDIRECT_URL = "concerts:list"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
+# The time zone of the house, and so of new concerts unless staff choose another one.
+TIME_ZONE = time_zone("TIME_ZONE", "UTC")
 USE_I18N = False
 USE_TZ = True
 

@@ -35,7 +35,15 @@ def test_a_concert_as_the_list_shows_it(client):
     (body,) = client.get(URL).json()
     assert set(body) == {
         *("id", "name", "artist", "date", "venue", "description", "createdAt", "updatedAt"),
-        *("status", "salesOpenAt", "salesCloseAt", "onSale", "ticketTiers", "hasAvailableTickets"),
+        *(
+            "status",
+            "salesOpenAt",
+            "salesCloseAt",
+            "onSale",
+            "timeZone",
+            "ticketTiers",
+            "hasAvailableTickets",
+        ),
     }
     assert body["id"] == str(tier.concert.pk)
     assert datetime.fromisoformat(body["date"]) == tier.concert.date

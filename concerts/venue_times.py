@@ -1,0 +1,218 @@
+"""Times in the admin's form, shown and typed by the clock of the concert's venue.
+
+What is typed is a wall clock's time. Which moment it means depends on the zone that is chosen in the same
+form. While clocks go forward it may mean none, and while they go back two. Then the form asks.
+"""
+
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from django import forms
+from django.contrib.admin.widgets import (
+    AdminSplitDateTime,
+    BaseAdminDateWidget,
+    BaseAdminTimeWidget,
+)
+from django.core.exceptions import ValidationError
+from django.utils.dateformat import format as date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from ticketbook.zones import WHICH, around_gap, by_area, city_time, local, moments, offset
+
+FIRST, SECOND = "first", "second"
+CLOCK = "H:i"
+
+
+class Typed(NamedTuple):
+    wall: datetime  # without a zone
+    which: str  # FIRST or SECOND, if the clock shows it twice; else empty
+
+
+class WallClock(AdminSplitDateTime):
+    """Date, time, and which of two moments if the clock shows them twice."""
+
+    zone = "UTC"  # of what is shown
+    says = ""  # whose clock it is
+    twice: tuple[datetime, ...] = ()  # the two moments to choose from
+
+    def __init__(self, attrs: Any = None) -> None:
+        forms.MultiWidget.__init__(
+            self, [BaseAdminDateWidget, BaseAdminTimeWidget, forms.HiddenInput], attrs
+        )
+
+    def decompress(self, value: Any) -> Any:
+        if not isinstance(value, datetime):
+            return [None, None, ""]
+        there = local(value, self.zone)
+        twice = len(moments(there.replace(tzinfo=None), self.zone)) > 1
+        which = (SECOND if there.fold else FIRST) if twice else ""
+        return [there.date(), there.time().replace(microsecond=0), which]
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        both = super().render(name, value, attrs, renderer)
+        chosen = (value if isinstance(value, list) else self.decompress(value))[2:]
+        return format_html(
+            '{}<p class="help">{}</p>{}', both, self.says, self._which(name, *chosen)
+        )
+
+    def _which(self, name: str, chosen: str | None = "") -> SafeString | str:
+        if not self.twice:
+            return ""
+        labels = [("", "Choose"), *zip((FIRST, SECOND), map(_nth, self.twice, "12"), strict=True)]
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((value, SELECTED if value == chosen else "", label) for value, label in labels),
+        )
+        return format_html(
+            '<p><label>The clock shows this time twice: <select name="{}_2">{}</select></label></p>',
+            name,
+            options,
+        )
+
+
+SELECTED = SafeString(" selected")
+
+
+def _nth(at: datetime, number: str) -> str:
+    when = {"1": "the first time, before the clocks go back", "2": "the second time, after that"}
+    return f"{when[number]} ({offset(at)})"
+
+
+class WallClockField(forms.SplitDateTimeField):
+    """Its cleaned value is a Typed; `VenueTimesForm` makes it a moment."""
+
+    widget: Any = WallClock
+
+    def clean(self, value: Any) -> Any:
+        wall = super().clean(list(value or [])[:2])
+        return None if wall is None else Typed(wall, (*value, "")[2] or "")
+
+    def compress(self, data_list: Any) -> datetime | None:
+        if not data_list:
+            return None
+        for part, error in zip(data_list, ("invalid_date", "invalid_time"), strict=True):
+            if part in self.empty_values:
+                raise ValidationError(self.error_messages[error], code=error)
+        wall = datetime.combine(*data_list)
+        if not 1 < wall.year < 9999:  # some clock would show a year that there is not
+            raise ValidationError("Give a year from 2 to 9998.", code="invalid_date")
+        return wall
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        shown, sent = self.widget.decompress(initial), list(data or [])
+        which = (*sent, "", "", "")[2] or shown[2]
+        return which != shown[2] or bool(super().has_changed(shown[:2], sent[:2]))
+
+
+class VenueTimesForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The form of a concert: its times are by the clock of the zone that is chosen in it.
+
+    What was not changed keeps its moment, to the microsecond.
+    """
+
+    time_zone = forms.ChoiceField(
+        required=False,  # clean_time_zone says what to do
+        help_text="Of the venue. The times of this form are by its clock; if you choose another zone, what "
+        "the form shows is read by the clock there.",
+        error_messages={"invalid_choice": WHICH},
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.shown_zone: str = self.instance.time_zone
+        self._offer_zones()
+        says = "By the clock of the venue."
+        if not self.instance._state.adding:
+            says = f"By the clock of the venue: {city_time(self.shown_zone)}."
+        for name in self._times:
+            widget, at = self.fields[name].widget, self.initial.get(name)
+            widget.zone, widget.says = self.shown_zone, says
+            if isinstance(at, datetime):
+                wall = local(at, self.shown_zone).replace(tzinfo=None)
+                widget.twice = _both(moments(wall, self.shown_zone), self.shown_zone)
+
+    def _offer_zones(self) -> None:
+        if "time_zone" not in self.fields:  # shown to somebody who may not change it
+            return
+        choices: list[Any] = [("", "Choose"), *by_area()]
+        if self.instance._state.adding:
+            # Hardly any venue is in UTC. That is only where TIME_ZONE stands if nobody has set it.
+            if self.shown_zone != "UTC":
+                self.initial.setdefault("time_zone", self.shown_zone)
+        elif not any(self.shown_zone == zone for _, zones in by_area() for zone, _ in zones):
+            choices.append((self.shown_zone, self.shown_zone))  # an old name stays what it is
+        self.fields["time_zone"].choices = choices  # type: ignore[attr-defined]
+
+    @property
+    def _times(self) -> list[str]:
+        return [n for n, field in self.fields.items() if isinstance(field, WallClockField)]
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        changed = super().changed_data
+        if "time_zone" in changed:  # so the same clock times are other moments
+            changed = [*changed, *(n for n in self._times if n not in changed and self._sent(n))]
+        return changed
+
+    def _sent(self, name: str) -> bool:
+        return any(self[name].data or [])
+
+    def clean_time_zone(self) -> str:
+        zone: str = self.cleaned_data["time_zone"]
+        if not zone and self.add_prefix("time_zone") not in self.data:
+            return self.shown_zone
+        if not zone:
+            raise ValidationError(WHICH, code="required")
+        return zone
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        zone = self.cleaned_data.get("time_zone", self.shown_zone)
+        for name in self._times:
+            typed = self.cleaned_data.get(name)
+            if not isinstance(typed, Typed):
+                continue
+            try:
+                self.cleaned_data[name] = self._moment(name, typed, zone)
+            except ValidationError as error:
+                self.add_error(name, error)
+        return self.cleaned_data
+
+    def _moment(self, name: str, typed: Typed, zone: str) -> datetime:
+        wall, widget, before = typed.wall, self.fields[name].widget, self.initial.get(name)
+        if isinstance(before, datetime):
+            day, clock, which = widget.decompress(before)
+            if wall == datetime.combine(day, clock):
+                if zone == self.shown_zone and typed.which in {"", which}:
+                    return before
+                wall = local(before, self.shown_zone).replace(tzinfo=None)  # with its microseconds
+        widget.says = f"By the clock of the venue: {city_time(zone)}."
+        found = moments(wall, zone)
+        widget.twice = _both(found, zone)
+        if not found:
+            raise ValidationError(_no_such_time(wall, zone), code="gap")
+        if len(found) > 1 and typed.which not in {FIRST, SECOND}:
+            raise ValidationError(_comes_twice(wall, zone), code="overlap")
+        return found[-1 if typed.which == SECOND else 0]
+
+
+def _both(found: list[datetime], zone: str) -> tuple[datetime, ...]:
+    return tuple(local(at, zone) for at in found) if len(found) > 1 else ()
+
+
+def _no_such_time(wall: datetime, zone: str) -> str:
+    before, after = (date_format(at, "j M Y, H:i") for at in around_gap(wall, zone))
+    return (
+        f"The clocks go forward then, and {date_format(wall, CLOCK)} does not exist in {city_time(zone)}. "
+        f"Give a time before or after that, such as {before} or {after}."
+    )
+
+
+def _comes_twice(wall: datetime, zone: str) -> str:
+    return (
+        f"The clocks go back then, and {date_format(wall, CLOCK)} comes twice in {city_time(zone)}. "
+        "Choose below which of the two it is."
+    )
