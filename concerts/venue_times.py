@@ -9,11 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django import forms
-from django.contrib.admin.widgets import (
-    AdminSplitDateTime,
-    BaseAdminDateWidget,
-    BaseAdminTimeWidget,
-)
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html, format_html_join
@@ -39,7 +35,14 @@ class WallClock(AdminSplitDateTime):
 
     def __init__(self, attrs: Any = None) -> None:
         forms.MultiWidget.__init__(
-            self, [BaseAdminDateWidget, BaseAdminTimeWidget, forms.HiddenInput], attrs
+            self,
+            # The browser's own. The admin's would offer "Now" by the clock of the server.
+            [
+                forms.DateInput({"type": "date"}, "%Y-%m-%d"),
+                forms.TimeInput({"type": "time", "step": 1}, "%H:%M:%S"),
+                forms.HiddenInput,
+            ],
+            attrs,
         )
 
     def decompress(self, value: Any) -> Any:
@@ -53,9 +56,8 @@ class WallClock(AdminSplitDateTime):
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         both = super().render(name, value, attrs, renderer)
         chosen = (value if isinstance(value, list) else self.decompress(value))[2:]
-        return format_html(
-            '{}<p class="help">{}</p>{}', both, self.says, self._which(name, *chosen)
-        )
+        which = self._which(name, *chosen)
+        return format_html('<div>{}<div class="quiet">{}</div>{}</div>', both, self.says, which)
 
     def _which(self, name: str, chosen: str | None = "") -> SafeString | str:
         if not self.twice:
@@ -67,7 +69,7 @@ class WallClock(AdminSplitDateTime):
             ((value, SELECTED if value == chosen else "", label) for value, label in labels),
         )
         return format_html(
-            '<p><label>The clock shows this time twice: <select name="{}_2">{}</select></label></p>',
+            '<p>The clock shows this time twice: <select name="{}_2" aria-label="Which one?">{}</select></p>',
             name,
             options,
         )
@@ -114,10 +116,9 @@ class VenueTimesForm(forms.ModelForm):  # type: ignore[type-arg]
     """
 
     time_zone = forms.ChoiceField(
-        required=False,  # clean_time_zone says what to do
         help_text="Of the venue. The times of this form are by its clock; if you choose another zone, what "
         "the form shows is read by the clock there.",
-        error_messages={"invalid_choice": WHICH},
+        error_messages={"required": WHICH, "invalid_choice": WHICH},
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -137,14 +138,16 @@ class VenueTimesForm(forms.ModelForm):  # type: ignore[type-arg]
     def _offer_zones(self) -> None:
         if "time_zone" not in self.fields:  # shown to somebody who may not change it
             return
-        choices: list[Any] = [("", "Choose"), *by_area()]
-        if self.instance._state.adding:
+        # What is not sent at all stays as it is, as with other fields that have a default.
+        sent = not self.is_bound or self.add_prefix("time_zone") in self.data
+        self.fields["time_zone"].required = sent
+        self.fields["time_zone"].choices = [  # type: ignore[attr-defined]
+            ("", "Choose"),
+            *by_area(),
+        ]
+        if self.instance._state.adding and self.shown_zone != "UTC":
             # Hardly any venue is in UTC. That is only where TIME_ZONE stands if nobody has set it.
-            if self.shown_zone != "UTC":
-                self.initial.setdefault("time_zone", self.shown_zone)
-        elif not any(self.shown_zone == zone for _, zones in by_area() for zone, _ in zones):
-            choices.append((self.shown_zone, self.shown_zone))  # an old name stays what it is
-        self.fields["time_zone"].choices = choices  # type: ignore[attr-defined]
+            self.initial.setdefault("time_zone", self.shown_zone)
 
     @property
     def _times(self) -> list[str]:
@@ -161,12 +164,7 @@ class VenueTimesForm(forms.ModelForm):  # type: ignore[type-arg]
         return any(self[name].data or [])
 
     def clean_time_zone(self) -> str:
-        zone: str = self.cleaned_data["time_zone"]
-        if not zone and self.add_prefix("time_zone") not in self.data:
-            return self.shown_zone
-        if not zone:
-            raise ValidationError(WHICH, code="required")
-        return zone
+        return self.cleaned_data["time_zone"] or self.shown_zone
 
     def clean(self) -> dict[str, Any]:
         super().clean()

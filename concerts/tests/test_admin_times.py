@@ -165,7 +165,7 @@ def test_a_time_that_comes_twice_is_asked_about(post, field, which, at):
     typed = {f"{field}_0": "2026-11-01", f"{field}_1": "01:30"}
     page = post(**typed)
     assert "01:30 comes twice in New York time" in page
-    assert re.search(rf'<select name="{field}_2">.*UTC−4.*UTC−5', page)
+    assert re.search(rf'<select name="{field}_2"[^>]*>.*UTC−4.*UTC−5', page)
     assert getattr(post(**typed | {f"{field}_2": which}), field) == at
 
 
