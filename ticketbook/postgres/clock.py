@@ -38,7 +38,7 @@ def ask() -> datetime:
         cursor.execute(f"SELECT {NOW}")
         ((at,),) = cursor.fetchall()
     measured(at, sent=sent)
-    return in_utc(at)
+    return _in_utc(at)
 
 
 def measured(at: datetime, *, sent: float) -> None:
@@ -47,8 +47,8 @@ def measured(at: datetime, *, sent: float) -> None:
     Its result has just been received.
     """
     global _zero
-    earliest = in_utc(at) - timedelta(seconds=monotonic())
-    latest = in_utc(at) - timedelta(seconds=sent)
+    earliest = _in_utc(at) - timedelta(seconds=monotonic())
+    latest = _in_utc(at) - timedelta(seconds=sent)
     # What the statement does not disprove stays, so that a slow answer does not turn the clock back.
     if _zero is None or not earliest <= _zero <= latest:
         _zero = earliest
@@ -61,7 +61,7 @@ def measure(psycopg_connection: Any) -> None:
     measured(at, sent=sent)
 
 
-def in_utc(at: datetime) -> datetime:
+def _in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
