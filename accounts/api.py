@@ -1,12 +1,12 @@
 from django.contrib.auth import authenticate
 from drf_spectacular.utils import extend_schema
-from knox.models import AuthToken
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.auth import new_token
 from accounts.serializers import LogInSerializer, SignUpSerializer, TokenSerializer, UserSerializer
 from accounts.signup import EmailTaken, sign_up
 from ticketbook.api.views import StrictView
@@ -51,8 +51,8 @@ class Token(StrictView):
         user = authenticate(request, **body.validated_data)
         if user is None:
             raise BadCredentials
-        row, token = AuthToken.objects.create(user)
-        data = {"token": token, "expiry": row.expiry, "userId": user.public_id}
+        token, expiry = new_token(user)
+        data = {"token": token, "expiry": expiry, "userId": user.public_id}
         return Response(TokenSerializer(data).data)
 
     @extend_schema(summary="Log out: the token is dead afterwards", responses={204: None})

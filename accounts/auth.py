@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -7,10 +8,12 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from knox.crypto import hash_token
 from knox.models import AuthToken
+from knox.settings import knox_settings
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from accounts.models import User
+from ticketbook.postgres import clock
 from ticketbook.postgres.statements import columns, execute, execute_prepared, rows_of
 
 
@@ -75,6 +78,16 @@ class OneQueryTokenAuthentication(TokenAuthentication):  # type: ignore[misc]
                 raise AuthenticationFailed(INACTIVE)
             return user, AuthToken(digest=digest, user=user)
         raise AuthenticationFailed(INVALID)
+
+
+def new_token(user: User) -> tuple[str, datetime]:
+    """A new API token, and when it expires."""
+    row, token = AuthToken.objects.create(user)
+    # knox takes both times from the clock of this machine, and FIND_USER compares by the database's.
+    created = clock.ask()
+    expiry = created + knox_settings.TOKEN_TTL
+    AuthToken.objects.filter(pk=row.pk).update(created=created, expiry=expiry)
+    return token, expiry
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -5,8 +5,7 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models import F
-from django.db.models.functions import Lower
-from django.utils import timezone
+from django.db.models.functions import Lower, Now
 
 from accounts.email_field import EmailAddressField
 from accounts.passwords import normal_form
@@ -38,7 +37,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     name = models.CharField(max_length=150, validators=[plain_text])
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("may use the back office", default=False)
-    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    date_joined = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = UserManager()
 

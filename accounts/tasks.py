@@ -1,7 +1,8 @@
 from django.contrib.sessions.models import Session
-from django.utils import timezone
 from knox.models import AuthToken
 from procrastinate.contrib.django import app
+
+from ticketbook.postgres import clock
 
 EVERY_NIGHT = "17 3 * * *"
 
@@ -9,10 +10,10 @@ EVERY_NIGHT = "17 3 * * *"
 @app.periodic(cron=EVERY_NIGHT)
 @app.task(queueing_lock="forget_expired_tokens")
 def forget_expired_tokens(timestamp: int) -> None:
-    AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
+    AuthToken.objects.filter(expiry__lt=clock.ask()).delete()
 
 
 @app.periodic(cron=EVERY_NIGHT)
 @app.task(queueing_lock="forget_expired_sessions")
 def forget_expired_sessions(timestamp: int) -> None:
-    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+    Session.objects.filter(expire_date__lt=clock.ask()).delete()

@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ticketbook.postgres import clock
+
 if TYPE_CHECKING:
     from accounts.models import User
 
@@ -85,7 +87,6 @@ LARGE = Site("large-quick" if os.environ.get("QUICK") else "large")
 
 def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
     # Every run sells a new tier, so that all runs start alike.
-    from django.utils import timezone
 
     from concerts import stock
     from concerts.models import Concert, TicketTier
@@ -94,7 +95,7 @@ def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
         name=f"Bench {uuid.uuid4().hex[:8]}",
         artist="wrk",
         venue="127.0.0.1",
-        date=timezone.now() + timedelta(days=900),
+        date=clock.ask() + timedelta(days=900),
         status=Concert.Status.PUBLISHED,
     )
     tier = TicketTier(concert=concert, tier_type="GA", price=10, total_quantity=quantity)
@@ -168,7 +169,6 @@ def _new_session(token: str) -> str:
 
 
 def _some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
-    from django.utils import timezone
 
     from bookings.placing import place
     from bookings.wishes import Wish
@@ -181,7 +181,7 @@ def _some_bookings(tokens: list[str], tier_id: uuid.UUID) -> None:
                 ticket_tier_id=tier_id,
                 quantity=1,
                 idempotency_key=uuid.uuid4(),
-                arrived_at=timezone.now(),
+                arrived_at=clock.ask(),
             )
             place(wish)
 

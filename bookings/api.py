@@ -1,7 +1,6 @@
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -30,6 +29,7 @@ from bookings.wishes import Wish
 from ticketbook.api.views import StrictView
 from ticketbook.errors import NotFound
 from ticketbook.pagination import Page
+from ticketbook.postgres import clock
 
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("cursor")]
 
@@ -61,7 +61,7 @@ class Bookings(StrictView):
             ticket_tier_id=values["ticketTierId"],
             quantity=values["quantity"],
             idempotency_key=values["idempotencyKey"],
-            arrived_at=timezone.now(),
+            arrived_at=clock.now(),
             seen=None if max_total is None else Seen(max_total=max_total),
         )
         return answer_of(place(wish), user).response
@@ -76,7 +76,7 @@ class Bookings(StrictView):
 
 
 def _my_bookings(request: Request) -> Response:
-    bookings, now = _mine(request), timezone.now()
+    bookings, now = _mine(request), clock.now()
     page = Page(bookings.newest_first(), request, keys=["-id"])
     data = BookingWithDetailsSerializer(page.rows, many=True, context={"now": now}).data
     return Response(data, headers=page.headers)
@@ -100,7 +100,7 @@ class UserBookings(StrictView):
 class BookingDetail(StrictView):
     @extend_schema(summary="One booking of mine", responses=BookingWithDetailsSerializer)
     def get(self, request: Request, booking_id: UUID) -> Response:
-        booking, now = get_object_or_404(_mine(request), pk=booking_id), timezone.now()
+        booking, now = get_object_or_404(_mine(request), pk=booking_id), clock.now()
         return Response(BookingWithDetailsSerializer(booking, context={"now": now}).data)
 
 
@@ -112,7 +112,7 @@ class Cancellation(StrictView):
         responses=BookingSerializer,
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        booking, now = get_object_or_404(_mine(request), pk=booking_id), timezone.now()
+        booking, now = get_object_or_404(_mine(request), pk=booking_id), clock.ask()
         body = with_key_of_header(request.data, request.META.get(KEY_META))
         values = CancellationSerializer().run_validation(body)
         tickets, key = values.get("quantity"), values.get("idempotencyKey")

@@ -17,9 +17,14 @@ class InsufficientTickets(BookingError):
 
 
 class SalesClosed(BookingError):
-    """This concert is not on sale now. Its page says when it is."""
+    """This concert is not on sale now."""
 
     code = "sales_closed"
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__()
+        self.why = why  # a sentence that says when it is
+        self.args = (f"{self.__doc__} {why}".strip(),)
 
 
 class CustomerLimitReached(BookingError):

@@ -12,8 +12,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
 from bookings import inbox, payments
 from bookings.booking_lanes import EVENTS
 from bookings.gateways import named
@@ -23,6 +21,7 @@ from bookings.outcomes import ask_and_settle
 from bookings.steps import InLanes
 from ticketbook import event_loop
 from ticketbook.errors import Busy, NotFound, Refusal, TooLarge
+from ticketbook.postgres import clock
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ async def _handle(gateway: str, event: Event) -> None:
     assert noted is not None
     if noted.handled:
         return
-    now, found = timezone.now(), None
+    now, found = clock.now(), None
     if noted.booking is not None and event.claim is not None:
         found = await ask_and_settle(noted.booking, STEPS, now=now)
     alert = event.alert or _disagreement(event, found)

@@ -14,7 +14,6 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
-from django.utils import timezone
 from knox.crypto import hash_token
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 
@@ -32,6 +31,7 @@ from ticketbook.api.strict import MAX_BODY, MONEY_TEXT, UUID_TEXT
 from ticketbook.front.answers import Answer, Scope, rendered
 from ticketbook.front.calls import scheme_of
 from ticketbook.front.site import Site
+from ticketbook.postgres import clock
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
         request = _read_body(body, head.idempotency_key, customer)
         if request is None:
             return None
-        wish = Wish(user=customer, **request._asdict(), arrived_at=timezone.now())
+        wish = Wish(user=customer, **request._asdict(), arrived_at=clock.now())
         answer = answer_of(await aplace(wish, STEPS), customer)
     except Exception as exc:
         answer = _problem_of(exc)

@@ -11,6 +11,7 @@ from django.db.models.lookups import In
 from accounts.models import User
 from bookings.gateways import named
 from concerts.models import Concert, TicketTier
+from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
 from ticketbook.templatetags.money import money
 
@@ -132,7 +133,7 @@ class Booking(models.Model):
     # Its concert was called off while it held tickets. A hold that is paid after that is cancelled at once.
     called_off = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    updated_at = ChangedAtField(db_default=Now())
 
     objects = BookingQuerySet.as_manager()
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -21,6 +20,7 @@ from bookings.models import Booking, PaymentEvent, Refund
 from bookings.refunding import send_refunds, send_together
 from bookings.resolving import poll, resolve_expired
 from bookings.settling import settle
+from ticketbook.postgres import clock
 
 EVERY_TEN_SECONDS = "* * * * * */10"  # the sixth field is the seconds
 EVERY_MINUTE = "* * * * *"
@@ -36,19 +36,19 @@ A_MONTH = timedelta(days=30)
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(queueing_lock="resolve_holds", priority=URGENT)
 def resolve_holds(timestamp: int) -> None:
-    while resolve_expired(now=timezone.now()):
+    while resolve_expired(now=clock.ask()):
         pass
 
 
 @app.periodic(cron=EVERY_TEN_SECONDS)
 @app.task(queueing_lock="poll_payments")
 def poll_payments(timestamp: int) -> None:
-    poll(now=timezone.now())
+    poll(now=clock.ask())
 
 
 @app.task(retry=UNTIL_DONE)
 def refund_booking(booking_id: str) -> None:
-    send_refunds(Booking.objects.get(pk=booking_id), now=timezone.now())
+    send_refunds(Booking.objects.get(pk=booking_id), now=clock.ask())
 
 
 @app.task(retry=UNTIL_DONE)
@@ -59,7 +59,7 @@ def send_refunds_of_concert(concert_id: str) -> None:
     last, unanswered = NO_ID, 0
     while refunds := list(due.filter(pk__gt=last).order_by("pk")[:REFUNDS_AT_ONCE]):
         last = refunds[-1].pk
-        silent = send_together(refunds, now=timezone.now())
+        silent = send_together(refunds, now=clock.ask())
         unanswered += silent
         if silent == len(refunds):  # the gateway is away
             break
@@ -74,14 +74,14 @@ REFUNDS_AT_ONCE = 20
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="finish_calling_off")
 def finish_calling_off(timestamp: int) -> None:
-    calling_off.finish(now=timezone.now())
+    calling_off.finish(now=clock.ask())
 
 
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="find_owed_refunds")
 def find_owed_refunds(timestamp: int) -> None:
     # A refund whose job was lost is found by its row.
-    a_minute_ago = timezone.now() - timedelta(minutes=1)
+    a_minute_ago = clock.ask() - timedelta(minutes=1)
     due = Refund.objects.due().filter(created_at__lt=a_minute_ago).order_by()
     called_off = due.filter(reason=Refund.Reason.CALLED_OFF)
     for pk in called_off.values_list("booking__ticket_tier__concert", flat=True).distinct():
@@ -111,9 +111,11 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
         return
     outcome = payments.close_payment(booking)
     if outcome is Outcome.SUCCEEDED:
-        settle(booking, outcome, now=timezone.now())
+        settle(booking, outcome, now=clock.ask())
     elif outcome is not Outcome.DECLINED and looks < LOOKS:
-        later = look_for_late_payment.configure(schedule_in={"seconds": 10 * 2 ** (looks - 1)})
+        # Not `schedule_in`, which counts by the clock of this machine.
+        at = clock.ask() + timedelta(seconds=10 * 2 ** (looks - 1))
+        later = look_for_late_payment.configure(schedule_at=at)
         later.defer(booking_id=booking_id, looks=looks + 1)
 
 
@@ -133,13 +135,13 @@ async def rescue_jobs(timestamp: int) -> None:
 @app.task(queueing_lock="handle_events")
 def handle_events(timestamp: int) -> None:
     # Events whose handling broke off, in case the gateway does not send them again.
-    handle_left_over(now=timezone.now())
+    handle_left_over(now=clock.ask())
 
 
 @app.periodic(cron=EVERY_NIGHT)
 @app.task(queueing_lock="forget_events")
 def forget_events(timestamp: int) -> None:
-    old = PaymentEvent.objects.filter(received_at__lt=timezone.now() - A_MONTH, alert="")
+    old = PaymentEvent.objects.filter(received_at__lt=clock.ask() - A_MONTH, alert="")
     old.exclude(handled_at=None).delete()
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from time import monotonic
 from uuid import UUID
 
 from django.conf import settings
@@ -37,7 +38,9 @@ from bookings.settling import Settlement
 from bookings.wishes import Held, HoldResult, StaffDecision, Wish, is_same_request, replay_of
 from concerts import stock
 from concerts.models import Concert, TicketTier
+from concerts.sales import why_not_on_sale
 from ticketbook.errors import NotFound, Refusal
+from ticketbook.postgres import clock
 from ticketbook.postgres.keys import first_key_of
 from ticketbook.postgres.statements import (
     columns,
@@ -85,14 +88,16 @@ class LockedTier:
             return [], []
         if self.tier is None:
             return self._serve_without_tier(wishes), [False for _ in settlements]
+        sent = monotonic()
         with one_round_trip():
             settled = settling.send_settlements(settlements)
             keys = send_keys(wishes)
             tickets = _send_tickets_of_customers(self.tier, wishes)
             unpaid = _send_unpaid_holds(wishes)
             concert = execute_prepared(FIND_CONCERT, [self.tier.concert_id])
+        its_concert, at = _concert_and_time(concert)
+        clock.measured(at, sent=sent)
         written, returned = settling.read_settlements(settlements, settled)
-        (its_concert,) = rows_of(Concert, concert)
         self.tier.concert = its_concert
         allocation = Allocation(self.tier, bookings_of_keys(keys), returned)
         allocation.count(tickets, unpaid)
@@ -223,9 +228,9 @@ def refusal_of(wish: Wish, tier: TicketTier, concert: Concert, left: int) -> Ref
         return NotFound()
     if wish.staff is not None and wish.staff.waives_sales_times:
         if concert.status != Concert.Status.PUBLISHED:  # called off
-            return SalesClosed()
-    elif not concert.sells_at(wish.time_now()):
-        return SalesClosed()
+            return SalesClosed(why_not_on_sale(concert, wish.time_now()))
+    elif not concert.sells_at(now := wish.time_now()):
+        return SalesClosed(why_not_on_sale(concert, now))
     if wish.quantity > left:
         return InsufficientTickets(availableQuantity=left)
     return None
@@ -310,7 +315,17 @@ def _log(staff: StaffDecision, bookings: Sequence[Booking]) -> None:
     LogEntry.objects.log_actions(staff.by.pk, made, ADDITION, message)
 
 
-FIND_CONCERT = f"SELECT {columns(Concert, 'concert')} FROM concerts_concert concert WHERE id = %s"
+# With the database's time, by which the batch is decided.
+FIND_CONCERT = f"""
+SELECT {columns(Concert, "concert")}, {clock.NOW} FROM concerts_concert concert WHERE id = %s
+"""
+
+
+def _concert_and_time(sent: CursorWrapper) -> tuple[Concert, datetime]:
+    ((*values, at),) = sent.fetchall()
+    names = [field.attname for field in Concert._meta.concrete_fields]
+    return Concert.from_db(connection.alias, names, values), at
+
 
 FIND_KEYS = f"""
 SELECT {columns(Booking, "booking")}

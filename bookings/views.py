@@ -12,7 +12,6 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.http import require_safe
@@ -50,6 +49,7 @@ from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.pagination import Page
+from ticketbook.postgres import clock
 
 CONCERT_PAGE = "bookings/concert.html"
 BOOKINGS_PER_PAGE = 20
@@ -72,7 +72,7 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
         if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
             return _gone(request, status=404)
         raise Http404
-    sale = Sale(concert, timezone.now())
+    sale = Sale(concert, clock.now())
     context = {"sale": sale, "form": new_form(sale, chosen=request.GET)}
     if request.GET:
         context["changes"] = _changes_since_chosen(concert, request.GET)
@@ -108,7 +108,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
         ticket_tier_id=form.cleaned_data["tier"],
         quantity=form.cleaned_data["quantity"],
         idempotency_key=form.cleaned_data["idempotency_key"],
-        arrived_at=timezone.now(),
+        arrived_at=clock.now(),
         seen=form.seen,
     )
     placing = finished(request)
@@ -148,7 +148,7 @@ def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
     concert = _concert_of(form)
     if concert is None or _changes(concert, form):
         return _ask_again(request, form, refusal=Changed(), status=Changed.status)
-    if not concert.sells_at(timezone.now()):
+    if not concert.sells_at(clock.now()):
         return _ask_again(request, form, refusal=SalesClosed(), status=SalesClosed.status)
     choice = {
         "tier": form.cleaned_data.get("tier"),
@@ -170,7 +170,7 @@ def _ask_again(
     if concert is None:
         # What nobody has seen was never here.
         return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 409)
-    sale, changes = Sale(concert, timezone.now()), _changes(concert, form)
+    sale, changes = Sale(concert, clock.now()), _changes(concert, form)
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
         chosen = {"quantity": form.cleaned_data.get("quantity", 1)}
@@ -215,7 +215,7 @@ def _changes_since_chosen(concert: Concert, query: Mapping[str, str]) -> list[Ch
 @login_required
 def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     booking = _mine_or_404(request, booking_id)
-    context = {"booking": booking, "can_cancel": booking.cancellable_at(timezone.now())}
+    context = {"booking": booking, "can_cancel": booking.cancellable_at(clock.now())}
     return render(request, "bookings/detail.html", context)
 
 
@@ -227,7 +227,7 @@ def back_from_payment(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     page = resolve_url("bookings:detail", booking.pk)
     if not booking.awaits_customer or finished(request) or not _may_ask_again(booking):
         return SeeOther(page)
-    asking = ask_and_settle(booking, InLanes(), now=timezone.now())
+    asking = ask_and_settle(booking, InLanes(), now=clock.now())
     if may_wait(request):
         return later(SeeOther(page), asking, lambda outcome: page)
     with suppress(GatewayUnavailable, Busy):
@@ -249,7 +249,7 @@ def _may_ask_again(booking: Booking) -> bool:
 class Cancellation(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking = _mine_or_404(request, booking_id)
-        if not booking.cancellable_at(timezone.now()):
+        if not booking.cancellable_at(clock.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
         return self.ask(request, booking, CancellationForm(booking))
 
@@ -262,10 +262,10 @@ class Cancellation(LoginRequiredMixin, View):
         tickets, key = form.cleaned_data["quantity"], form.cleaned_data["idempotency_key"]
         try:
             if tickets is None:
-                cancel(booking, key=key, shown=shown, now=timezone.now())
+                cancel(booking, key=key, shown=shown, now=clock.ask())
             else:
                 key = key or uuid4()
-                return_tickets(booking, tickets, key=key, shown=shown, now=timezone.now())
+                return_tickets(booking, tickets, key=key, shown=shown, now=clock.ask())
         except Changed as exc:
             form = CancellationForm(booking, chosen=tickets)
             return self.ask(request, booking, form, status=exc.status, refusal=exc, shown=shown)

@@ -13,6 +13,7 @@ from bookings.gateways.named import FOR_STAFF, FREE
 from bookings.models import MAX_QUANTITY, Booking
 from bookings.seen import Seen
 from ticketbook.errors import Refusal
+from ticketbook.postgres import clock
 
 
 class Customer(Protocol):
@@ -60,18 +61,23 @@ class Wish:
     ticket_tier_id: UUID
     quantity: int  # 1 to 10 tickets
     idempotency_key: UUID
-    arrived_at: datetime
+    arrived_at: datetime  # by the database's clock
     seen: Seen | None = None  # what the customer was shown; None if nothing is expected
     staff: StaffDecision | None = None
     arrived_monotonic: float = field(default_factory=time.monotonic, compare=False)
+    arrived_zero: datetime = field(default_factory=clock.zero, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.quantity <= MAX_QUANTITY:
             raise ValueError(f"quantity must be 1 to {MAX_QUANTITY}, not {self.quantity}")
 
     def time_now(self) -> datetime:
-        """The present time, which may be seconds after `arrived_at` if the wish has waited."""
-        return self.arrived_at + timedelta(seconds=time.monotonic() - self.arrived_monotonic)
+        """The present time, which may be seconds after `arrived_at` if the wish has waited.
+
+        It follows what this process has learned since about the database's clock.
+        """
+        waited = timedelta(seconds=time.monotonic() - self.arrived_monotonic)
+        return self.arrived_at + waited + (clock.zero() - self.arrived_zero)
 
     @property
     def identity(self) -> tuple[UUID, UUID]:

@@ -2,15 +2,19 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import transaction
+from django.db import models, transaction
+from django.db.models import DateField, ExpressionWrapper, QuerySet, Value
+from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqual
 from django.http import HttpRequest
-from django.utils import timezone
 
 from concerts import stock
 from concerts.calling_off import call_off
-from concerts.models import Concert, TicketTier
+from concerts.models import DAY_THERE, TODAY_THERE, Concert, TicketTier
+from concerts.venue_times import VenueTimesForm, WallClock, WallClockField
 from ticketbook.admin_forms import MergingAdmin
 from ticketbook.copies.store import forget
+from ticketbook.postgres import clock
+from ticketbook.zones import in_words
 
 # Set when a tier is made. After that only the verbs change stock and money.
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
@@ -66,7 +70,7 @@ class TicketTierInline(admin.TabularInline):
         return False  # existing tiers are only shown here; new ones can be added
 
 
-class ConcertForm(forms.ModelForm):
+class ConcertForm(VenueTimesForm):
     class Meta:
         help_texts = {
             "status": "CANCELLED calls the concert off for good: all its bookings are cancelled, and the "
@@ -95,23 +99,75 @@ class ConcertForm(forms.ModelForm):
         return any(tier.taken_quantity for tier in tiers)
 
 
+class DayFilter(admin.SimpleListFilter):
+    """By the calendar of each concert's venue."""
+
+    title = "date"
+    parameter_name = "day"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("today", "Today"),
+            ("week", "Today and the next 7 days"),
+            ("month", "Today and the next 30 days"),
+            ("past", "Before today"),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Concert]
+    ) -> QuerySet[Concert] | None:
+        days = {"today": 0, "week": 7, "month": 30}.get(str(self.value()))
+        if self.value() == "past":
+            return queryset.filter(LessThan(DAY_THERE, TODAY_THERE))
+        if days is None:
+            return queryset
+        last = ExpressionWrapper(TODAY_THERE + Value(days), output_field=DateField())
+        return queryset.filter(
+            GreaterThanOrEqual(DAY_THERE, TODAY_THERE), LessThanOrEqual(DAY_THERE, last)
+        )
+
+
 @admin.register(Concert)
 class ConcertAdmin(SeenAtOnce):
     form = ConcertForm
     inlines = [TicketTierInline]
-    list_display = ["name", "artist", "venue", "date", "status"]
-    list_filter = ["status", "date"]
+    list_display = ["name", "artist", "venue", "begins", "status"]
+    list_filter = ["status", DayFilter]
     search_fields = ["name", "artist", "venue"]
-    date_hierarchy = "date"
     ordering = ["date"]
     readonly_fields = ["created_at", "updated_at"]
+    formfield_overrides = {
+        models.DateTimeField: {"form_class": WallClockField, "widget": WallClock}
+    }
+    # Whoever may only look at a concert sees these instead of the form's fields.
+    in_words = {"date": "begins", "sales_open_at": "sales_open", "sales_close_at": "sales_close"}
+
+    def get_fields(self, request: HttpRequest, obj: Concert | None = None) -> Any:
+        fields = super().get_fields(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fields
+        return [self.in_words.get(str(name), name) for name in fields]
+
+    @admin.display(description="date", ordering="date")
+    def begins(self, concert: Concert) -> str:
+        return in_words(concert.date, concert.time_zone)
+
+    @admin.display(empty_value="-")
+    def sales_open(self, concert: Concert) -> str | None:
+        opens = concert.sales_open_at
+        return in_words(opens, concert.time_zone) if opens else None
+
+    @admin.display(empty_value="-")
+    def sales_close(self, concert: Concert) -> str | None:
+        closes = concert.sales_close_at
+        return in_words(closes, concert.time_zone) if closes else None
 
     def save_model(
         self, request: HttpRequest, obj: Concert, form: forms.ModelForm, change: bool
     ) -> None:
         super().save_model(request, obj, form, change)
         if change and "status" in form.changed_data and obj.status == Concert.Status.CANCELLED:
-            said = call_off(obj.pk, by=request.user, now=timezone.now())  # type: ignore[arg-type]
+            said = call_off(obj.pk, by=request.user, now=clock.ask())  # type: ignore[arg-type]
             self.message_user(request, " ".join(["The concert is called off.", *said]))
 
 

@@ -1,7 +1,6 @@
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -17,13 +16,14 @@ from concerts.serializers import (
 from ticketbook.api.views import StrictView
 from ticketbook.copies.responses import for_all
 from ticketbook.pagination import Page
+from ticketbook.postgres import clock
 
 FILTERS = [
     OpenApiParameter("q", description="Part of the name, artist or venue"),
     OpenApiParameter("artist"),
     OpenApiParameter("venue"),
-    OpenApiParameter("dateFrom", description="A date or a time; included"),
-    OpenApiParameter("dateTo", description="A date or a time; included"),
+    OpenApiParameter("dateFrom", description="A day at the venue, or a time; included"),
+    OpenApiParameter("dateTo", description="A day at the venue, or a time; included"),
     OpenApiParameter(
         "available", bool, description="true: only concerts of which a ticket can be bought now"
     ),
@@ -48,7 +48,7 @@ class Concerts(PublicView):
         responses=ConcertWithAvailabilitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        now = timezone.now()
+        now = clock.now()
         concerts = search(request.query_params, now=now)
         page = Page(concerts.with_tiers(), request, keys=["date", "id"])
         data = ConcertWithAvailabilitySerializer(page.rows, many=True, context={"now": now}).data
@@ -65,7 +65,7 @@ class ConcertDetail(PublicView):
         responses=ConcertWithTiersSerializer,
     )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        concert, now = _announced_or_404(concert_id), timezone.now()
+        concert, now = _announced_or_404(concert_id), clock.now()
         return for_all(Response(ConcertWithTiersSerializer(concert, context={"now": now}).data))
 
 

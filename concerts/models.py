@@ -1,17 +1,45 @@
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Self
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Cast, Now
+from django.db.models.lookups import GreaterThanOrEqual, IsNull, LessThanOrEqual
 
 from ticketbook.plain_text import plain_text
+from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
+from ticketbook.zones import WHICH, known_zone, local
 
 # The total of ten tickets still fits into numeric(10,2).
 MAX_PRICE = Decimal("9999999.99")
+
+
+def usual_zone() -> str:
+    zone: str = settings.TIME_ZONE
+    return zone
+
+
+# When it begins by the clock of its venue: a time without a zone.
+BEGINS_THERE = models.Func(
+    F("time_zone"), F("date"), function="timezone", output_field=models.DateTimeField()
+)
+
+
+DAY_THERE = Cast(BEGINS_THERE, models.DateField())
+TODAY_THERE = Cast(
+    models.Func(F("time_zone"), Now(), function="timezone", output_field=models.DateTimeField()),
+    models.DateField(),
+)
+A_DAY = timedelta(days=1)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
 
 
 class ConcertQuerySet(models.QuerySet["Concert"]):
@@ -32,6 +60,19 @@ class ConcertQuerySet(models.QuerySet["Concert"]):
             date__gt=now,
         )
 
+    def from_day(self, day: date) -> Self:
+        """Concerts on this day or later, by the calendar of their venues."""
+        # The first condition is for the index on the date. No clock is a day from UTC.
+        with suppress(OverflowError):
+            self = self.filter(date__gte=_midnight(day) - A_DAY)
+        return self.filter(GreaterThanOrEqual(DAY_THERE, day))
+
+    def to_day(self, day: date) -> Self:
+        """Concerts on this day or earlier, by the calendar of their venues."""
+        with suppress(OverflowError):
+            self = self.filter(date__lt=_midnight(day) + 2 * A_DAY)
+        return self.filter(LessThanOrEqual(DAY_THERE, day))
+
     def soonest_first(self) -> Self:
         return self.order_by("date", "id")
 
@@ -50,6 +91,10 @@ class Concert(models.Model):
     artist = models.CharField(max_length=200, validators=[plain_text])
     venue = models.CharField(max_length=200, validators=[plain_text])
     date = models.DateTimeField()
+    # Of the venue. Dates and sales times are shown and typed by its clock.
+    time_zone = models.CharField(
+        max_length=64, default=usual_zone, db_default="UTC", validators=[known_zone]
+    )
     description = models.TextField(blank=True, db_default="")
     status = models.CharField(
         max_length=9, choices=Status, default=Status.DRAFT, db_default=Status.DRAFT
@@ -61,7 +106,7 @@ class Concert(models.Model):
         null=True, blank=True, help_text="Leave it empty to sell until the concert begins."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    updated_at = ChangedAtField(db_default=Now())
 
     objects = ConcertQuerySet.as_manager()
 
@@ -83,6 +128,17 @@ class Concert(models.Model):
                 name="concert_sales_open_before_it_begins",
                 violation_error_message="Sales must open before the concert begins.",
             ),
+            models.CheckConstraint(
+                condition=Q(time_zone__regex=r"^(UTC|[A-Z][A-Za-z]+(/[A-Z][A-Za-z_-]+)+)$"),
+                name="concert_time_zone_form",
+                violation_error_message=WHICH,
+            ),
+            # A zone that the database does not know fails every search by day, so it fails here first.
+            models.CheckConstraint(
+                condition=IsNull(BEGINS_THERE, False),
+                name="concert_time_zone_known",
+                violation_error_message=WHICH,
+            ),
         ]
         indexes = [
             # The list: published concerts, soonest first.
@@ -90,7 +146,8 @@ class Concert(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.artist}, {self.date:%Y-%m-%d})"
+        day = local(self.date, self.time_zone)
+        return f"{self.name} ({self.artist}, {day:%Y-%m-%d})"
 
     def sells_at(self, now: datetime) -> bool:
         return (
@@ -150,7 +207,7 @@ class TicketTier(models.Model):
         help_text="How many tickets one customer may have; empty for no limit.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    updated_at = ChangedAtField(db_default=Now())
 
     objects = TicketTierQuerySet.as_manager()
 

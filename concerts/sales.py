@@ -6,6 +6,22 @@ from decimal import Decimal
 from enum import StrEnum
 
 from concerts.models import Concert, TicketTier
+from ticketbook.zones import in_words
+
+
+def why_not_on_sale(concert: Concert, now: datetime) -> str:
+    """A sentence about a concert that does not sell at this moment, with times by the clock of its venue."""
+    opens, closes, zone = concert.sales_open_at, concert.sales_close_at, concert.time_zone
+    if concert.status == Concert.Status.CANCELLED:
+        return "It has been called off."
+    if concert.date <= now:
+        return f"It began on {in_words(concert.date, zone)}."
+    if opens is not None and now < opens:
+        return f"Sales open on {in_words(opens, zone)}."
+    if closes is not None and closes <= now:
+        return f"Sales ended on {in_words(closes, zone)}."
+    return ""
+
 
 FEW = 20  # tickets; if no more are left, the page says so
 

@@ -1,10 +1,9 @@
 """The catalogue's filters, shared by the API and the page."""
 
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from datetime import UTC, date, datetime
 
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from concerts.models import Concert, ConcertQuerySet
@@ -15,8 +14,8 @@ from ticketbook.pagination import in_utc
 def search(query: Mapping[str, str], *, now: datetime) -> ConcertQuerySet:
     """Published concerts, soonest first, that match q, artist, venue, dateFrom, dateTo and available.
 
-    A date without a time means the whole day in UTC. What is available can be bought at `now`. Raises
-    BadParameter.
+    A date without a time means that day by the calendar of each concert's venue. A time without an offset is
+    in UTC. What is available can be bought at `now`. Raises BadParameter.
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
@@ -27,13 +26,17 @@ def search(query: Mapping[str, str], *, now: datetime) -> ConcertQuerySet:
         concerts = concerts.filter(artist__icontains=artist)
     if venue := text(query, "venue"):
         concerts = concerts.filter(venue__icontains=venue)
-    start, end = moment(query, "dateFrom"), moment(query, "dateTo")
-    if start and end and start[0] > end[1]:
+    start, end = bound(query, "dateFrom"), bound(query, "dateTo")
+    if start is not None and end is not None and _is_after(start, end):
         raise BadParameter("dateFrom", "This is after the end. Give an earlier date.")
-    if start:
-        concerts = concerts.filter(date__gte=start[0])
-    if end:
-        concerts = concerts.filter(date__lte=end[1])
+    if isinstance(start, datetime):
+        concerts = concerts.filter(date__gte=start)
+    elif start is not None:
+        concerts = concerts.from_day(start)
+    if isinstance(end, datetime):
+        concerts = concerts.filter(date__lte=end)
+    elif end is not None:
+        concerts = concerts.to_day(end)
     if _flag(query, "available"):
         concerts = concerts.on_sale(now)
     return concerts
@@ -53,20 +56,22 @@ def _flag(query: Mapping[str, str], field: str) -> bool:
     return value == "true"
 
 
-def moment(query: Mapping[str, str], field: str) -> tuple[datetime, datetime] | None:
-    """The first and the last moment of a date or time. PostgreSQL, too, counts in microseconds."""
+def bound(query: Mapping[str, str], field: str) -> date | datetime | None:
+    """A day of the venue's calendar (a date), or an instant in UTC (a datetime)."""
     value = query.get(field, "").strip()
     if not value:
         return None
     try:
-        # In a query string a bare "+" of an offset arrives as a space.
         if (day := parse_date(value)) is not None:
-            start = datetime.combine(day, time(), tzinfo=timezone.get_current_timezone())
-            return start, start + timedelta(days=1, microseconds=-1)
+            return day
+        # In a query string a bare "+" of an offset arrives as a space.
         if (exact := parse_datetime(value.replace(" ", "+"))) is not None:
-            exact = exact if timezone.is_aware(exact) else timezone.make_aware(exact)
-            exact = in_utc(exact)
-            return exact, exact
+            return in_utc(exact if exact.tzinfo else exact.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         pass
     raise BadParameter(field, "Give a date like 2030-06-30 or a time like 2030-06-30T20:00:00Z.")
+
+
+def _is_after(start: date | datetime, end: date | datetime) -> bool:
+    # A day and an instant cannot be compared: it depends on the venue.
+    return isinstance(start, datetime) is isinstance(end, datetime) and start > end

@@ -51,6 +51,11 @@ class ConcertSerializer(serializers.ModelSerializer[Concert]):
     createdAt = serializers.DateTimeField(source="created_at")
     updatedAt = serializers.DateTimeField(source="updated_at")
     status = serializers.ChoiceField(choices=Concert.Status.choices)
+    timeZone = serializers.CharField(
+        source="time_zone",
+        help_text="Of the venue, by its name in the IANA database: America/New_York. Times are in UTC; show "
+        "them by the clock of this zone.",
+    )
     salesOpenAt = serializers.DateTimeField(
         source="sales_open_at", allow_null=True, help_text="null: from the publication on"
     )
@@ -77,6 +82,7 @@ class ConcertSerializer(serializers.ModelSerializer[Concert]):
             "salesOpenAt",
             "salesCloseAt",
             "onSale",
+            "timeZone",
         ]
 
 

@@ -1,6 +1,5 @@
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from concerts.sales import Sale
@@ -8,13 +7,14 @@ from concerts.search import search
 from ticketbook.copies.responses import for_all
 from ticketbook.errors import BadParameter
 from ticketbook.pagination import Page
+from ticketbook.postgres import clock
 
 CONCERTS_PER_PAGE = 24
 
 
 @require_safe
 def concert_list(request: HttpRequest) -> HttpResponse:
-    now = timezone.now()
+    now = clock.now()
     try:
         concerts = search(request.GET, now=now)
     except BadParameter as bad:

@@ -102,8 +102,10 @@ def _indexed_afterwards(cursor: CursorWrapper) -> Iterator[None]:
 # Of four tiers one keeps a tenth of its tickets back.
 NEW_CONCERTS = f"""
 WITH concert AS (
-    INSERT INTO concerts_concert (name, artist, venue, date, status, created_at, updated_at)
+    INSERT INTO concerts_concert
+        (name, artist, venue, time_zone, date, status, created_at, updated_at)
     SELECT '{CONCERT_NAME}' || i, 'Ensemble ' || i %% 500, 'Hall ' || i %% 200,
+           ('{{Europe/Berlin,America/New_York,Asia/Tokyo,Australia/Sydney}}'::text[])[1 + i %% 4],
            now() + (7 + i %% 365) * interval '1 day', 'PUBLISHED', now() - interval '31 days', now()
     FROM generate_series(%(first)s, %(last)s) i
     RETURNING id, created_at

@@ -1,7 +1,9 @@
 """The concerts of the demo. They are invented."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+
+from ticketbook.zones import local, moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,17 +13,17 @@ class Show:
     name: str
     artist: str
     venue: str
+    zone: str  # the venue's
     days: int
-    begins: str  # UTC
+    begins: str  # by the clock of the venue
     capacity: tuple[int, int, int]
     left: tuple[int, int, int]  # the others are sold
     sales_open_in_days: int | None = None
     description: str
 
     def date(self, now: datetime) -> datetime:
-        hour, minute = map(int, self.begins.split(":"))
-        day = now + timedelta(days=self.days)
-        return day.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        day = local(now, self.zone) + timedelta(days=self.days)
+        return moments(datetime.combine(day, time.fromisoformat(self.begins)), self.zone)[0]
 
     def sales_open_at(self, now: datetime) -> datetime | None:
         if self.sales_open_in_days is None:
@@ -34,6 +36,7 @@ SHOWS = [
         name="Northern Lights",
         artist="Aurora Kvist",
         venue="Harbour Hall, Bergsund",
+        zone="Europe/Oslo",
         days=9,
         begins="19:30",
         capacity=(40, 120, 1200),
@@ -45,6 +48,7 @@ SHOWS = [
         name="Paper Boats",
         artist="The Halfway Saints",
         venue="Old Tram Depot, Lowfield",
+        zone="Europe/London",
         days=12,
         begins="20:00",
         capacity=(20, 100, 1000),
@@ -56,6 +60,7 @@ SHOWS = [
         name="Midnight Orchard",
         artist="Solène Marchetti Trio",
         venue="The Blue Pear, Vallon",
+        zone="Europe/Paris",
         days=15,
         begins="21:00",
         capacity=(16, 100, 1000),
@@ -67,6 +72,7 @@ SHOWS = [
         name="Ten Thousand Kites",
         artist="Mina Okafor",
         venue="Riverside Stage, Eastmere",
+        zone="America/New_York",
         days=19,
         begins="18:30",
         capacity=(60, 150, 1600),
@@ -78,6 +84,7 @@ SHOWS = [
         name="The Glass Symphony",
         artist="Eastmere Chamber Orchestra",
         venue="Saint Odile Concert House, Eastmere",
+        zone="America/New_York",
         days=23,
         begins="19:00",
         capacity=(80, 180, 1400),
@@ -89,6 +96,7 @@ SHOWS = [
         name="Static & Honey",
         artist="Velvet Transistor",
         venue="Kraftwerk Nord, Hallstedt",
+        zone="Europe/Berlin",
         days=28,
         begins="22:00",
         capacity=(30, 140, 1800),
@@ -100,6 +108,7 @@ SHOWS = [
         name="Letters from the Coast",
         artist="Rosalind Achterberg",
         venue="Lighthouse Theatre, Port Ansel",
+        zone="America/Halifax",
         days=34,
         begins="20:00",
         capacity=(24, 110, 1050),
@@ -111,6 +120,7 @@ SHOWS = [
         name="Brass Against the Rain",
         artist="Mudlark Marching Band",
         venue="Market Square, Lowfield",
+        zone="Europe/London",
         days=40,
         begins="17:00",
         capacity=(50, 200, 2000),
@@ -122,6 +132,7 @@ SHOWS = [
         name="Satellite Hearts",
         artist="Juno Park",
         venue="Meridian Arena, Castellan",
+        zone="Europe/Madrid",
         days=47,
         begins="20:30",
         capacity=(100, 200, 2000),
@@ -133,6 +144,7 @@ SHOWS = [
         name="Slow Rivers",
         artist="Tomas Eklund & The Ferrymen",
         venue="Boathouse No. 4, Bergsund",
+        zone="Europe/Oslo",
         days=55,
         begins="19:30",
         capacity=(18, 100, 1000),
@@ -144,6 +156,7 @@ SHOWS = [
         name="Copper Moon",
         artist="Dahlia Reyes",
         venue="Teatro Alameda, San Telmo",
+        zone="America/Argentina/Buenos_Aires",
         days=63,
         begins="21:00",
         capacity=(45, 130, 1300),
@@ -155,6 +168,7 @@ SHOWS = [
         name="A Field of Bells",
         artist="Choir of the Nine Villages",
         venue="Abbey of the Nine Villages, Orrin",
+        zone="Europe/Dublin",
         days=72,
         begins="16:00",
         capacity=(36, 160, 1500),
@@ -166,6 +180,7 @@ SHOWS = [
         name="Thunder, Politely",
         artist="The Wednesday Committee",
         venue="Town Hall Cellar, Lowfield",
+        zone="Europe/London",
         days=81,
         begins="20:00",
         capacity=(28, 120, 1250),
@@ -177,6 +192,7 @@ SHOWS = [
         name="First Light",
         artist="Ilse Vantongeren",
         venue="Royal Winter Garden, Castellan",
+        zone="Europe/Madrid",
         days=120,
         begins="19:00",
         capacity=(100, 200, 2000),

@@ -107,6 +107,7 @@ def _stage(show: Show, crowd: list[User], *, now: datetime) -> None:
         artist=show.artist,
         venue=show.venue,
         date=show.date(now),
+        time_zone=show.zone,
         description=show.description,
         status=Concert.Status.PUBLISHED,
         sales_open_at=show.sales_open_at(now),

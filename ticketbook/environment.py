@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from ticketbook import zones
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 _env = environ.Env()
@@ -81,6 +83,13 @@ def switch(name: str, *, default: bool) -> bool:
     if value in {"off", "false", "no", "0", ""}:
         return False
     raise ImproperlyConfigured(f"{name}={value!r} is neither on nor off.")
+
+
+def time_zone(name: str, default: str) -> str:
+    zone = text(name) or default
+    if zone not in zones.names():
+        raise ImproperlyConfigured(f"{name}={zone!r} is no time zone. {zones.SETTING}")
+    return zone
 
 
 def folder(name: str, default: str) -> Path:

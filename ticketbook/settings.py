@@ -19,6 +19,7 @@ from ticketbook.environment import (
     secret_key,
     switch,
     text,
+    time_zone,
     whole,
     words,
 )
@@ -227,7 +228,8 @@ LOGIN_REDIRECT_URL = "concerts:list"
 LOGOUT_REDIRECT_URL = "concerts:list"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
+# The time zone of the house, and so of new concerts unless staff choose another one.
+TIME_ZONE = time_zone("TIME_ZONE", "UTC")
 USE_I18N = False
 USE_TZ = True
 
@@ -256,10 +258,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ticketbook.api.strict.AlwaysJSON",
     "DEFAULT_PARSER_CLASSES": ["ticketbook.api.strict.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["ticketbook.api.times.ApiRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ticketbook.api.problems.exception_handler",
     "COERCE_DECIMAL_TO_STRING": True,
+    "DATETIME_FORMAT": None,  # the renderer writes times
     "UNAUTHENTICATED_USER": None,
 }
 

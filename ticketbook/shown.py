@@ -24,6 +24,8 @@ SEEN = "_seen"  # the hidden part
 
 def spelled(field: forms.Field, value: Any) -> Any:
     """A value as a browser sends it; the same for what is stored and for the same thing typed."""
+    if own := getattr(field, "spelled", None):
+        return own(value)
     if isinstance(field, forms.MultiValueField):
         parts = value if isinstance(value, list) else field.widget.decompress(value)
         return [spelled(part, each) for part, each in zip(field.fields, parts, strict=True)]

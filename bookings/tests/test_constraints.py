@@ -76,6 +76,8 @@ def test_a_concert_has_one_tier_of_a_type():
         ("sales_open_at = now(), sales_close_at = now()", "concert_sales_open_before_close"),
         ("sales_open_at = date", "concert_sales_open_before_it_begins"),
         ("date = now(), sales_open_at = now()", "concert_sales_open_before_it_begins"),
+        ("time_zone = ''", "concert_time_zone_form"),
+        ("time_zone = 'EST5EDT'", "concert_time_zone_form"),
     ],
 )
 def test_a_wrong_concert_is_refused(assignment, constraint):

@@ -159,7 +159,8 @@ def test_old_bookings_get_the_gateway_that_took_their_money(settings, bookings, 
     assert set(Booking.objects.values_list("gateway", flat=True)) == {name}
 
 
-def test_sales_times_that_are_refused_now_are_mended_and_sell_what_they_sold(old):
+def test_sales_times_that_are_refused_now_are_mended_and_sell_what_they_sold(settings, old):
+    settings.TIME_ZONE = "Asia/Tokyo"  # for new concerts only
     begins, hour, moment = NOW + timedelta(days=30), timedelta(hours=1), timedelta(microseconds=1)
     times = {
         "opens too late": (begins, None),
@@ -176,6 +177,7 @@ def test_sales_times_that_are_refused_now_are_mended_and_sell_what_they_sold(old
         )  # fmt: skip
     migrate(newest())
 
+    assert set(Concert.objects.values_list("time_zone", flat=True)) == {"UTC"}
     mended = {c.name: (c.sales_open_at, c.sales_close_at) for c in Concert.objects.all()}
     assert mended == times | {
         "opens too late": (begins - moment, None),

@@ -22,6 +22,7 @@ from bookings.tier_transaction import bookings_of_keys, send_keys
 from concerts.models import Concert, TicketTier
 from concerts.search import search
 from demo import bulk
+from ticketbook.zones import local
 
 pytestmark = [pytest.mark.django_db, pytest.mark.large, pytest.mark.timeout(300)]
 
@@ -152,6 +153,17 @@ def test_the_list_of_concerts_comes_in_order_from_its_index():
         assert len(search({}, now=timezone.now())[:50]) == 50
 
     assert scans == {("Index Scan", "concert_status_date")}
+
+
+def test_a_search_by_day_reads_that_day_from_its_index():
+    day = Concert.objects.order_by("date")[1700].date.date()
+    query = {"dateFrom": str(day), "dateTo": str(day)}
+    with planned() as scans:
+        found = list(search(query, now=timezone.now())[:50])
+
+    assert scans == {("Index Scan", "concert_status_date")}
+    assert found
+    assert {local(concert.date, concert.time_zone).date() for concert in found} == {day}
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.problems import describe_refusal
+from ticketbook.api.times import api_time
 from ticketbook.errors import Refusal
 
 Scope = MutableMapping[str, Any]
@@ -39,7 +41,17 @@ def rendered(answer: ApiAnswer, common: Headers) -> Answer:
     headers = [*raw(answer.headers.items()), *common]
     if "Content-Type" not in answer.headers:
         headers.append(JSON)
-    return Answer(answer.status, headers, orjson.dumps(answer.body, option=orjson.OPT_UTC_Z))
+    return Answer(
+        answer.status,
+        headers,
+        orjson.dumps(answer.body, default=_json, option=orjson.OPT_PASSTHROUGH_DATETIME),
+    )
+
+
+def _json(value: object) -> str:
+    if isinstance(value, datetime):
+        return api_time(value)
+    raise TypeError
 
 
 def refusal_answer(refusal: Refusal) -> Answer:

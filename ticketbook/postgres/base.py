@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend, with the embedded server, version 18, and a cheaper health check."""
+"""Django's PostgreSQL backend with the embedded server, version 18, its clock and a cheaper health check."""
 
 import select
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import binary
+from ticketbook.postgres import clock
 
 
 class PreparingCursor(ServerBindingCursor):
@@ -54,6 +55,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if data_dir := self.settings_dict.get("EMBEDDED_DATA_DIR"):
             params |= membership.join(data_dir)
         return params
+
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        clock.measure(self.connection)
 
     def server_cursor(self, *, prepare: bool) -> CursorWrapper:
         """A cursor whose parameters the server binds, in binary.

@@ -61,6 +61,48 @@ def test_no_modules_import_each_other_in_a_circle():
         raise AssertionError(" → ".join(circle.args[1])) from None
 
 
+# These may read the clock of this machine. All others take their times from ticketbook/postgres/clock.py,
+# because what is stored or compared with stored times has one clock, the database's.
+MAY_READ_THE_CLOCK_OF_THIS_MACHINE = {
+    "ticketbook.health",  # it tells the time of this machine, also without a database
+    "ticketbook.copies.store",  # the age of copies; if clocks differ, processes share none
+    "bookings.gateways.hosted",  # the age of a signature that the gateway has made
+    "demo.payment_page.api",  # a process of its own, with no database
+    "demo.payment_page.pages",
+    "demo.payment_page.server",
+    "demo.payment_page.webhooks",
+}
+CLOCKS = {
+    *("timezone.now", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"),
+    *("time.time", "time.time_ns", "time.gmtime", "time.localtime", "timezone.localdate"),
+}
+
+
+def clocks_of(file: Path):
+    """Where a file reads the clock of this machine."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            owner = getattr(node.value, "id", None) or getattr(node.value, "attr", None)
+            found = f"{owner}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom):
+            last = str(node.module).rpartition(".")[2]
+            found = next(
+                (f"{last}.{a.name}" for a in node.names if f"{last}.{a.name}" in CLOCKS), ""
+            )
+        elif isinstance(node, ast.keyword) and node.arg in {"auto_now", "auto_now_add"}:
+            yield node.arg
+            continue
+        else:
+            continue
+        if found in CLOCKS:
+            yield found
+
+
+def test_no_module_reads_the_clock_of_this_machine_but_those_that_say_why():
+    reading = {module for module, file in modules().items() if any(clocks_of(file))}
+    assert reading == MAY_READ_THE_CLOCK_OF_THIS_MACHINE
+
+
 def test_templates_of_the_catalogue_know_no_bookings():
     for template in (ROOT / "templates" / "concerts").iterdir():
         assert "booking" not in template.read_text(), template.name

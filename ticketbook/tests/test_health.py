@@ -48,6 +48,12 @@ def test_what_the_server_says_of_itself(client):
     assert body["environment"] == "production"
 
 
+def test_the_api_describes_its_times_and_zones(client):
+    schemas = client.get("/api/v1/openapi.json").json()["components"]["schemas"]
+    concert = schemas["ConcertWithTiers"]["properties"]
+    assert (concert["date"]["format"], concert["timeZone"]["type"]) == ("date-time", "string")
+
+
 def test_the_api_describes_itself(client):
     schema = client.get("/api/v1/openapi.json").json()
     assert schema["openapi"].startswith("3.1")

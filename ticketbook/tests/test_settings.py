@@ -40,6 +40,7 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"SITE_URL": "tickets.example.com"}, "SITE_URL='tickets.example.com' is not the address"),
         ({"SITE_URL": "https://x.com?y=1"}, "SITE_URL='https://x.com?y=1' is not the address"),
         ({"SITE_URL": "https://x.com/shop"}, "SITE_URL='https://x.com/shop' is not the address"),
+        ({"TIME_ZONE": "EST"}, "TIME_ZONE='EST' is no time zone. Set it to an area and city, like"),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -113,7 +114,7 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r'\b(?:text|words|named|address|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"',
+        r'\b(?:text|words|named|address|number|whole|switch|folder|time_zone|postgres_server)\(\s*"(\w+)"',
         source,
     )
     expected = {*read, "SECRET_KEY"}

@@ -3,7 +3,6 @@ from typing import Any
 from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from bookings.errors import (
     BookingError,
@@ -18,6 +17,7 @@ from bookings.models import MAX_QUANTITY, Booking
 from bookings.placing import Placed, place
 from bookings.wishes import StaffDecision, Wish
 from ticketbook.errors import NotFound
+from ticketbook.postgres import clock
 
 SOURCES = [source.value for source in Booking.Source if source != Booking.Source.ONLINE]
 
@@ -85,7 +85,7 @@ def _wish(
         ticket_tier_id=staff_input.tier(tier_id).pk,
         quantity=staff_input.whole("QUANTITY", quantity, 1, MAX_QUANTITY),
         idempotency_key=staff_input.key("--key", key) if key else uuid4(),
-        arrived_at=timezone.now(),
+        arrived_at=clock.ask(),
         staff=decision,
     )
 
@@ -98,9 +98,9 @@ def _why_not(refusal: BookingError | NotFound, wish: Wish, options: dict[str, An
         are = "kept back" if options["from_kept_back"] else "available"
         return f"Only {facts['availableQuantity']:,} tickets are {are}."
     if isinstance(refusal, SalesClosed):
-        called_off = options["waive_sales_times"]
-        why = "was called off" if called_off else "is not on sale now; add --waive-sales-times"
-        return f"The concert {why}."
+        if options["waive_sales_times"]:
+            return "The concert was called off."
+        return f"The concert is not on sale now; add --waive-sales-times. {refusal.why}".strip()
     if isinstance(refusal, CustomerLimitReached):
         return (
             f"{options['customer']} has {facts['alreadyBooked']} of at most "

@@ -2,10 +2,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 
 from bookings.management import staff_input
 from concerts.calling_off import call_off
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -25,6 +25,6 @@ class Command(BaseCommand):
                 concert.pk,
                 by=staff_input.staff(by),
                 note=staff_input.given(reason),
-                now=timezone.now(),
+                now=clock.ask(),
             )
         self.stdout.write(" ".join([f"“{concert.name}” is called off.", *said]))

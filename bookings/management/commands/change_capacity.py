@@ -2,10 +2,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from bookings.management import staff_input
 from concerts import stock
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
                     total=staff_input.whole("TOTAL", total),
                     by=staff_input.staff(by),
                     reason=staff_input.given(reason),
-                    now=timezone.now(),
+                    now=clock.ask(),
                 )
         except stock.CapacityBelowSold as refusal:
             sold = refusal.facts["sold"]

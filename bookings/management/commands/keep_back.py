@@ -2,10 +2,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from bookings.management import staff_input
 from concerts import stock
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
                     tickets=staff_input.whole("NUMBER", number),
                     by=staff_input.staff(by),
                     reason=staff_input.given(reason),
-                    now=timezone.now(),
+                    now=clock.ask(),
                 )
         except stock.NotEnoughFree as refusal:
             available, kept = refusal.facts["available"], refusal.facts["keptBack"]

@@ -2,11 +2,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from bookings.errors import NothingToRefund, RefundTooLarge
 from bookings.management import staff_input
 from bookings.refunding import give_money_back
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
                     staff_input.amount("AMOUNT", amount),
                     by=staff_input.staff(by),
                     note=staff_input.given(reason),
-                    now=timezone.now(),
+                    now=clock.ask(),
                 )
         except RefundTooLarge as refusal:
             most = refusal.facts["refundable"]

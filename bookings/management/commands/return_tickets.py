@@ -3,12 +3,12 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from bookings.cancelling import cancel_for_customer
 from bookings.errors import NotCancellable, NothingToRefund, RefundTooLarge, TooManyReturned
 from bookings.management import staff_input
 from bookings.models import MAX_QUANTITY
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -36,7 +36,7 @@ class Command(BaseCommand):
                     refund=_refund(**options),
                     by=staff_input.staff(by),
                     note=staff_input.given(reason),
-                    now=timezone.now(),
+                    now=clock.ask(),
                 )
         except TooManyReturned as refusal:
             left = refusal.facts["returnable"]

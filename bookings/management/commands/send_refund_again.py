@@ -2,10 +2,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from bookings.management import staff_input
 from bookings.refunding import send_again, try_to_send
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -23,6 +23,6 @@ class Command(BaseCommand):
                 raise CommandError(
                     f"Only a refused refund is sent again. This one is {refund.status}."
                 )
-            try_to_send(refund.booking, now=timezone.now())
+            try_to_send(refund.booking, now=clock.ask())
             refund.refresh_from_db()
         self.stdout.write(f"Booking {refund.booking_id}, refund {refund.pk}: {refund.outcome}")

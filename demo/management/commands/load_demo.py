@@ -4,10 +4,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 from tqdm import tqdm
 
 from demo import bulk, staging
+from ticketbook.postgres import clock
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 "DATABASE_URL names a server, and the demo has a staff log-in that everybody "
                 "knows. Add --yes if this server is not for real customers."
             )
-        added = staging.load_demo(now=timezone.now())
+        added = staging.load_demo(now=clock.ask())
         self.stdout.write(
             f"{added} demo concerts are new." if added else "The demo concerts are there."
         )
