@@ -3,10 +3,11 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from concerts import stock
-from concerts.models import Concert, TicketTier
+from concerts.models import Concert, ConcertQuerySet, TicketTier
 from ticketbook.copies.store import forget
 
 # Set when a tier is made. After that only the verbs change stock and money.
@@ -87,10 +88,15 @@ class ConcertAdmin(SeenAtOnce):
     inlines = [TicketTierInline]
     list_display = ["name", "artist", "venue", "date", "status"]
     list_filter = ["status", "date"]
-    search_fields = ["name", "artist", "venue"]
+    search_fields = ["name", "artist", "venue"]  # shows the box; get_search_results() searches
     date_hierarchy = "date"
     ordering = ["date"]
     readonly_fields = ["created_at", "updated_at"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[ConcertQuerySet, bool]:
+        return queryset.matching(search_term), False
 
 
 @admin.register(TicketTier)
@@ -106,9 +112,16 @@ class TicketTierAdmin(SeenAtOnce):
     ]
     list_filter = ["tier_type"]
     list_select_related = ["concert"]
-    search_fields = ["concert__name", "concert__artist"]
+    search_fields = ["concert__name", "concert__artist"]  # as above
     autocomplete_fields = ["concert"]
     readonly_fields = ["kept_back", "available_quantity", "created_at", "updated_at"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[TicketTier], search_term: str
+    ) -> tuple[QuerySet[TicketTier], bool]:
+        if search_term:
+            queryset = queryset.filter(concert__in=Concert.objects.matching(search_term))
+        return queryset, False
 
     def save_model(
         self, request: HttpRequest, obj: TicketTier, form: forms.ModelForm, change: bool

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -20,13 +19,10 @@ def search(query: Mapping[str, str], *, now: datetime) -> ConcertQuerySet:
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
-        concerts = concerts.filter(
-            Q(name__icontains=q) | Q(artist__icontains=q) | Q(venue__icontains=q)
-        )
-    if artist := text(query, "artist"):
-        concerts = concerts.filter(artist__icontains=artist)
-    if venue := text(query, "venue"):
-        concerts = concerts.filter(venue__icontains=venue)
+        concerts = concerts.matching(q)
+    for field in ("artist", "venue"):
+        if part := text(query, field):
+            concerts = concerts.with_text_in(field, part)
     start, end = moment(query, "dateFrom"), moment(query, "dateTo")
     if start and end and start[0] > end[1]:
         raise BadParameter("dateFrom", "This is after the end. Give an earlier date.")
