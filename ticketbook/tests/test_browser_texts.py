@@ -82,7 +82,8 @@ def send_unchecked(page):
 
 def drawn_without_the_site(text):
     """Error pages, and the pages of the payment page's own process."""
-    for template in ["404.html", "403_csrf.html", "503.html", "refused.html"]:
+    errors = ["404.html", "403_csrf.html", "503.html", "refused.html", "accounts/logout.html"]
+    for template in errors:
         yield template, render_to_string(template, {"detail": "Busy."})
     payment = Payment("k", "r", "open", 999_999_999, "USD", f"10 × VIP, {text}", "/", False)
     for said in [("Your payment", ""), payment_page.SLOW, payment_page.CLOSED["paid"]]:
