@@ -39,7 +39,8 @@ class Directions(HTMLParser):
             pass
 
     def handle_data(self, data):
-        if re.search("[\u0590-\u05ff]", data):
+        # A title is drawn by the browser's own window.
+        if re.search("[\u0590-\u05ff]", data) and self.open[-1][0] != "title":
             self.texts += 1
             if not any(decides for _, decides in self.open):
                 self.wrong.append(data)
@@ -68,8 +69,8 @@ def test_every_text_of_people_decides_its_own_direction(client, tier, settings):
         page = Directions(response.content.decode())
         assert page.wrong == [], name
         found[name] = page.texts
-    # Name, artist and venue; a page of one concert has its name in the title, too, and the description.
-    assert list(found.values()) == [3, 3, 5, 0, 0, 3, 4, 3, 5]
+    # Name, artist and venue; a page of one concert has its description, too.
+    assert list(found.values()) == [3, 3, 4, 0, 0, 3, 3, 3, 4]
 
 
 def test_the_payment_page_names_the_concert_in_its_own_direction():
