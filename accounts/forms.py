@@ -17,7 +17,7 @@ class LogInForm(AuthenticationForm):
     username = EmailAddressFormField(
         label="E-mail address",
         max_length=254,
-        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "dir": "auto"}),
     )
 
 
@@ -26,13 +26,13 @@ class SignUpForm(forms.Form):
         label="Your name",
         max_length=150,
         validators=[plain_text],
-        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+        widget=forms.TextInput(attrs={"autocomplete": "name", "dir": "auto"}),
     )
     email = EmailAddressFormField(
         label="E-mail address",
         max_length=254,
         validators=[plain_text],
-        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "dir": "auto"}),
     )
     password = forms.CharField(
         label="Password",

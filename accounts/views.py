@@ -1,9 +1,10 @@
 from urllib.parse import unquote, urljoin, urlsplit
 
+from django.contrib import messages
 from django.contrib.auth import login
-from django.contrib.auth.views import LoginView, RedirectURLMixin
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import resolve_url
+from django.contrib.auth.views import LoginView, LogoutView, RedirectURLMixin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
 from django.views.generic import FormView
 
 from accounts.forms import LogInForm, SignUpForm
@@ -27,13 +28,37 @@ class Onwards(RedirectURLMixin):
         }
 
 
-class LogIn(Onwards, LoginView):
+OUT_OF_DATE = "This page was out of date and has been renewed. Please send it once more."
+TYPED = ("name", "email", "username")  # all but the password
+
+
+class DrawnAnew(Onwards, FormView):  # type: ignore[type-arg]
+    """A form for strangers that keeps what was typed, and `next`, when its page was out of date."""
+
+    def out_of_date(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            messages.info(request, "You are logged in already.")
+            return HttpResponseRedirect(self.get_success_url())
+        messages.error(request, OUT_OF_DATE)
+        typed = {name: request.POST[name] for name in TYPED if name in request.POST}
+        form = self.get_form_class()(initial=typed)
+        return self.render_to_response(self.get_context_data(form=form))
+
+
+class LogIn(DrawnAnew, LoginView):
     template_name = "accounts/login.html"
     authentication_form = LogInForm
     redirect_authenticated_user = True
 
 
-class SignUp(Onwards, FormView):  # type: ignore[type-arg]
+class LogOut(LogoutView):
+    def out_of_date(self, request: HttpRequest) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return HttpResponseRedirect(self.get_success_url())
+        return render(request, "accounts/logout.html", status=403)
+
+
+class SignUp(DrawnAnew):
     """Sign up, log in, and go on."""
 
     template_name = "accounts/signup.html"

@@ -28,6 +28,7 @@ from bookings.errors import (
 )
 from bookings.forms import (
     KEY_REUSED,
+    OUT_OF_DATE,
     BookingForm,
     CancellationForm,
     new_form,
@@ -100,6 +101,14 @@ class Bookings(View):
         if not valid:
             return _ask_again(request, form, status=400)
         return book(request, form)
+
+    def out_of_date(self, request: HttpRequest) -> HttpResponse:
+        form = BookingForm(request.POST)
+        form.is_valid()
+        if not request.user.is_authenticated:
+            return _log_in_first(request, form)
+        messages.error(request, f"{OUT_OF_DATE} Nothing was charged.")
+        return _ask_again(request, form, status=403)
 
 
 def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
@@ -272,6 +281,15 @@ class Cancellation(LoginRequiredMixin, View):
         except BookingError as exc:
             messages.error(request, _sentence(exc))
         return SeeOther(resolve_url("bookings:detail", booking_id))
+
+    def out_of_date(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return self.handle_no_permission()
+        booking = _mine_or_404(request, booking_id)
+        if not booking.cancellable_at(clock.now()):
+            return SeeOther(resolve_url("bookings:detail", booking_id))
+        messages.error(request, f"{OUT_OF_DATE} Nothing was cancelled.")
+        return self.ask(request, booking, CancellationForm(booking, request.POST), status=403)
 
     def ask(
         self,

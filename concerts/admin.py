@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from concerts import stock
 from concerts.calling_off import call_off
-from concerts.models import DAY_THERE, TODAY_THERE, Concert, TicketTier
+from concerts.models import DAY_THERE, TODAY_THERE, Concert, ConcertQuerySet, TicketTier
 from concerts.venue_times import VenueTimesForm, WallClock, WallClockField
 from ticketbook.admin_forms import MergingAdmin
 from ticketbook.copies.store import forget
@@ -133,7 +133,7 @@ class ConcertAdmin(SeenAtOnce):
     inlines = [TicketTierInline]
     list_display = ["name", "artist", "venue", "begins", "status"]
     list_filter = ["status", DayFilter]
-    search_fields = ["name", "artist", "venue"]
+    search_fields = ["name", "artist", "venue"]  # shows the box; get_search_results() searches
     ordering = ["date"]
     readonly_fields = ["created_at", "updated_at"]
     formfield_overrides = {
@@ -170,6 +170,11 @@ class ConcertAdmin(SeenAtOnce):
             said = call_off(obj.pk, by=request.user, now=clock.ask())  # type: ignore[arg-type]
             self.message_user(request, " ".join(["The concert is called off.", *said]))
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[ConcertQuerySet, bool]:
+        return queryset.matching(search_term), False
+
 
 @admin.register(TicketTier)
 class TicketTierAdmin(SeenAtOnce):
@@ -184,9 +189,16 @@ class TicketTierAdmin(SeenAtOnce):
     ]
     list_filter = ["tier_type"]
     list_select_related = ["concert"]
-    search_fields = ["concert__name", "concert__artist"]
+    search_fields = ["concert__name", "concert__artist"]  # as above
     autocomplete_fields = ["concert"]
     readonly_fields = ["kept_back", "available_quantity", "created_at", "updated_at"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[TicketTier], search_term: str
+    ) -> tuple[QuerySet[TicketTier], bool]:
+        if search_term:
+            queryset = queryset.filter(concert__in=Concert.objects.matching(search_term))
+        return queryset, False
 
     def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:
         return [*self.readonly_fields, *(SET_ONCE if obj else [])]

@@ -19,9 +19,12 @@ from ticketbook.pagination import Page
 from ticketbook.postgres import clock
 
 FILTERS = [
-    OpenApiParameter("q", description="Part of the name, artist or venue"),
-    OpenApiParameter("artist"),
-    OpenApiParameter("venue"),
+    OpenApiParameter(
+        "q",
+        description="Words, each of them part of the name, artist or venue; case and accents do not matter",
+    ),
+    OpenApiParameter("artist", description="Part of the artist; case and accents do not matter"),
+    OpenApiParameter("venue", description="Part of the venue; case and accents do not matter"),
     OpenApiParameter("dateFrom", description="A day at the venue, or a time; included"),
     OpenApiParameter("dateTo", description="A day at the venue, or a time; included"),
     OpenApiParameter(

@@ -4,17 +4,21 @@ from decimal import Decimal
 from typing import Self
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Cast, Now
-from django.db.models.lookups import GreaterThanOrEqual, IsNull, LessThanOrEqual
+from django.db.models import Exists, F, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat, Now
+from django.db.models.lookups import Contains, GreaterThanOrEqual, IsNull, LessThanOrEqual
 
+from concerts.folding import Folded
 from ticketbook.plain_text import plain_text
 from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
 from ticketbook.zones import WHICH, known_zone, local
 
+# No concert has more words in name, artist and venue. Thousands would keep the planner busy for seconds.
+MAX_WORDS = 300
 # The total of ten tickets still fits into numeric(10,2).
 MAX_PRICE = Decimal("9999999.99")
 
@@ -73,6 +77,22 @@ class ConcertQuerySet(models.QuerySet["Concert"]):
             self = self.filter(date__lt=_midnight(day) + 2 * A_DAY)
         return self.filter(LessThanOrEqual(DAY_THERE, day))
 
+    def matching(self, text: str) -> Self:
+        """Concerts that have each word of the text in their name, artist or venue.
+
+        Case, accents and the order of the words do not matter. A word may be part of a longer one.
+        """
+        words = dict.fromkeys(text.split())
+        if len(words) > MAX_WORDS:
+            return self.none()
+        return self.filter(*(Q(search_text__contains=Folded(Value(word))) for word in words))
+
+    def with_text_in(self, field: str, text: str) -> Self:
+        """Concerts that have the text as it stands, but for case and accents, in this field."""
+        folded = Folded(Value(text))
+        # The first condition finds candidates by the index, which covers all fields.
+        return self.filter(Q(search_text__contains=folded), Contains(Folded(F(field)), folded))
+
     def soonest_first(self) -> Self:
         return self.order_by("date", "id")
 
@@ -107,6 +127,12 @@ class Concert(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = ChangedAtField(db_default=Now())
+    # No word can reach over a line break, so each is found within one field.
+    search_text = models.GeneratedField(
+        expression=Folded(Concat("name", Value("\n"), "artist", Value("\n"), "venue")),
+        output_field=models.TextField(),
+        db_persist=True,
+    )
 
     objects = ConcertQuerySet.as_manager()
 
@@ -143,6 +169,10 @@ class Concert(models.Model):
         indexes = [
             # The list: published concerts, soonest first.
             models.Index(fields=["status", "date", "id"], name="concert_status_date"),
+            # The search: parts of words.
+            GinIndex(
+                fields=["search_text"], opclasses=["gin_trgm_ops"], name="concert_search_text"
+            ),
         ]
 
     def __str__(self) -> str:

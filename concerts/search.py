@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
-from django.db.models import Q
 from django.utils.dateparse import parse_date, parse_datetime
 
 from concerts.models import Concert, ConcertQuerySet
@@ -19,13 +18,10 @@ def search(query: Mapping[str, str], *, now: datetime) -> ConcertQuerySet:
     """
     concerts = Concert.objects.published().soonest_first()
     if q := text(query, "q"):
-        concerts = concerts.filter(
-            Q(name__icontains=q) | Q(artist__icontains=q) | Q(venue__icontains=q)
-        )
-    if artist := text(query, "artist"):
-        concerts = concerts.filter(artist__icontains=artist)
-    if venue := text(query, "venue"):
-        concerts = concerts.filter(venue__icontains=venue)
+        concerts = concerts.matching(q)
+    for field in ("artist", "venue"):
+        if part := text(query, field):
+            concerts = concerts.with_text_in(field, part)
     start, end = bound(query, "dateFrom"), bound(query, "dateTo")
     if start is not None and end is not None and _is_after(start, end):
         raise BadParameter("dateFrom", "This is after the end. Give an earlier date.")

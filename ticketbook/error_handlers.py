@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -33,6 +34,27 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     except (OperationalError, InterfaceError):
         # The page's user cannot be read now, so the page leaves it out.
         return render(None, "404.html", status=404)
+
+
+# Django's words for a token that is well made but not the one of this browser. A foreign page is refused
+# before, by its origin.
+STALE_TOKEN = "CSRF token from POST incorrect."
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Nothing is done. If the page was only out of date, its view may draw the form anew.
+
+    The token changes when somebody logs in, also in another tab. The class of a view that can draw its form
+    anew has a method `out_of_date`.
+    """
+    match = request.resolver_match
+    view_class: Any = getattr(match.func, "view_class", None) if match else None
+    if match and reason == STALE_TOKEN and hasattr(view_class, "out_of_date"):
+        view = view_class(**match.func.view_initkwargs)  # type: ignore[attr-defined]
+        view.setup(request, *match.args, **match.kwargs)
+        response: HttpResponse = view.out_of_date(request, *match.args, **match.kwargs)
+        return response
+    return render(request, "403_csrf.html", status=403)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

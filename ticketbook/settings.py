@@ -92,6 +92,7 @@ NEVER_STORED = ("/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
 SECRET_KEY = secret_key(DATA_DIR, required=not (EMBEDDED or DEMO))
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS", [])
+CSRF_FAILURE_VIEW = "ticketbook.error_handlers.csrf_failure"
 
 # Behind a proxy that ends TLS and sets X-Forwarded-Proto.
 HTTPS = switch("HTTPS", default=False)

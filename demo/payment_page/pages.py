@@ -111,7 +111,10 @@ def _page(
     status: int = 200,
 ) -> web.Response:
     title, sentence = said
+    tickets, _, concert = payment.description.partition(", ") if payment else ("", "", "")
     context = {
+        "tickets": tickets,
+        "concert": concert,
         "title": title,
         "sentence": sentence,
         "payment": payment,
