@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
+from ticketbook.amounts import MoneyField
 from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 
@@ -134,11 +135,7 @@ class TicketTier(models.Model):
         Concert, models.PROTECT, related_name="ticket_tiers", db_index=False
     )
     tier_type = models.CharField(max_length=9, choices=Type)
-    price = models.DecimalField(
-        max_digits=10,
-        decimal_places=2,
-        validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)],
-    )
+    price = MoneyField(validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)])
     total_quantity = models.IntegerField("capacity", validators=[MinValueValidator(0)])
     available_quantity = models.IntegerField("available", editable=False)
     # Taken out of what can be sold, with a reason, by concerts/stock.py: keep_back().
