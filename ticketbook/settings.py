@@ -177,6 +177,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ticketbook.error_handlers.ApiErrorsMiddleware",
     "ticketbook.copies.responses.CopiesMiddleware",
     "ticketbook.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
