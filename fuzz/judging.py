@@ -19,8 +19,6 @@ def faults(door: Door, request: Request, answer: Answer) -> Iterator[str]:
         return
     if answer.status >= 500 and answer.status != 501:
         yield f"{answer.status}"
-    if answer.seconds > 8:
-        yield f"it took {answer.seconds:.0f} seconds"
     if b"Traceback (most recent call last)" in answer.body:
         yield "a stack trace in the answer"
     if any("fuzz=1" in value for name, value in answer.headers if name == "set-cookie"):

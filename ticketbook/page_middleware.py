@@ -46,8 +46,9 @@ class NoNulMiddleware(OnlyPages):
         # Keys in a form of the admin: rows that were chosen for an action.
         if isinstance(exc, DataError) and "NUL" in str(exc) and not is_api(request.path):
             return page_not_found(request, exc)
-        # A chosen row whose key is no UUID: the admin fails when it draws the form again.
-        if isinstance(exc, ValidationError) and request.path_info.startswith("/admin/"):
+        # The key of a chosen row is no UUID, or a filter asks for a value that its column cannot hold.
+        in_admin = request.path_info.startswith("/admin/")
+        if in_admin and isinstance(exc, ValidationError | DataError):
             return bad_request(request, exc)
         return None
 
