@@ -6,6 +6,7 @@ It makes a scratch database and a server of its own, and ends with 1 if an answe
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,4 +135,5 @@ def main(wanted: int = REQUESTS, seed: int = SEED) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the server too
     sys.exit(bool(main(*(int(argument) for argument in sys.argv[1:]))))
