@@ -5,12 +5,14 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 BOOKINGS ?= 2000000
 PAYMENTS ?= 10000
+REQUESTS ?= 6000
+SEED ?= 10
 LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-soak \
-	soak-payments format lock clean
+	soak-payments fuzz format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -49,6 +51,9 @@ bench-soak: .venv/.run-installed ## two million bookings in one sitting (make be
 
 soak-payments: .venv/.run-installed ## let 10,000 customers pay at the payment page, and check every cent (PAYMENTS=1000)
 	PAYMENTS=$(PAYMENTS) .venv/bin/python -m bench.payments
+
+fuzz: .venv/.dev-installed ## knock at every door with hostile values, ten minutes (make fuzz REQUESTS=500 SEED=3)
+	.venv/bin/python -m fuzz $(REQUESTS) $(SEED)
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .

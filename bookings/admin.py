@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from bookings.gateways import named
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.refunding import send_again
+from ticketbook.amounts import plain
 
 
 class ReadOnly:
@@ -101,7 +102,7 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     def given_back(self, booking: Booking) -> str:
         parts = [
             f"{booking.returned_quantity} of {booking.quantity}" * bool(booking.returned_quantity),
-            str(booking.refunded_total) * bool(booking.refunded_total),
+            plain(booking.refunded_total) * bool(booking.refunded_total),
         ]
         return "; ".join(filter(None, parts))
 

@@ -4,6 +4,7 @@ from bookings.errors import PaymentDeclined, PaymentNotInTime
 from bookings.models import Booking
 from bookings.placing import Placed
 from bookings.wishes import Customer
+from ticketbook.amounts import plain
 from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.paths import API
 from ticketbook.api.problems import describe_refusal
@@ -41,12 +42,12 @@ def _booking_body(booking: Booking, customer: Customer) -> dict[str, object]:
         "userId": customer.public_id,
         "ticketTierId": booking.ticket_tier_id,
         "quantity": booking.quantity,
-        "totalPrice": str(booking.total_price),  # two decimals, as in its column
+        "totalPrice": plain(booking.total_price),
         "status": booking.status,
         "paymentStatus": booking.payment_status,
         "failureReason": booking.failure_reason,
         "returnedQuantity": booking.returned_quantity,
-        "refundedTotal": f"{booking.refunded_total:.2f}",
+        "refundedTotal": plain(booking.refunded_total),
         "idempotencyKey": booking.idempotency_key,
         "createdAt": booking.created_at,
         "updatedAt": booking.updated_at,

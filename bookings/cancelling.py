@@ -99,7 +99,8 @@ def cancel_for_customer(
     """Staff give tickets back, also after the concert has begun, and decide what is refunded.
 
     `refund` is 0 or more; None refunds what a customer would get, their price. `note` says why. Raises
-    NotCancellable, TooManyReturned (`returnable`), NothingToRefund and RefundTooLarge (`refundable`).
+    NotCancellable, TooManyReturned (`returnable`), NothingToRefund, RefundTooLarge (`refundable`) and
+    RefundNotExact.
     """
     with transaction.atomic(durable=True):
         booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)

@@ -90,3 +90,7 @@ class NothingToRefund(BookingError):
 
 class RefundTooLarge(NothingToRefund):
     """A refund is more than 0, and no more than what is left of the price. Choose another amount."""
+
+
+class RefundNotExact(NothingToRefund):
+    """Nobody can be paid this amount, because the currency has no coin that small. Choose another one."""

@@ -11,6 +11,7 @@ from django.db.models.lookups import In
 from accounts.models import User
 from bookings.gateways import named
 from concerts.models import Concert, TicketTier
+from ticketbook.amounts import MoneyField, plain
 from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
 from ticketbook.templatetags.money import money
@@ -102,8 +103,8 @@ class Booking(models.Model):
     )
     # What was booked. Neither the quantity nor the prices ever change.
     quantity = models.SmallIntegerField()
-    unit_price = models.DecimalField(max_digits=10, decimal_places=2)
-    total_price = models.DecimalField(max_digits=10, decimal_places=2)
+    unit_price = MoneyField()
+    total_price = MoneyField()
     status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
     payment_status = models.CharField(
         max_length=8, choices=PaymentStatus, default=PaymentStatus.PENDING
@@ -113,9 +114,7 @@ class Booking(models.Model):
     )
     returned_quantity = models.SmallIntegerField(default=0, db_default=0)
     # The sum of its refunds, those included that are still to be sent.
-    refunded_total = models.DecimalField(
-        max_digits=10, decimal_places=2, default=Decimal(0), db_default=Decimal(0)
-    )
+    refunded_total = MoneyField(default=Decimal(0), db_default=Decimal(0))
     # The name of the payment gateway; all calls for this booking go to it.
     gateway = models.CharField(max_length=32, default=named.default)
     # What that gateway calls the payment; empty if it knows it by the booking's id.
@@ -303,7 +302,7 @@ class Refund(models.Model):
 
     id = primary_key()
     booking = models.ForeignKey(Booking, models.PROTECT, related_name="refunds", db_index=False)
-    amount = models.DecimalField(max_digits=10, decimal_places=2)
+    amount = MoneyField()
     tickets = models.SmallIntegerField(default=0, db_default=0)  # that were returned for it
     reason = models.CharField(max_length=10, choices=Reason)
     # The member of staff who decided; empty if the customer did, or the system.
@@ -348,7 +347,7 @@ class Refund(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} for booking {self.booking_id}"
+        return f"{plain(self.amount)} for booking {self.booking_id}"
 
     @property
     def outcome(self) -> str:

@@ -23,10 +23,11 @@ from django.db.models import F
 
 from accounts.models import User
 from bookings import payments
-from bookings.errors import NothingToRefund, RefundTooLarge
+from bookings.errors import NothingToRefund, RefundNotExact, RefundTooLarge
 from bookings.gateways.base import GatewayUnavailable, RefundRefused
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
+from ticketbook.amounts import is_exact, plain
 from ticketbook.postgres.failures import is_busy
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def give_money_back(
 ) -> Refund:
     """Goodwill: the customer gets money back and keeps the tickets. `by` is staff, and `note` says why.
 
-    Raises NothingToRefund if the booking was not paid, and RefundTooLarge (`refundable`).
+    Raises NothingToRefund if the booking was not paid, RefundTooLarge (`refundable`), and RefundNotExact.
     """
     with transaction.atomic(durable=True):
         lock_booking(booking)
@@ -90,8 +91,10 @@ def give_money_back(
 def check_refundable(booking: Booking, amount: Decimal) -> None:
     if booking.payment_status != Booking.PaymentStatus.SUCCESS or not booking.refundable:
         raise NothingToRefund
+    if not is_exact(amount):
+        raise RefundNotExact
     if not 0 < amount <= booking.refundable:
-        raise RefundTooLarge(refundable=str(booking.refundable))
+        raise RefundTooLarge(refundable=plain(booking.refundable))
 
 
 def try_to_send(booking: Booking, *, now: datetime) -> None:

@@ -5,6 +5,7 @@ from rest_framework.exceptions import ValidationError
 
 from bookings.models import MAX_QUANTITY, Booking
 from concerts.serializers import ConcertSerializer, TicketTierSerializer
+from ticketbook.api.amounts import AmountField
 from ticketbook.api.strict import (
     StrictCharField,
     StrictIntegerField,
@@ -62,7 +63,7 @@ def with_key_of_header(data: Any, header: str | None) -> Any:
 class BookingSerializer(serializers.ModelSerializer[Booking]):
     userId = serializers.CharField(source="user.public_id")
     ticketTierId = serializers.UUIDField(source="ticket_tier_id")
-    totalPrice = serializers.DecimalField(source="total_price", max_digits=10, decimal_places=2)
+    totalPrice = AmountField(source="total_price")
     paymentStatus = serializers.ChoiceField(
         source="payment_status", choices=Booking.PaymentStatus.choices
     )
@@ -72,11 +73,8 @@ class BookingSerializer(serializers.ModelSerializer[Booking]):
     returnedQuantity = serializers.IntegerField(
         source="returned_quantity", help_text="Tickets that were given back"
     )
-    refundedTotal = serializers.DecimalField(
-        source="refunded_total",
-        max_digits=10,
-        decimal_places=2,
-        help_text="Money that was sent back, or is on its way",
+    refundedTotal = AmountField(
+        source="refunded_total", help_text="Money that was sent back, or is on its way"
     )
     idempotencyKey = serializers.UUIDField(source="idempotency_key")
     createdAt = serializers.DateTimeField(source="created_at")

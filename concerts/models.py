@@ -12,6 +12,7 @@ from django.db.models.functions import Cast, Concat, Now
 from django.db.models.lookups import Contains, GreaterThanOrEqual, IsNull, LessThanOrEqual
 
 from concerts.folding import Folded
+from ticketbook.amounts import MoneyField
 from ticketbook.plain_text import plain_text
 from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
@@ -221,11 +222,7 @@ class TicketTier(models.Model):
         Concert, models.PROTECT, related_name="ticket_tiers", db_index=False
     )
     tier_type = models.CharField(max_length=9, choices=Type)
-    price = models.DecimalField(
-        max_digits=10,
-        decimal_places=2,
-        validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)],
-    )
+    price = MoneyField(validators=[MinValueValidator(0), MaxValueValidator(MAX_PRICE)])
     total_quantity = models.IntegerField("capacity", validators=[MinValueValidator(0)])
     available_quantity = models.IntegerField("available", editable=False)
     # Taken out of what can be sold, with a reason, by concerts/stock.py: keep_back().

@@ -4,11 +4,13 @@ from django.conf import settings
 from rest_framework import serializers
 
 from concerts.models import Concert, TicketTier
+from ticketbook.api.amounts import AmountField
 
 
 class TicketTierSerializer(serializers.ModelSerializer[TicketTier]):
     concertId = serializers.UUIDField(source="concert_id")
     tierType = serializers.ChoiceField(source="tier_type", choices=TicketTier.Type.choices)
+    price = AmountField()
     totalQuantity = serializers.IntegerField(source="total_quantity")
     availableQuantity = serializers.IntegerField(source="available_quantity")
     createdAt = serializers.DateTimeField(source="created_at")
@@ -103,6 +105,7 @@ class ConcertWithAvailabilitySerializer(ConcertWithTiersSerializer):
 class TierAvailabilitySerializer(serializers.ModelSerializer[TicketTier]):
     tierId = serializers.UUIDField(source="id")
     tierType = serializers.ChoiceField(source="tier_type", choices=TicketTier.Type.choices)
+    price = AmountField()
     availableQuantity = serializers.IntegerField(source="available_quantity")
     totalQuantity = serializers.IntegerField(source="total_quantity")
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from ticketbook import zones
+from ticketbook import currencies, zones
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -53,6 +53,14 @@ def address(name: str, default: str) -> str:
             f"{name}={url!r} is not the address of a site. Set it to one like https://tickets.example.com."
         )
     return url.rstrip("/")
+
+
+def currency(name: str, default: str) -> str:
+    """The ISO 4217 code of a currency that a site can sell in."""
+    code = text(name) or default
+    if reason := currencies.why_not(code):
+        raise ImproperlyConfigured(f"{name}={code!r} {reason}")
+    return code
 
 
 def number(name: str, default: float, low: float, high: float) -> float:

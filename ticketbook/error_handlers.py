@@ -9,7 +9,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from ticketbook.api.paths import is_api
-from ticketbook.api.problems import PROBLEM_JSON, SERVER_ERROR, problem_body
+from ticketbook.api.problems import (
+    OF_HTTP,
+    PROBLEM_JSON,
+    SERVER_ERROR,
+    problem_body,
+    problem_of_http,
+)
 from ticketbook.errors import Busy, NotFound
 from ticketbook.postgres.failures import is_busy
 
@@ -20,9 +26,9 @@ def _json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    detail = "The server cannot make sense of this request. Check its address and headers."
     if is_api(request.path):
-        return _json_problem(status=400, code="invalid", detail=detail)
+        return JsonResponse(problem_of_http(400), status=400, content_type=PROBLEM_JSON)
+    detail = OF_HTTP[400][1]
     return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
 
 
@@ -65,6 +71,35 @@ def server_error(request: HttpRequest) -> HttpResponse:
         f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{SERVER_ERROR}</p>",
         status=500,
     )
+
+
+def worded_for_api(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """The response, or its problem if it is an error of the API that no view has worded.
+
+    OPTIONS is answered with the methods alone.
+    """
+    if not is_api(request.path):
+        return response
+    if request.method == "OPTIONS" and response.status_code == 200:
+        return HttpResponse(status=204, headers={"Allow": response.get("Allow", "")})
+    if response.status_code < 400 or response.get("Content-Type") == PROBLEM_JSON:
+        return response
+    body = problem_of_http(response.status_code)
+    worded = JsonResponse(body, status=response.status_code, content_type=PROBLEM_JSON)
+    for name in response.headers:
+        if not name.startswith("Content-"):
+            worded[name] = response[name]
+    return worded
+
+
+class ApiErrorsMiddleware:
+    """Under /api/ every error is a problem, whichever middleware or view has made it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return worded_for_api(request, self.get_response(request))
 
 
 class BusyMiddleware:

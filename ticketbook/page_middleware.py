@@ -6,12 +6,13 @@ from typing import Any
 from django.contrib.auth.middleware import AuthenticationMiddleware as Authentication
 from django.contrib.messages.middleware import MessageMiddleware as Message
 from django.contrib.sessions.middleware import SessionMiddleware as Session
+from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from ticketbook.api.paths import is_api
-from ticketbook.error_handlers import page_not_found
+from ticketbook.error_handlers import bad_request, page_not_found
 
 
 class OnlyPages(MiddlewareMixin):
@@ -45,6 +46,10 @@ class NoNulMiddleware(OnlyPages):
         # Keys in a form of the admin: rows that were chosen for an action.
         if isinstance(exc, DataError) and "NUL" in str(exc) and not is_api(request.path):
             return page_not_found(request, exc)
+        # The key of a chosen row is no UUID, or a filter asks for a value that its column cannot hold.
+        in_admin = request.path_info.startswith("/admin/")
+        if in_admin and isinstance(exc, ValidationError | DataError):
+            return bad_request(request, exc)
         return None
 
 

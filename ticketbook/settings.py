@@ -12,6 +12,7 @@ from ticketbook.environment import (
     BASE_DIR,
     address,
     cache_server,
+    currency,
     folder,
     named,
     number,
@@ -36,7 +37,8 @@ WEB_THREADS = whole("WEB_THREADS", 8, 1, 1000)
 WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
 # Threads of each process that serve hot tiers. If there are more hot tiers, these take turns.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
-CURRENCY = text("CURRENCY", "USD")
+# The currency of all prices. It says how many decimals an amount has (ticketbook/amounts.py).
+CURRENCY = currency("CURRENCY", "USD")
 # The address of the site for customers, without a slash at its end. Payment pages send them back to it.
 SITE_URL = address("SITE_URL", f"http://127.0.0.1:{PORT}")
 
@@ -180,6 +182,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ticketbook.error_handlers.ApiErrorsMiddleware",
     "ticketbook.copies.responses.CopiesMiddleware",
     "ticketbook.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -17,7 +17,10 @@ api = [
     *accounts.urls.api_urlpatterns,
     path("health-check", health.HealthCheck.as_view()),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get"])),
+    path(
+        "docs",
+        SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get", "head"]),
+    ),
 ]
 
 admin.site.site_header = admin.site.site_title = "TicketBook back office"

@@ -54,3 +54,16 @@ def test_a_token_chosen_by_nul_is_not_found(admin_client):
     chosen = {"action": "delete_selected", "_selected_action": ["\0"], "post": "yes"}
     assert admin_client.post("/admin/knox/authtoken/", chosen).status_code == 404
     assert AuthToken.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["__class__", "0", "", "%00"])
+def test_a_chosen_row_whose_key_is_no_uuid_is_no_error_of_ours(admin_client, key):
+    form = {"concert": key, "tier_type": "VIP", "price": "1", "total_quantity": ""}
+    answer = admin_client.post("/admin/concerts/tickettier/add/", form)
+    assert answer.status_code in {200, 400}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_filter_by_a_value_that_its_column_cannot_hold_is_no_error_of_ours(admin_client):
+    jobs = "/admin/procrastinate/procrastinatejob/"
+    assert admin_client.get(f"{jobs}?status__exact=unknown").status_code in {200, 302, 400}

@@ -6,7 +6,6 @@ PAYMENT_GATEWAYS names it.
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -69,10 +68,6 @@ class StripeGateway:
                     f"{name} is not set to a value that begins with {' or '.join(prefixes)}. The payment "
                     "gateway Stripe needs it; docs/payments.md says where to find it."
                 )
-        if not re.fullmatch("[A-Z]{3}", settings.CURRENCY):
-            raise ImproperlyConfigured(
-                f"CURRENCY={settings.CURRENCY!r} means nothing to Stripe. Set it to a code like USD."
-            )
 
     def _connect(self) -> None:
         self._http = stripe.AIOHTTPClient()

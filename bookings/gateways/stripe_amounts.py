@@ -2,19 +2,18 @@
 
 from decimal import Decimal
 
-# fmt: off
-COUNTED_WHOLE = {
-    "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF",
-}
-# fmt: on
-COUNTED_IN_THOUSANDTHS = {"BHD", "JOD", "KWD", "OMR", "TND"}
-# ISK and UGX are counted in hundredths as most others are, and still only whole amounts can be paid.
-WITHOUT_FRACTIONS = COUNTED_WHOLE | {"ISK", "UGX"}
+from ticketbook.currencies import DECIMALS
+
+# Where Stripe differs from ISO 4217. It counts these in hundredths, and still only whole amounts can be paid.
+COUNTED_IN_HUNDREDTHS = {"ISK", "UGX"}
+# Stripe takes no fraction of these.
+COUNTED_WHOLE = {"MGA"}
 
 
 def to_units(amount: Decimal, currency: str) -> int:
     """The amount in the units in which Stripe counts. Raises ValueError if it cannot be paid exactly."""
-    if amount % (1 if currency in WITHOUT_FRACTIONS else Decimal("0.01")):
+    # We keep two decimals, also of a currency that has three.
+    if amount % Decimal(1).scaleb(-min(_decimals(currency), 2)):
         raise ValueError(f"Stripe moves no such fraction as in {amount} {currency}.")
     return int(amount * _scale(currency))
 
@@ -22,11 +21,13 @@ def to_units(amount: Decimal, currency: str) -> int:
 def in_words(units: int, currency: str) -> str:
     """Such as 25.00 USD. Stripe writes currencies in lower case."""
     currency = currency.upper()
-    digits = 0 if currency in WITHOUT_FRACTIONS else 2
-    return f"{Decimal(units) / _scale(currency):.{digits}f} {currency}"
+    return f"{Decimal(units) / _scale(currency):.{_decimals(currency)}f} {currency}"
 
 
 def _scale(currency: str) -> int:
-    if currency in COUNTED_WHOLE:
-        return 1
-    return 1000 if currency in COUNTED_IN_THOUSANDTHS else 100
+    decimals = 2 if currency in COUNTED_IN_HUNDREDTHS else _decimals(currency)
+    return int(10**decimals)
+
+
+def _decimals(currency: str) -> int:
+    return 0 if currency in COUNTED_WHOLE else DECIMALS.get(currency, 2)

@@ -16,6 +16,7 @@ from django.db.models import Model, QuerySet
 from accounts.models import User
 from bookings.models import Booking, Refund
 from concerts.models import Concert, TicketTier
+from ticketbook.amounts import decimals
 from ticketbook.errors import Busy
 from ticketbook.postgres.failures import is_busy, is_lock_timeout
 
@@ -67,8 +68,13 @@ def whole(name: str, text: str, least: int = 0, most: int = LARGEST) -> int:
 
 
 def amount(name: str, text: str) -> Decimal:
-    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,2})?", text) or not Decimal(text):
-        raise CommandError(f"{name} must be an amount of money above 0, like 12.50, not “{text}”.")
+    pattern, example = (
+        (r"[0-9]{1,8}(\.[0-9]{1,2})?", "12.50") if decimals() else ("[0-9]{1,8}", "1250")
+    )
+    if not re.fullmatch(pattern, text) or not Decimal(text):
+        raise CommandError(
+            f"{name} must be an amount of money above 0, like {example}, not “{text}”."
+        )
     return Decimal(text)
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from bookings.gateways import hosted
 from demo.payment_page.ledger import Conflict, Ledger, Refused
 from demo.payment_page.webhooks import Webhooks
+from ticketbook.currencies import DECIMALS, why_not
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,7 +37,7 @@ class MerchantApi:
         payment = self.ledger.begin(
             key=_key(body.get("key")),
             cents=_cents(body),
-            currency=_text(body, "currency", 3),
+            currency=_currency(body),
             description=_text(body, "description", 1000),
             return_url=_url(body),
         )
@@ -103,6 +104,15 @@ def _cents(body: dict[str, Any]) -> int:
     if parts and (cents := int(parts[1] + (parts[2] or "00"))):
         return cents
     raise _Malformed("amount must be a positive number with two decimals or none, as text.")
+
+
+def _currency(body: dict[str, Any]) -> str:
+    currency = _text(body, "currency", 3)
+    if why_not(currency):
+        raise _Malformed("currency must be the ISO 4217 code of a currency, as USD.")
+    if DECIMALS[currency] == 0 and _cents(body) % 100:
+        raise _Malformed(f"amount must be whole, because {currency} has no decimals.")
+    return currency
 
 
 def _url(body: dict[str, Any]) -> str:

@@ -240,3 +240,23 @@ def test_a_taken_port_is_one_sentence(tmp_path):
     assert done.stderr.strip() == (
         f"CommandError: Port {port} is in use. Choose another one: HOSTED_PORT=9001"
     )
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "accepted"),
+    [
+        ("USD", "12.50", True),
+        ("JPY", "1250.00", True),
+        ("JPY", "1250.50", False),
+        ("KWD", "12.50", False),
+        ("eur", "12.50", False),
+        ("XXX", "12.50", False),
+    ],
+)
+def test_an_amount_fits_its_currency(page, merchant, key, settings, currency, amount, accepted):
+    settings.CURRENCY = currency
+    if accepted:
+        assert isinstance(merchant.begin(key, Decimal(amount)), ActionNeeded)
+    else:
+        with pytest.raises(GatewayUnavailable):
+            merchant.begin(key, Decimal(amount))

@@ -4,4 +4,4 @@ API = "/api/v1"
 
 
 def is_api(path: str) -> bool:
-    return path.startswith("/api/")
+    return path.startswith("/api/") or path == "/api"

@@ -7,15 +7,44 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from ticketbook.api.answers import ApiAnswer
-from ticketbook.errors import BadParameter, Busy, NotFound, Refusal
+from ticketbook.errors import BadParameter, Busy, NotFound, Refusal, TooLarge, TooSlow
 from ticketbook.postgres.failures import is_busy
 
 SERVER_ERROR = "Something went wrong on our side. If you were booking, look at your bookings first."
 PROBLEM_JSON = "application/problem+json"
+
+# Errors that no view of ours has worded: those of HTTP itself, by their status.
+OF_HTTP = {
+    400: (
+        "invalid",
+        "The server cannot make sense of this request. Check its address and headers.",
+    ),
+    404: ("not_found", str(NotFound())),
+    405: (
+        "method_not_allowed",
+        "This address does not take this method. The header Allow names those it takes.",
+    ),
+    408: ("too_slow", str(TooSlow())),
+    412: (
+        "precondition_failed",
+        "The header If-Match or If-Unmodified-Since does not fit what is here now. Read it again.",
+    ),
+    413: ("too_large", str(TooLarge())),
+    414: ("uri_too_long", "The address is too long. Send less in it."),
+    426: ("upgrade_required", "A WebSocket needs version 13 of its protocol. There is none here."),
+    431: ("headers_too_large", "The headers are too many or too large. Send fewer of them."),
+    500: ("server_error", SERVER_ERROR),
+    501: (
+        "not_implemented",
+        "The server does not know this Transfer-Encoding. Send the body as it is, or in chunks.",
+    ),
+    503: ("busy", str(Busy())),
+}
 
 
 def problem_body(*, status: int, code: str, detail: str, **facts: Any) -> dict[str, Any]:
@@ -28,6 +57,14 @@ def problem_body(*, status: int, code: str, detail: str, **facts: Any) -> dict[s
         "code": code,
         **facts,
     }
+
+
+def problem_of_http(status: int) -> dict[str, Any]:
+    code, detail = OF_HTTP.get(status) or (
+        HTTPStatus(status).phrase.lower().replace(" ", "_"),
+        f"The server refuses this request: {HTTPStatus(status).phrase}.",
+    )
+    return problem_body(status=status, code=code, detail=detail)
 
 
 def problem(*, status: int, code: str, detail: str, **facts: Any) -> ApiAnswer:
@@ -60,6 +97,8 @@ CODES: dict[type[exceptions.APIException], str] = {
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     set_rollback()
     described = describe(exc)
+    if described and "request" in context:
+        context["request"].accepted_renderer = JSONRenderer()  # the page of the API has another one
     return described.response if described else None
 
 

@@ -69,7 +69,8 @@ class NotForAll(Exception):
 
 
 class CopiesMiddleware:
-    """The first middleware, so that an answer from a copy costs no more than finding it.
+    """It comes before all middleware but that for errors, so that an answer from a copy costs no more than
+    finding it.
 
     A copy is made of the response that all other middleware has seen. So it has their headers, and it
     exists only for hosts and schemes that they accept.

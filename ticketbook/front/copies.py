@@ -5,6 +5,7 @@ from django.http import HttpResponse
 
 from ticketbook.copies.responses import answer_from, key_of, may_be_copied
 from ticketbook.copies.store import young_copy
+from ticketbook.error_handlers import worded_for_api
 from ticketbook.front.answers import Answer, Headers, Scope, raw
 from ticketbook.front.calls import environ_of, scheme_of
 
@@ -34,7 +35,8 @@ def copied_answer(scope: Scope) -> Answer | None:
     if copy is None:
         return None
     if conditional or copy.placeholders:
-        return _as_sent(answer_from(copy, WSGIRequest(environ_of(scope, b""))), scope["method"])
+        request = WSGIRequest(environ_of(scope, b""))
+        return _as_sent(worded_for_api(request, answer_from(copy, request)), scope["method"])
     return Answer(200, _without_length(raw(copy.head.items())), copy.body)
 
 
@@ -43,7 +45,9 @@ def _as_sent(response: HttpResponse, method: str) -> Answer:
     headers += [
         (b"set-cookie", morsel.OutputString().encode()) for morsel in response.cookies.values()
     ]
-    length = int(response.get("Content-Length") or 0) if method == "HEAD" else None
+    if method != "HEAD":
+        return Answer(response.status_code, headers, response.content)
+    length = int(response.get("Content-Length") or len(response.content))
     return Answer(response.status_code, headers, response.content, length)
 
 

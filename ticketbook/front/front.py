@@ -66,7 +66,7 @@ class Front:
                 await self._answer_with(body, scope, send)
         except ClientGone:
             answer = _worded(TooSlow(), scope)  # for a client that still listens
-            await send_answer(send, answer._replace(headers=[*answer.headers, CLOSE]))
+            await send_answer(send, answer._replace(headers=[*answer.headers, CLOSE]), head=head)
         except Refusal as refusal:
             await send_answer(send, _worded(refusal, scope), head=head)
 

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+import orjson
 from django.core.exceptions import ImproperlyConfigured
 from gunicorn.arbiter import Arbiter
 from gunicorn.asgi import protocol
@@ -130,6 +131,24 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         super()._close_transport()
         if not self._conn_lost_handled:  # a client that reads nothing would keep it open for ever
             self._start_timer("close", CLOSE_SECONDS, self.cut_off)
+
+    def _send_error_response(
+        self, status: int, message: str, extra_headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        # What gunicorn itself refuses is a problem too, at every address: the request may have no readable
+        # one. Without `message`, which can quote the request.
+        from ticketbook.api.problems import PROBLEM_JSON, problem_of_http  # once Django is set up
+
+        body = orjson.dumps(problem_of_http(status))
+        headers = (
+            ("Content-Type", PROBLEM_JSON),
+            ("Content-Length", str(len(body))),
+            *extra_headers,
+            ("Connection", "close"),
+        )
+        lines = [f"HTTP/1.1 {status} {self._get_reason_phrase(status)}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self._safe_write("\r\n".join([*lines, "\r\n"]).encode("latin-1") + body)
 
     def cut_off(self) -> None:
         if self.transport is not None:

@@ -41,6 +41,16 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"SITE_URL": "https://x.com?y=1"}, "SITE_URL='https://x.com?y=1' is not the address"),
         ({"SITE_URL": "https://x.com/shop"}, "SITE_URL='https://x.com/shop' is not the address"),
         ({"TIME_ZONE": "EST"}, "TIME_ZONE='EST' is no time zone. Set it to an area and city, like"),
+        ({"CURRENCY": "eur"}, "CURRENCY='eur' is not spelt as in ISO 4217. Set it to EUR."),
+        ({"CURRENCY": " Usd"}, "CURRENCY=' Usd' is not spelt as in ISO 4217. Set it to USD."),
+        ({"CURRENCY": "XXQ"}, "CURRENCY='XXQ' is not a currency of ISO 4217. Set it to the code"),
+        ({"CURRENCY": "€"}, "CURRENCY='€' is not a currency of ISO 4217."),
+        ({"CURRENCY": "DEM"}, "CURRENCY='DEM' is not a currency of ISO 4217."),
+        ({"CURRENCY": "KWD"}, "CURRENCY='KWD' has amounts with 3 decimals, and TicketBook keeps"),
+        ({"CURRENCY": "CLF"}, "CURRENCY='CLF' has amounts with 4 decimals, and TicketBook keeps"),
+        ({"CURRENCY": "XTS"}, "CURRENCY='XTS' is a code for funds, metals or tests."),
+        ({"CURRENCY": "XAU"}, "CURRENCY='XAU' is a code for funds, metals or tests."),
+        ({"CURRENCY": "XXX"}, "CURRENCY='XXX' is a code for funds, metals or tests."),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -114,7 +124,8 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r'\b(?:text|words|named|address|number|whole|switch|folder|time_zone|postgres_server)\(\s*"(\w+)"',
+        r"\b(?:text|words|named|address|currency|number|whole|switch|folder|time_zone|postgres_server)"
+        r'\(\s*"(\w+)"',
         source,
     )
     expected = {*read, "SECRET_KEY"}

@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("booking_id", metavar="BOOKING_ID")
-        parser.add_argument("amount", metavar="AMOUNT", help="of money, for example 12.50")
+        parser.add_argument("amount", metavar="AMOUNT", help="of money, in CURRENCY")
         staff_input.add_by_and_reason(parser)
 
     def handle(self, *, booking_id: str, amount: str, by: str, reason: str, **options: Any) -> None:
