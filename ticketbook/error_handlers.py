@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from ticketbook.api.paths import is_api
 from ticketbook.api.problems import PROBLEM_JSON, SERVER_ERROR, problem_body
-from ticketbook.errors import Busy, NotFound
+from ticketbook.errors import Busy, NotFound, TooLarge
 from ticketbook.postgres.failures import is_busy
+
+TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 
 
 def _json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
@@ -19,10 +22,19 @@ def _json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, TOO_LARGE):
+        return _too_large(request)
     detail = "The server cannot make sense of this request. Check its address and headers."
     if is_api(request.path):
         return _json_problem(status=400, code="invalid", detail=detail)
     return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
+
+
+def _too_large(request: HttpRequest) -> HttpResponse:
+    refusal = TooLarge()
+    if is_api(request.path):
+        return _json_problem(status=refusal.status, code=refusal.code, detail=str(refusal))
+    return render(None, "refused.html", {"detail": str(refusal)}, status=refusal.status)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
