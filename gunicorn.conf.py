@@ -23,6 +23,11 @@ worker_class = "ticketbook.front.worker.Worker"
 asgi_loop = "uvloop"
 workers = settings.WEB_CONCURRENCY
 worker_connections = settings.WEB_CONNECTIONS
+# No header that a client sends says where the site is or how the client came. Django reads X-Forwarded-Proto
+# where HTTPS is on.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 # Each process listens by itself, and the kernel distributes connections. With one socket for all, one
 # process often took every connection.
 reuse_port = True

@@ -13,7 +13,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from ticketbook.postgres import clock
 
@@ -105,19 +107,28 @@ def new_tier(quantity: int = 10_000_000) -> uuid.UUID:
     return made
 
 
+def as_superuser() -> psycopg.Connection[Any]:
+    """A connection to the site's database with the right to reset statistics and make any extension."""
+    from django.conf import settings
+
+    from ticketbook.embedded.membership import join_as_superuser
+    from ticketbook.embedded.roles import DATABASE
+
+    return psycopg.connect(dbname=DATABASE, autocommit=True, **join_as_superuser(settings.DATA_DIR))
+
+
 def _fill(concerts: int, bookings: int) -> None:
     from django.conf import settings
     from django.core.management import call_command
-    from django.db import connection
 
     call_command("migrate", verbosity=0)
     call_command("load_demo", concerts=concerts, bookings=bookings, stdout=sys.stderr)
     tokens = _new_customers(CUSTOMERS)
     sessions = [_new_session(token) for token in tokens[:SESSIONS]]
     _some_bookings(tokens[:READERS], new_tier())
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        cursor.execute("VACUUM ANALYZE")
+    with as_superuser() as superuser:
+        superuser.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        superuser.execute("VACUUM ANALYZE")
     for name, words in (("tokens", tokens), ("sessions", sessions)):
         (Path(settings.DATA_DIR) / f"bench-{name}").write_text("\n".join(words))
 

@@ -107,7 +107,10 @@ class WallClockField(forms.SplitDateTimeField):
 
     def spelled(self, value: Any) -> list[str]:
         day, clock, which = value if isinstance(value, list) else self.widget.decompress(value)
-        return [*(spelled(*pair) for pair in zip(self.fields, (day, clock), strict=True)), which or ""]
+        return [
+            *(spelled(*pair) for pair in zip(self.fields, (day, clock), strict=True)),
+            which or "",
+        ]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         shown, sent = self.widget.decompress(initial), list(data or [])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -16,8 +17,10 @@ from ticketbook.api.problems import (
     problem_body,
     problem_of_http,
 )
-from ticketbook.errors import Busy, NotFound
+from ticketbook.errors import Busy, NotFound, TooLarge
 from ticketbook.postgres.failures import is_busy
+
+TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 
 
 def _json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
@@ -26,10 +29,19 @@ def _json_problem(*, status: int, code: str, detail: str) -> JsonResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, TOO_LARGE):
+        return _too_large(request)
     if is_api(request.path):
         return JsonResponse(problem_of_http(400), status=400, content_type=PROBLEM_JSON)
     detail = OF_HTTP[400][1]
     return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
+
+
+def _too_large(request: HttpRequest) -> HttpResponse:
+    refusal = TooLarge()
+    if is_api(request.path):
+        return _json_problem(status=refusal.status, code=refusal.code, detail=str(refusal))
+    return render(None, "refused.html", {"detail": str(refusal)}, status=refusal.status)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

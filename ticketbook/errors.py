@@ -18,6 +18,10 @@ class NotFound(Refusal):
     status = 404
 
 
+class BadAddress(Refusal):
+    """The server cannot make sense of this address. Check it."""
+
+
 class BadParameter(Refusal):
     """A parameter of the address cannot be understood."""
 

@@ -35,6 +35,10 @@ PORT = whole("PORT", 8000, 1, 65535)
 WEB_CONCURRENCY = whole("WEB_CONCURRENCY", 2, 1, 64)
 WEB_THREADS = whole("WEB_THREADS", 8, 1, 1000)
 WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
+# Clients of each process from one address (of IPv6, from one network of 64 bits).
+WEB_CONNECTIONS_PER_ADDRESS = whole(
+    "WEB_CONNECTIONS_PER_ADDRESS", (WEB_CONNECTIONS + 1) // 2, 1, 1_000_000
+)
 # Threads of each process that serve hot tiers. If there are more hot tiers, these take turns.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
 # The currency of all prices. It says how many decimals an amount has (ticketbook/amounts.py).
@@ -102,6 +106,13 @@ SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+
+# The site is at the root of its address, whatever a client says in SCRIPT_NAME.
+FORCE_SCRIPT_NAME = ""
+# No form takes files.
+FILE_UPLOAD_HANDLERS = ["ticketbook.uploads.NoFiles"]
+# The largest body of a request, in bytes.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- Booking ----------------------------------------------------------------------------------
 
@@ -237,7 +248,7 @@ TIME_ZONE = time_zone("TIME_ZONE", "UTC")
 USE_I18N = False
 USE_TZ = True
 
-STATIC_URL = "static/"
+STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # WhiteNoise serves straight from the apps: no collectstatic, and so no STATIC_ROOT.
 WHITENOISE_USE_FINDERS = True
@@ -245,7 +256,12 @@ WHITENOISE_USE_FINDERS = True
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "ticketbook.logs.LineFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {

@@ -28,6 +28,9 @@ class Site:
         params = connection.get_connection_params()
         url = "postgres://{user}:{password}@{host}:{port}/{dbname}".format(**params)
         application = environment.pop("APPLICATION", "ticketbook.asgi")
+        self.log = environment.pop(
+            "LOG", None
+        )  # a path; by default it writes to our own standard error
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", application],
             env=os.environ
@@ -40,6 +43,7 @@ class Site:
                 "LOCK_TIMEOUT_MS": "20000",
             }
             | environment,
+            stderr=self.log and self.log.open("a"),
         )
 
     def wait_until_ready(self):

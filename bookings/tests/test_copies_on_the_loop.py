@@ -113,3 +113,23 @@ def test_on_a_quiet_site_each_request_is_counted_once_and_answered_anew(monkeypa
     for _ in range(5):  # now there is a rush
         ask(application, "GET", url)
     assert len(read) == store.QUIET + 1
+
+
+def page_after_a_strange_one(tier):
+    """What a stranger sees after a server has let somebody say that the site is below the address //."""
+    url = f"/concerts/{tier.concert_id}/"
+    for _ in range(3):
+        ask(by_django, "GET", url, root_path="//")
+    return [ask(front, "GET", url).content for front in (application, by_django)]
+
+
+def test_the_name_of_the_script_changes_no_copy(busy, tier):
+    """Its path is the same as without: the name is taken off the path and put before it again."""
+    for page in page_after_a_strange_one(tier):
+        assert b'action="/bookings/"' in page
+
+
+def test_control_a_name_of_the_script_that_is_believed_spoils_copies(busy, tier, settings):
+    settings.FORCE_SCRIPT_NAME = None
+    for page in page_after_a_strange_one(tier):
+        assert b'action="/bookings/"' not in page

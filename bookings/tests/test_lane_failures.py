@@ -160,7 +160,7 @@ def test_a_database_that_goes_away_is_busy_and_the_lane_lives_on(ann, tier):
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
         )
     jam.holder.finish()
     assert kinds([rider.finish() for rider in jam.riders]) == [Busy] * 4

@@ -19,19 +19,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # --- Limits -------------------------------------------------------------------------------------
 
 
-def test_a_client_that_falls_silent_in_its_headers_is_cut_off(start):
-    site = start()
-    with socket.create_connection(("127.0.0.1", site.port), timeout=30) as silent:
-        before = time.monotonic()
-        silent.sendall(b"POST /api/v1/bookings HTTP/1.1\r\nHost: local")
-        assert silent.recv(100) == b""
-        assert 5 < time.monotonic() - before < 20
-
-
 def test_a_connection_too_many_is_answered_503(start):
-    site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS="5")
+    site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS="5", WEB_CONNECTIONS_PER_ADDRESS="9")
     clients = [socket.create_connection(("127.0.0.1", site.port), timeout=10) for _ in range(5)]
-    time.sleep(0.2)
+    for client in clients:  # one that has said nothing would make room
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sixth:
         assert sixth.recv(1000).startswith(b"HTTP/1.1 503")
     for client in clients:
@@ -103,7 +96,7 @@ def test_a_client_that_pipelines_without_end_is_cut_off(start):
 
 
 def test_clients_that_never_read_lose_their_connections(start):
-    site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS="5")
+    site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS="5", WEB_CONNECTIONS_PER_ADDRESS="9")
     request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     deaf = [socket.create_connection(("127.0.0.1", site.port), timeout=5) for _ in range(5)]
     for client in deaf:

@@ -172,7 +172,7 @@ def test_database_sessions_cut_under_load_cost_a_moment(start, ledger):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
     time.sleep(1)
     before = buyers.answers[201]

@@ -21,6 +21,7 @@ from ticketbook.embedded.binaries import EmbeddedPostgresError
 from ticketbook.embedded.postmaster import Postmaster
 
 START_LIMIT = 120  # seconds; crash recovery after a long load takes a while
+SUPERUSER = "postgres"
 KEEP_LOG = 10_000_000  # bytes; a longer log is renamed at the next start
 
 OPTIONS = {
@@ -47,7 +48,8 @@ class Cluster:
         self.data_dir = data_dir
         self.folder = data_dir / "postgres"
         self.log = data_dir / "postgres.log"
-        self.password_file = data_dir / "postgres.password"
+        self.password_file = data_dir / "postgres.password"  # the application's
+        self.superuser_file = data_dir / "postgres.superuser-password"
         self.port_file = data_dir / "postgres.port"
 
     def serve(self) -> Postmaster:
@@ -69,11 +71,20 @@ class Cluster:
         )
 
     def password(self) -> str:
+        return self._read_password(self.password_file)
+
+    def superuser_password(self) -> str:
+        return self._read_password(self.superuser_file)
+
+    def write_superuser_password(self) -> None:
+        _write_password(self.superuser_file)
+
+    def _read_password(self, file: Path) -> str:
         try:
-            return self.password_file.read_text()
+            return file.read_text()
         except FileNotFoundError:
             raise EmbeddedPostgresError(
-                f"{self.password_file} is missing: put it back, or delete {self.folder} "
+                f"{file} is missing: put it back, or delete {self.folder} "
                 "to start again without its data."
             ) from None
 
@@ -84,7 +95,8 @@ class Cluster:
         for leftover in self.data_dir.glob("postgres.new-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         self.folder.unlink(missing_ok=True)  # a link to a cluster that was deleted
-        self._write_password()
+        _write_password(self.password_file)
+        _write_password(self.superuser_file)
         new_folder = self._new_folder()
         try:
             self._initdb(new_folder)
@@ -97,10 +109,6 @@ class Cluster:
             shutil.rmtree(new_folder, ignore_errors=True)
             raise
         _sync_folder(self.data_dir)
-
-    def _write_password(self) -> None:
-        with open(self.password_file, "w", opener=_open_private) as file:
-            file.write(secrets.token_urlsafe(24))
 
     def _new_folder(self) -> Path:
         # In DATA_DIR. If root runs this and `nobody` cannot reach DATA_DIR, in a place of root's own.
@@ -117,13 +125,13 @@ class Cluster:
         # The server's user cannot read our password file, so initdb gets a copy.
         password = new_folder / "password"
         with open(password, "w", opener=_open_private) as file:
-            file.write(self.password())
+            file.write(self.superuser_password())
         if os.geteuid() == 0:
             os.chown(password, binaries.server_user().pw_uid, -1)
         done = binaries.run(
             "initdb",
             f"--pgdata={new_folder / 'cluster'}",
-            "--username=ticketbook",
+            f"--username={SUPERUSER}",
             f"--pwfile={password}",
             "--auth-host=scram-sha-256",
             "--auth-local=reject",
@@ -245,6 +253,11 @@ def _bind(port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])
+
+
+def _write_password(path: Path) -> None:
+    with open(path, "w", opener=_open_private) as file:
+        file.write(secrets.token_urlsafe(24))
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -15,13 +15,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-import psycopg
-
+from ticketbook.embedded import roles
 from ticketbook.embedded.binaries import EmbeddedPostgresError
 from ticketbook.embedded.cluster import Cluster
 from ticketbook.embedded.postmaster import Postmaster
-
-DATABASE = "ticketbook"
 
 
 class Membership:
@@ -54,6 +51,13 @@ def join(data_dir: Path) -> dict[str, Any]:
             if member is None or not member.server.is_alive():
                 member = _enter(data_dir)
     return member.params.copy()
+
+
+def join_as_superuser(data_dir: Path) -> dict[str, Any]:
+    """As join, for what the application may not do: it makes test databases, and measures in benchmarks."""
+    join(data_dir)
+    member = _memberships[data_dir]
+    return roles.parameters(member.cluster, member.server.port, superuser=True)
 
 
 def leave() -> None:
@@ -99,15 +103,8 @@ def _become_member(data_dir: Path) -> Membership:
     cluster = Cluster(data_dir)
     member = Membership(cluster, cluster.serve(), _register(data_dir))
     try:
-        member.params = {
-            "host": "127.0.0.1",
-            "port": member.server.port,
-            "user": "ticketbook",
-            "password": cluster.password(),
-            # It listens on the loopback only, so no round trip to negotiate TLS.
-            "sslmode": "disable",
-        }
-        _ensure_database(member.params, cluster)
+        roles.prepare(cluster, member.server.port)
+        member.params = roles.parameters(cluster, member.server.port)
     except BaseException:
         _release(member)
         raise
@@ -122,25 +119,6 @@ def _release(member: Membership) -> None:
             newer.stop()
             newer.close()
     member.close()
-
-
-def _ensure_database(params: dict[str, Any], cluster: Cluster) -> None:
-    try:
-        with psycopg.connect(
-            dbname="postgres", autocommit=True, connect_timeout=10, **params
-        ) as connection:
-            query = "SELECT 1 FROM pg_database WHERE datname = %s"
-            if connection.execute(query, [DATABASE]).fetchone() is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
-    except psycopg.OperationalError as exc:
-        if "password authentication failed" not in str(exc):
-            raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL does not answer: {exc} (see {cluster.log})."
-            ) from exc
-        raise EmbeddedPostgresError(
-            f"{cluster.password_file} does not hold the password of this database: put the right "
-            f"one back, or delete {cluster.folder} to start again without its data."
-        ) from None
 
 
 @contextmanager

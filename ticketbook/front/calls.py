@@ -132,6 +132,8 @@ def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.run_once": False,
     }
     for name, value in scope["headers"]:
+        if b"_" in name:  # X_Forwarded_For would have the variable of X-Forwarded-For
+            continue
         variable = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
         text = value.decode("latin-1")
         between = "; " if variable == "HTTP_COOKIE" else ","

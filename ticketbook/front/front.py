@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 
 from ticketbook import event_loop
 from ticketbook.api.paths import is_api
-from ticketbook.errors import Busy, Refusal, TooSlow
+from ticketbook.errors import BadAddress, Busy, Refusal, TooLarge, TooSlow
 from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
 from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.calls import WSGIApplication
@@ -52,20 +52,23 @@ class Front:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._answer(_in_origin_form(scope), receive, send)
+            await self._answer(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = scope["method"] == "HEAD"
         try:
+            scope = _in_origin_form(scope)
             if answer := self._answer_at_once(scope):
                 await send_answer(send, answer, head=head)
                 return
-            async with body_of(receive) as body:
+            async with body_of(scope, receive) as body:
                 await self._answer_with(body, scope, send)
-        except ClientGone:
-            answer = _worded(TooSlow(), scope)  # for a client that still listens
+        except (ClientGone, TooLarge) as gone:
+            # For a client that still listens. The rest of its body is not read.
+            refusal = gone if isinstance(gone, TooLarge) else TooSlow()
+            answer = _worded(refusal, scope)
             await send_answer(send, answer._replace(headers=[*answer.headers, CLOSE]), head=head)
         except Refusal as refusal:
             await send_answer(send, _worded(refusal, scope), head=head)
@@ -133,7 +136,10 @@ def _in_origin_form(scope: Scope) -> Scope:
     # A request may name its whole address, as to a proxy (RFC 9112, 3.2.2).
     if scope["path"].startswith("/") or scope["path"] == "*":
         return scope
-    address = urlsplit(scope["raw_path"].decode("latin-1"))
+    try:
+        address = urlsplit(scope["raw_path"].decode("latin-1"))
+    except ValueError:
+        raise BadAddress from None
     path = address.path or "/"
     headers = [header for header in scope["headers"] if header[0] != b"host"]
     headers.append((b"host", address.netloc.encode("latin-1")))

@@ -4,20 +4,26 @@ import asyncio
 import gc
 import os
 import sys
+from http import HTTPStatus
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from gunicorn.arbiter import Arbiter
 from gunicorn.asgi import protocol
 from gunicorn.asgi.parser import ParseError
 from gunicorn.workers.gasgi import ASGIWorker
 
+from ticketbook.front.clients import Clients, as_many_as_files_allow
+
 HEAD_SECONDS = 10.0  # from connecting to the end of the first request's headers
 DRAIN_SECONDS = 15.0  # for requests in flight after SIGTERM; below graceful_timeout
 FIRST_REQUEST_SECONDS = 1.0  # of these, for the first request of a client that has just connected
 READ_SECONDS = 20.0  # a client that reads nothing of its answer for this long is cut off
-CLOSE_SECONDS = 5.0  # to send the rest to a client whose connection is being closed
+CLOSE_SECONDS = (
+    5.0  # to end a connection: we send the rest, and read over what the client still sends
+)
 # Each chunk of a body costs the event loop time, even a small one. A body of more than MANY_CHUNKS is
 # refused if they have fewer than SMALL_CHUNK bytes on average.
 MANY_CHUNKS, SMALL_CHUNK = 1000, 64
@@ -25,7 +31,8 @@ PASS_ON = 16 * 1024  # bytes of a body that are passed on together
 MAX_LINE = 4 * 1024  # bytes of a line after which the parser looks at it, and may refuse it
 MAX_PIPELINED = 64 * 1024  # bytes of requests that wait behind the current one
 
-protocol._REASON_PHRASES.setdefault(402, "Payment Required")
+for status in HTTPStatus:
+    protocol._REASON_PHRASES.setdefault(status.value, status.phrase)
 
 
 class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
@@ -36,21 +43,23 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
     """
 
     worker: "Worker"
+    _closed: bool
 
     def __init__(self, worker: "Worker") -> None:
         super().__init__(worker)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._chunks = self._size = 0
         self._body = bytearray()  # what has arrived and was not passed on yet
+        self._is_unreadable = self._is_ending = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.worker.clients.add(self)
-        if len(self.worker.clients) > self.worker.cfg.worker_connections:
-            self._send_error_response(503, "Too many connections", (("Retry-After", "1"),))
-            self._close_transport()
-        else:
+        peer = transport.get_extra_info("peername")
+        if self.worker.clients.take(self, peer[0] if isinstance(peer, tuple) else ""):
             self._start_timer("head", HEAD_SECONDS, self._close_transport)
+        else:
+            self._send_problem(503, (("Retry-After", "1"),))
+            self._close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in self._timers.values():
@@ -70,7 +79,9 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
     # --- What comes in ---
 
     def _on_headers_complete(self) -> Any:
-        self._stop_timer("head")
+        if "head" in self._timers:
+            self._stop_timer("head")
+            self.worker.clients.spoke(self)
         self._chunks = self._size = 0
         self._body.clear()
         return super()._on_headers_complete()
@@ -95,6 +106,8 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
             self._body.clear()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_ending:
+            return
         parser = self._callback_parser
         if parser is not None and self._is_part_of_a_line(data):
             parser._buffer += data  # the parser could not use it yet
@@ -102,6 +115,16 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         super().data_received(data)
         if parser is not None and parser.is_complete and len(parser._buffer) > MAX_PIPELINED:
             self.cut_off()
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        try:
+            return bool(super()._feed_callback_parser(data))
+        except (
+            ValueError
+        ):  # such as a Content-Length of so many digits that Python does not read it
+            self._send_error_response(400, "Bad request")
+            self._close_transport()
+            return False
 
     def _is_part_of_a_line(self, data: bytes) -> bool:
         # The headers arrive in small pieces, and this piece ends in the middle of a line.
@@ -115,7 +138,13 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 
     def eof_received(self) -> bool:
         # A client that has sent everything may still wait for its answer.
-        return self._current_request is not None and not self._closed
+        waits = self._current_request is not None and not self._is_still_sending()
+        return waits and not self._closed
+
+    def _is_still_sending(self) -> bool:
+        # As far as we know: we do not know where a request ends that we cannot read.
+        receiver = self._body_receiver
+        return self._is_unreadable or (receiver is not None and not receiver._complete)
 
     # --- What goes out ---
 
@@ -128,15 +157,29 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         self._stop_timer("read")
 
     def _close_transport(self) -> None:
-        super()._close_transport()
+        if self._closed:
+            return
+        if self._is_still_sending():
+            # If we closed now, the kernel would reset the connection, and the client might never read our
+            # answer. So we only end our half, and read over the rest.
+            self._closed = self._is_ending = True
+            self._body.clear()
+            self._resume_reading()
+            self.transport.write_eof()
+        else:
+            super()._close_transport()
         if not self._conn_lost_handled:  # a client that reads nothing would keep it open for ever
             self._start_timer("close", CLOSE_SECONDS, self.cut_off)
 
     def _send_error_response(
         self, status: int, message: str, extra_headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        # What gunicorn itself refuses is a problem too, at every address: the request may have no readable
-        # one. Without `message`, which can quote the request.
+        # gunicorn's own refusal of a request. Without `message`, which can quote the request.
+        self._is_unreadable = True
+        self._send_problem(status, extra_headers)
+
+    def _send_problem(self, status: int, extra_headers: tuple[tuple[str, str], ...]) -> None:
+        # Problem details at every address, because a refused request may have no readable one.
         from ticketbook.api.problems import PROBLEM_JSON, problem_of_http  # once Django is set up
 
         body = orjson.dumps(problem_of_http(status))
@@ -164,7 +207,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 class Worker(ASGIWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.clients: set[Connection] = set()
+        self.clients: Clients[Connection] = Clients(most=1, most_of_one=1)
 
     def load_wsgi(self) -> None:
         # Always the front. `gunicorn ticketbook.wsgi`, the command of earlier versions, works too.
@@ -186,6 +229,10 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         """Serve until SIGTERM. Then end in order: no new clients, requests in flight, lanes."""
         await self.asgi.start()
+        self.clients = Clients(
+            most=as_many_as_files_allow(self.cfg.worker_connections),
+            most_of_one=settings.WEB_CONNECTIONS_PER_ADDRESS,
+        )
         # What is loaded now stays for ever, so the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -209,11 +256,11 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def drain(self) -> None:
         began = self.loop.time()
         while not self._quick_shutdown and self.loop.time() < began + DRAIN_SECONDS:
-            for client in list(self.clients):
+            for client in list(self.clients.all):
                 client.close_if_idle(new_ones_too=self.loop.time() > began + FIRST_REQUEST_SECONDS)
-            if not self.clients and not self.asgi.at_work:
+            if not self.clients.all and not self.asgi.at_work:
                 return
             self.notify()
             await asyncio.sleep(0.05)
-        for client in list(self.clients):
+        for client in list(self.clients.all):
             client.cut_off()

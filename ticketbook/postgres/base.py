@@ -4,14 +4,17 @@ import select
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.postgresql.client import DatabaseClient as PostgresClient
+from django.db.backends.postgresql.creation import DatabaseCreation as PostgresCreation
 from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
 from django.db.backends.utils import CursorWrapper
 
 from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import binary
+from ticketbook.embedded.roles import ROLE
 from ticketbook.postgres import clock
 
 
@@ -45,15 +48,27 @@ class DatabaseClient(PostgresClient):
         return [str(binary("psql")), *args[1:]], env
 
 
+class DatabaseCreation(PostgresCreation):
+    def sql_table_creation_suffix(self) -> str:
+        suffix: str = super().sql_table_creation_suffix()
+        if self.connection.settings_dict.get("EMBEDDED_DATA_DIR"):
+            suffix = f"{suffix or 'WITH'} OWNER {ROLE}"
+        return suffix
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     features_class = DatabaseFeatures
     client_class = DatabaseClient
+    creation_class = DatabaseCreation
 
     def get_connection_params(self) -> dict[str, Any]:
         # Django asks for every new connection. Without DATABASE_URL, join the embedded server.
         params = super().get_connection_params()
         if data_dir := self.settings_dict.get("EMBEDDED_DATA_DIR"):
-            params |= membership.join(data_dir)
+            # Django makes and drops test databases under this alias, which the application's role may not.
+            as_superuser = self.alias == NO_DB_ALIAS
+            join = membership.join_as_superuser if as_superuser else membership.join
+            params |= join(data_dir)
         return params
 
     def init_connection_state(self) -> None:

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from ticketbook.embedded.binaries import binary, server_user
-from ticketbook.tests.running import User, lives, manage, postmaster
+from ticketbook.tests.running import User, environment, lives, manage, postmaster, python
 
 AS_NOBODY: dict[str, Any] = {"user": "nobody", "group": server_user().pw_gid, "extra_groups": []}
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what is different for root")
@@ -70,6 +70,11 @@ def replaced(file: Path, text: str | None) -> Iterator[None]:
         aside.replace(file)
 
 
+def as_superuser(data_dir: Path, user: User) -> dict[str, Any]:
+    password = (data_dir / "postgres.superuser-password").read_text()
+    return user.params | {"user": "postgres", "password": password}
+
+
 def complaint(data_dir: Path) -> str:
     """The last line of a process that cannot join."""
     user = User(data_dir)
@@ -114,7 +119,10 @@ def test_data_survive_a_stop(data_dir):
 
 
 def test_a_database_that_was_dropped_is_made_again(data_dir):
-    with User(data_dir) as ann, connect(ann.params, dbname="postgres") as connection:
+    with (
+        User(data_dir) as ann,
+        connect(as_superuser(data_dir, ann), dbname="postgres") as connection,
+    ):
         connection.execute("DROP DATABASE ticketbook")
     with User(data_dir) as bob, connect(bob.params) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -127,6 +135,164 @@ def test_a_half_made_cluster_is_thrown_away(open_folder):
     with User(data_dir):
         assert not half.exists()
         assert list(data_dir.glob("postgres.new-*")) == []
+
+
+# --- The application's role ---------------------------------------------------------------------
+
+FORBIDDEN = {
+    "a program of the machine": "COPY (SELECT 1) TO PROGRAM 'true'",
+    "a file of the machine": "SELECT pg_read_file('/etc/passwd')",
+    "a setting of the server": "ALTER SYSTEM SET work_mem = '1MB'",
+    "a role": "CREATE ROLE eve SUPERUSER",
+    "another database": "CREATE DATABASE eve",
+    "an extension that is not trusted": "CREATE EXTENSION pg_stat_statements",
+    "passwords": "SELECT rolpassword FROM pg_authid",
+    "becoming the superuser": "SET ROLE postgres",
+}
+
+
+def test_the_role_of_the_application_has_no_right_beyond_its_database(data_dir):
+    with User(data_dir) as ann, connect(ann.params) as connection:
+        for name, statement in FORBIDDEN.items():
+            try:
+                connection.execute(statement)
+            except psycopg.errors.InsufficientPrivilege:
+                continue
+            pytest.fail(f"It has the right to {name}")
+
+
+def test_the_role_of_the_application_owns_its_database(data_dir):
+    with User(data_dir) as ann, connect(ann.params) as connection:
+        for extension in (
+            "pg_trgm",
+            "unaccent",
+        ):  # trusted, so the owner of a database may have them
+            connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+        connection.execute("CREATE SCHEMA own; CREATE TABLE own.thing (); DROP SCHEMA own CASCADE")
+        connection.execute("ALTER DATABASE ticketbook SET statement_timeout = 0")
+        query = """
+            SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls,
+                pg_get_userbyid(datdba), (SELECT count(*) FROM pg_auth_members WHERE member = r.oid)
+            FROM pg_roles r, pg_database WHERE rolname = current_user AND datname = current_database()
+        """
+        assert connection.execute(query).fetchone() == (False, "ticketbook", 0)
+
+
+# Makes a cluster as it was before: its superuser is the role of the application, and there is one password.
+EARLIER_VERSION = """
+import sys
+from pathlib import Path
+import psycopg
+from ticketbook.embedded import cluster
+cluster.SUPERUSER = "ticketbook"
+cluster._write_password = lambda path: path.write_text("earlier")
+made = cluster.Cluster(Path(sys.argv[1]))
+made.data_dir.mkdir()
+server = made.serve()
+made.superuser_file.unlink()
+params = {"host": "127.0.0.1", "port": server.port, "user": "ticketbook", "password": "earlier"}
+for name in ("ticketbook", "test_ticketbook"):
+    with psycopg.connect(dbname="postgres", autocommit=True, **params) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(dbname=name, autocommit=True, **params) as connection:
+        connection.execute(sys.argv[2])
+server.stop()
+"""
+THINGS = """
+    CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pg_trgm;
+    CREATE TYPE mood AS ENUM ('glad'); CREATE TYPE pair AS (a int, b int); CREATE DOMAIN cents AS int;
+    CREATE TABLE paid (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n serial, mood mood, price cents);
+    CREATE INDEX ON paid (n); CREATE SEQUENCE loose; CREATE VIEW seen AS SELECT n FROM paid;
+    CREATE MATERIALIZED VIEW kept AS SELECT n FROM paid;
+    CREATE FUNCTION "Twice" (n int, m text DEFAULT 'x') RETURNS int LANGUAGE sql RETURN 2 * n;
+    CREATE PROCEDURE nothing() LANGUAGE sql AS '';
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+    CREATE TRIGGER noted BEFORE INSERT ON paid FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE SCHEMA "Other one"; CREATE TABLE "Other one"."Table" (id bigserial);
+    CREATE TEXT SEARCH CONFIGURATION plain (COPY = simple);
+    CREATE STATISTICS both_ns (ndistinct) ON id, n FROM paid;
+    INSERT INTO paid (mood, price) SELECT 'glad', 5 FROM generate_series(1, 1000)
+"""
+# What does not belong to the role of the application, but for what the extensions have.
+FOREIGN = """
+    SELECT relname FROM pg_class WHERE relowner <> %(me)s::regrole AND oid >= 16384
+        AND relkind NOT IN ('t', 'i') AND relname NOT LIKE 'pg_stat_statements%%'
+    UNION ALL SELECT typname FROM pg_type WHERE typowner <> %(me)s::regrole AND oid >= 16384
+        AND typname !~ 'pg_stat_statements|gtrgm'
+    UNION ALL SELECT proname FROM pg_proc p WHERE proowner <> %(me)s::regrole AND oid >= 16384
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+    UNION ALL SELECT nspname FROM pg_namespace WHERE nspowner <> %(me)s::regrole AND oid >= 16384
+    UNION ALL SELECT cfgname FROM pg_ts_config WHERE cfgowner <> %(me)s::regrole AND oid >= 16384
+    UNION ALL SELECT stxname FROM pg_statistic_ext WHERE stxowner <> %(me)s::regrole
+"""
+
+
+@pytest.fixture
+def earlier(open_folder: Path) -> Iterator[Path]:
+    """The DATA_DIR of an earlier version, stopped."""
+    data_dir = open_folder / "earlier"
+    made = python("-c", EARLIER_VERSION, data_dir, THINGS, env=environment())
+    stderr = made.communicate(timeout=100)[1]
+    assert made.returncode == 0, stderr
+    yield data_dir
+    shutil.rmtree(data_dir)
+
+
+def interrupted_after(data_dir: Path, statement: str) -> None:
+    """Start it, and let the process die right after the first statement that contains this text."""
+    script = f"""
+import os, sys
+from pathlib import Path
+import psycopg
+from ticketbook.embedded import membership
+real = psycopg.Connection.execute
+def execute(self, query, *args, **more):
+    result = real(self, query, *args, **more)
+    if {statement!r} in (query.as_string(self) if hasattr(query, "as_string") else str(query)):
+        os._exit(9)
+    return result
+psycopg.Connection.execute = execute
+membership.join(Path(sys.argv[1]))
+"""
+    process = python("-c", script, data_dir, env=environment())
+    process.communicate(timeout=100)
+    assert process.returncode == 9
+
+
+def test_a_cluster_of_an_earlier_version_loses_its_superuser_and_no_data(earlier):
+    for statement in (
+        'ROLE "postgres"',
+        "ALTER TABLE",
+        "ALTER DATABASE",
+        "RENAME TO ticketbook_former",
+    ):
+        interrupted_after(earlier, statement)
+    with User(earlier) as ann, connect(ann.params) as connection:
+        for name in ("ticketbook", "test_ticketbook"):
+            with connect(ann.params, dbname=name) as one:
+                assert one.execute("SELECT count(*), sum(price) FROM paid").fetchone() == (
+                    1000,
+                    5000,
+                )
+                assert one.execute(FOREIGN, {"me": "ticketbook"}).fetchall() == []
+                one.execute(
+                    "INSERT INTO paid (mood) VALUES ('glad'); ALTER TYPE mood ADD VALUE 'sad'"
+                )
+                one.execute('DROP TABLE paid CASCADE; DROP SCHEMA "Other one" CASCADE')
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(FORBIDDEN["a program of the machine"])
+        query = """SELECT rolname, rolsuper, rolcanlogin FROM pg_roles
+                   WHERE oid >= 16384 OR oid = 10 ORDER BY rolname"""
+        assert connection.execute(query).fetchall() == [
+            ("postgres", True, True),
+            ("ticketbook", False, True),
+            ("ticketbook_former", True, False),
+        ]
+        assert ann.params["password"] == "earlier"
+        with pytest.raises(psycopg.OperationalError, match="password authentication"):
+            connect(ann.params, user="ticketbook_former")
+    with User(earlier) as bob, connect(bob.params) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 # --- Sharing one server -----------------------------------------------------------------------

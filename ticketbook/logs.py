@@ -1,0 +1,27 @@
+"""How a line of the log looks: what clients send makes one short line, and a fault of ours its traceback."""
+
+import logging
+
+LONGEST = 500  # characters of a message; what clients send may be as long as they like
+
+
+class LineFormatter(logging.Formatter):
+    """One line for each record, without control characters, so that nobody can write lines of their own.
+
+    A traceback follows below it, indented, unless the answer was a refusal (a status below 500).
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = plain(record.getMessage())
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        line = self.formatMessage(record)
+        if record.exc_info and getattr(record, "status_code", 500) >= 500:
+            line += "\n" + self.formatException(record.exc_info)
+        return line.replace("\n", "\n    ")
+
+
+def plain(text: str) -> str:
+    """The text on one line and not too long, with all but printable characters as escapes."""
+    cut = f"{text[:LONGEST]}..." if len(text) > LONGEST else text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
