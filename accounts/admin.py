@@ -10,6 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from knox.models import AuthToken
 
+from accounts.forms import StaffLogInForm
 from accounts.models import User
 
 HISTORY = (
@@ -98,6 +99,7 @@ class ForSuperusers:
     has_change_permission = has_delete_permission = has_add_permission
 
 
+admin.site.login_form = StaffLogInForm
 admin.site.unregister(Group)
 admin.site.unregister(AuthToken)
 

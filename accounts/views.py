@@ -1,13 +1,17 @@
 from urllib.parse import unquote, urljoin, urlsplit
 
+from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.views.generic import FormView
 
+from accounts import devices, throttle
 from accounts.forms import LogInForm, SignUpForm
 from accounts.signup import EmailTaken, sign_up
+from ticketbook.error_handlers import answer_429
+from ticketbook.errors import Throttled
 
 
 class Onwards(RedirectURLMixin):
@@ -42,10 +46,18 @@ class SignUp(Onwards, FormView):  # type: ignore[type-arg]
 
     def form_valid(self, form: SignUpForm) -> HttpResponse:
         try:
+            throttle.count(
+                *throttle.by_address("sign-up", settings.SIGNUPS_PER_ADDRESS, self.request)
+            )
             user = sign_up(**form.cleaned_data)
+        except Throttled as throttled:
+            answer_429(self.request, throttled)
+            form.add_error(None, str(throttled))
+            return self.form_invalid(form)
         except EmailTaken as exc:
             form.add_error("email", str(exc))
             return self.form_invalid(form)
+        devices.remember(self.request, user.email)
         login(self.request, user)
         return super().form_valid(form)
 

@@ -40,6 +40,18 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"SITE_URL": "tickets.example.com"}, "SITE_URL='tickets.example.com' is not the address"),
         ({"SITE_URL": "https://x.com?y=1"}, "SITE_URL='https://x.com?y=1' is not the address"),
         ({"SITE_URL": "https://x.com/shop"}, "SITE_URL='https://x.com/shop' is not the address"),
+        (
+            {"TRUSTED_PROXIES": "127.0.0.1,proxy"},
+            "TRUSTED_PROXIES has the entry 'proxy'. Write addresses and networks such as",
+        ),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES has the entry '10.0.0.1/8'. Write"),
+        ({"LOGIN_FAILURES": "-1"}, "LOGIN_FAILURES=-1 is out of range. Set it to 0 … 1000."),
+        ({"LOGIN_LONGEST_WAIT": "0"}, "LOGIN_LONGEST_WAIT=0 is out of range. Set it to 1 … 86400."),
+        (
+            {"SIGNUPS_PER_ADDRESS": "few"},
+            "SIGNUPS_PER_ADDRESS='few' is not a number. Set it to 0 …",
+        ),
+        ({"PASSWORD_THREADS": "0"}, "PASSWORD_THREADS=0 is out of range. Set it to 1 … 100."),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -113,7 +125,7 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r'\b(?:text|words|named|address|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"',
+        r'\b(?:text|words|named|address|networks|number|whole|switch|folder|postgres_server)\(\s*"(\w+)"',
         source,
     )
     expected = {*read, "SECRET_KEY"}
