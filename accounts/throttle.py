@@ -18,9 +18,10 @@ wait, and one that comes too early changes nothing.
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import NamedTuple
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
@@ -165,8 +166,11 @@ def _execute(
 ) -> CursorWrapper | None:
     # A table that fails keeps nobody out who knows the password. But a row that too many count at once (busy)
     # is no way around the limit.
+    # A caller's transaction survives the failure; but its rollback takes the count along.
+    unharmed = transaction.atomic() if connection.in_atomic_block else nullcontext()
     try:
-        return execute_prepared(sql, params)
+        with unharmed:
+            return execute_prepared(sql, params)
     except (DatabaseError, InterfaceError) as exc:
         if may_be_busy and is_busy(exc):
             raise
