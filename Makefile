@@ -11,8 +11,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-soak \
-	soak-payments fuzz format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
+	bench-soak soak-payments fuzz format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ bench-copies: .venv/.dev-installed ## measure what a cache server brings, four m
 
 bench-redirects: .venv/.run-installed ## measure payments on a page of the gateway's, two minutes; needs wrk
 	.venv/bin/python -m bench.redirects
+
+bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
+	.venv/bin/python -m bench.signups
 
 bench-soak: .venv/.run-installed ## two million bookings in one sitting (make bench-soak BOOKINGS=100000); needs wrk
 	BOOKINGS=$(BOOKINGS) .venv/bin/python -m bench.soak

@@ -17,6 +17,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from knox.models import AuthToken
 
+from accounts.forms import StaffLogInForm
 from accounts.models import User
 from ticketbook.admin_forms import MergingAdmin
 
@@ -162,6 +163,7 @@ class ForSuperusers:
     has_change_permission = has_delete_permission = has_add_permission
 
 
+admin.site.login_form = StaffLogInForm
 admin.site.unregister(Group)
 admin.site.unregister(AuthToken)
 

@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib.auth import authenticate
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
@@ -6,6 +7,7 @@ from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import devices, throttle
 from accounts.auth import new_token
 from accounts.serializers import LogInSerializer, SignUpSerializer, TokenSerializer, UserSerializer
 from accounts.signup import EmailTaken, sign_up
@@ -21,10 +23,12 @@ class Users(StrictView):
     def post(self, request: Request) -> Response:
         body = SignUpSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        throttle.count(*throttle.by_address("sign-up", settings.SIGNUPS_PER_ADDRESS, request))
         try:
             user = sign_up(**body.validated_data)
         except EmailTaken as exc:
             raise ValidationError({"email": [str(exc)]}, code="unique") from exc
+        devices.remember(request, user.email)
         return Response(UserSerializer(user).data, status=201)
 
 

@@ -1,14 +1,35 @@
+from typing import Any
+
 from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from accounts.email_field import EmailAddressFormField
 from accounts.models import User
+from ticketbook.error_handlers import answer_429
+from ticketbook.errors import Throttled
 from ticketbook.plain_text import plain_text
 
 
-class LogInForm(AuthenticationForm):
+class SaysWhenToTryAgain(AuthenticationForm):
+    """A log-in form that keeps what was typed when there were too many attempts."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            return super().clean()
+        except Throttled as throttled:
+            if self.request is not None:
+                answer_429(self.request, throttled)
+            raise ValidationError(str(throttled), code=throttled.code) from throttled
+
+
+class StaffLogInForm(SaysWhenToTryAgain, AdminAuthenticationForm):
+    pass
+
+
+class LogInForm(SaysWhenToTryAgain):
     error_messages = {
         "invalid_login": "The e-mail address or the password is not right.",
         "inactive": "This account has been closed.",

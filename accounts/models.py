@@ -82,3 +82,14 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def get_short_name(self) -> str:
         return self.name
+
+
+class Attempts(models.Model):
+    """Attempts of one kind by somebody (accounts/throttle.py)."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    forgotten_at = models.DateTimeField()
+    free_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key

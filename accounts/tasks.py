@@ -2,6 +2,7 @@ from django.contrib.sessions.models import Session
 from knox.models import AuthToken
 from procrastinate.contrib.django import app
 
+from accounts.models import Attempts
 from ticketbook.postgres import clock
 
 EVERY_NIGHT = "17 3 * * *"
@@ -17,3 +18,9 @@ def forget_expired_tokens(timestamp: int) -> None:
 @app.task(queueing_lock="forget_expired_sessions")
 def forget_expired_sessions(timestamp: int) -> None:
     Session.objects.filter(expire_date__lt=clock.ask()).delete()
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_old_attempts")
+def forget_old_attempts(timestamp: int) -> None:
+    Attempts.objects.filter(forgotten_at__lt=clock.ask()).delete()

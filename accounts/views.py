@@ -1,5 +1,6 @@
 from urllib.parse import unquote, urljoin, urlsplit
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.views import LoginView, LogoutView, RedirectURLMixin
@@ -7,8 +8,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.views.generic import FormView
 
+from accounts import devices, throttle
 from accounts.forms import LogInForm, SignUpForm
 from accounts.signup import EmailTaken, sign_up
+from ticketbook.error_handlers import answer_429
+from ticketbook.errors import Throttled
 
 
 class Onwards(RedirectURLMixin):
@@ -67,10 +71,18 @@ class SignUp(DrawnAnew):
 
     def form_valid(self, form: SignUpForm) -> HttpResponse:
         try:
+            throttle.count(
+                *throttle.by_address("sign-up", settings.SIGNUPS_PER_ADDRESS, self.request)
+            )
             user = sign_up(**form.cleaned_data)
+        except Throttled as throttled:
+            answer_429(self.request, throttled)
+            form.add_error(None, str(throttled))
+            return self.form_invalid(form)
         except EmailTaken as exc:
             form.add_error("email", str(exc))
             return self.form_invalid(form)
+        devices.remember(self.request, user.email)
         login(self.request, user)
         return super().form_valid(form)
 

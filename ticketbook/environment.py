@@ -8,6 +8,7 @@ password.
 import os
 import re
 import secrets
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,6 +62,20 @@ def currency(name: str, default: str) -> str:
     if reason := currencies.why_not(code):
         raise ImproperlyConfigured(f"{name}={code!r} {reason}")
     return code
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks, with commas between them. An address is a network of one."""
+    found = []
+    for entry in words(name, []):
+        try:
+            found.append(ip_network(entry.strip()))
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} has the entry {entry!r}. Write addresses and networks such as 127.0.0.1 or "
+                "10.0.0.0/8, with commas between them."
+            ) from None
+    return found
 
 
 def number(name: str, default: float, low: float, high: float) -> float:

@@ -17,7 +17,7 @@ from ticketbook.api.problems import (
     problem_body,
     problem_of_http,
 )
-from ticketbook.errors import Busy, NotFound, TooLarge
+from ticketbook.errors import Busy, NotFound, Throttled, TooLarge
 from ticketbook.postgres.failures import is_busy
 
 TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
@@ -114,25 +114,42 @@ class ApiErrorsMiddleware:
         return worded_for_api(request, self.get_response(request))
 
 
+THROTTLED = "ticketbook.throttled"
+
+
+def answer_429(request: HttpRequest, throttled: Throttled) -> None:
+    """Make the answer to this request a 429, whatever page the view draws."""
+    request.META[THROTTLED] = throttled
+
+
 class BusyMiddleware:
-    """Answers 503 when a lane or the database is too busy, and asks to try again."""
+    """Answers 503 when a lane or the database is too busy, and 429 after too many attempts.
+
+    Both ask to try again.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if throttled := request.META.get(THROTTLED):
+            response.status_code = throttled.status
+            response["Retry-After"] = str(throttled.retry_after)
+        return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not (isinstance(exc, Busy) or is_busy(exc)):
+        if is_busy(exc):
+            exc = Busy()
+        if not isinstance(exc, Busy | Throttled):
             return None
-        busy = Busy()
         if is_api(request.path):
             response: HttpResponse = _json_problem(
-                status=busy.status, code=busy.code, detail=str(busy)
+                status=exc.status, code=exc.code, detail=str(exc)
             )
         else:
             # Without the request, because its session and user may need the database.
-            response = render(None, "503.html", {"detail": str(busy)}, status=busy.status)
-        response["Retry-After"] = str(busy.retry_after)
+            template = "503.html" if isinstance(exc, Busy) else "refused.html"
+            response = render(None, template, {"detail": str(exc)}, status=exc.status)
+        response["Retry-After"] = str(exc.retry_after)
         return response

@@ -1,3 +1,6 @@
+from math import ceil
+
+
 class Refusal(Exception):
     """The request was refused."""
 
@@ -37,6 +40,23 @@ class Busy(Refusal):
     code = "busy"
     status = 503
     retry_after = 1
+
+
+class Throttled(Refusal):
+    """There were too many attempts."""
+
+    code = "throttled"
+    status = 429
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.retry_after = max(1, ceil(seconds))
+        self.args = (f"{self.__doc__} Try again in {_in_words(self.retry_after)}.",)
+
+
+def _in_words(seconds: int) -> str:
+    number, unit = (seconds, "second") if seconds < 100 else (ceil(seconds / 60), "minute")
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 class TooSlow(Refusal):

@@ -15,6 +15,7 @@ from ticketbook.environment import (
     currency,
     folder,
     named,
+    networks,
     number,
     postgres_server,
     secret_key,
@@ -113,6 +114,29 @@ FORCE_SCRIPT_NAME = ""
 FILE_UPLOAD_HANDLERS = ["ticketbook.uploads.NoFiles"]
 # The largest body of a request, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+# Only these may say by X-Forwarded-For who their client is.
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
+
+# --- Log-in and sign-up (accounts/throttle.py); 0 for no limit ---------------------------------
+
+# So many wrong log-ins for one account, and then the waits grow.
+LOGIN_FAILURES = whole("LOGIN_FAILURES", 10, 0, 1000)
+LOGIN_LONGEST_WAIT = number("LOGIN_LONGEST_WAIT", 15 * 60, 1, 24 * 3600)
+# In a minute. A network may have four times as many.
+LOGIN_FAILURES_PER_ADDRESS = whole("LOGIN_FAILURES_PER_ADDRESS", 300, 0, 1_000_000)
+SIGNUPS_PER_ADDRESS = whole("SIGNUPS_PER_ADDRESS", 600, 0, 1_000_000)
+# Forms and requests with a password, by the beginning of their address. Hashing takes long, so they have
+# threads of their own in each process, and the rest of the site does not wait for them.
+PASSWORD_THREADS = whole("PASSWORD_THREADS", 1, 1, 100)
+PASSWORD_DOORS = (
+    "/accounts/login/",
+    "/accounts/signup/",
+    "/admin/login/",
+    "/admin/password_change/",
+    "/admin/accounts/user/",
+    f"{API}/users",
+    f"{API}/auth/token",
+)
 
 # --- Booking ----------------------------------------------------------------------------------
 
@@ -207,6 +231,7 @@ MIDDLEWARE = [
     "ticketbook.page_middleware.AuthenticationMiddleware",
     "ticketbook.page_middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.devices.DevicesMiddleware",
     "ticketbook.error_handlers.BusyMiddleware",
 ]
 

@@ -20,6 +20,7 @@ from ticketbook.front.calls import SLOWEST, Call, WSGIApplication, environ_of, s
 from ticketbook.front.later import FINISHED, FRONT, Finished
 
 MAX_WAITING = 512  # requests that wait for a thread; further ones get Busy at once
+MAX_PASSWORDS_WAITING = 100  # of these, requests with a password; each takes long
 LARGE = 256 * 1024  # bytes; a slow reader of a larger answer makes us keep it in memory
 MAX_LARGE = 64  # large answers on their way at a time
 
@@ -27,13 +28,39 @@ Awaiting = Callable[[Coroutine[Any, Any, Finished[Any]]], Awaitable[Finished[Any
 Endpoint = tuple[str, str]  # method and path
 
 
+class Threads:
+    """A fixed number of threads, with a limit for the calls that wait for one."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.mutex = threading.Lock()
+        self.at_work = 0  # calls that wait for a thread or have one
+
+    def submit(self, call: Call, *, waiting: int) -> Future[None]:
+        """Raises Busy if so many wait already."""
+
+        # Counted until it has ended, even if its client has gone by then.
+
+        def ended(job: object) -> None:
+            with self.mutex:
+                self.at_work -= 1
+
+        with self.mutex:
+            if self.at_work >= self.threads + waiting:
+                raise Busy
+            self.at_work += 1
+        job = self.pool.submit(call.run)
+        job.add_done_callback(ended)
+        return job
+
+
 class Site:
     def __init__(self, application: WSGIApplication, *, threads: int) -> None:
         self.application = application
-        self.threads = threads
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="site")
-        self.mutex = threading.Lock()
-        self.at_work = 0  # requests that wait for a thread or have one
+        self.usual = Threads(threads, "site")
+        # Hashing a password takes as long as a hundred pages, and all cores if it may.
+        self.passwords = Threads(settings.PASSWORD_THREADS, "passwords")
         self.large = 0
         self.common: dict[tuple[str, str, str], Headers] = {}
 
@@ -53,8 +80,6 @@ class Site:
             await self.send(call.whole, send, head=scope["method"] == "HEAD")
 
     async def call(self, environ: dict[str, Any], send: Send) -> Call:
-        if self.at_work >= self.threads + MAX_WAITING:
-            raise Busy
         call = Call(self.application, environ, send)
         try:
             await asyncio.wrap_future(self.submit(call))
@@ -64,17 +89,14 @@ class Site:
         return call
 
     def submit(self, call: Call) -> Future[None]:
-        # Counted until it has ended, even if its client has gone by then.
+        if has_password(call.environ):
+            return self.passwords.submit(call, waiting=MAX_PASSWORDS_WAITING)
+        return self.usual.submit(call, waiting=MAX_WAITING)
 
-        def ended(job: object) -> None:
-            with self.mutex:
-                self.at_work -= 1
-
-        with self.mutex:
-            self.at_work += 1
-        job = self.pool.submit(call.run)
-        job.add_done_callback(ended)
-        return job
+    @property
+    def at_work(self) -> int:
+        """How many requests wait for a thread or have one."""
+        return self.usual.at_work + self.passwords.at_work
 
     async def send(self, answer: Answer, send: Send, *, head: bool) -> None:
         if len(answer.body) <= LARGE:
@@ -105,12 +127,21 @@ class Site:
         if settings.SECURE_PROXY_SSL_HEADER is not None:
             environ[settings.SECURE_PROXY_SSL_HEADER[0]] = scheme
         call = Call(self.application, environ, None)
-        await asyncio.get_running_loop().run_in_executor(self.pool, call.run)
+        await asyncio.get_running_loop().run_in_executor(self.usual.pool, call.run)
         assert call.whole is not None
         return [header for header in call.whole.headers if header[0] not in OF_ONE_ANSWER]
 
     def stop(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.usual, self.passwords):
+            threads.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def has_password(environ: dict[str, Any]) -> bool:
+    """Whether Django may have to hash a password to answer."""
+    path: str = environ["PATH_INFO"]
+    return environ["REQUEST_METHOD"] not in {"GET", "HEAD"} and path.startswith(
+        settings.PASSWORD_DOORS
+    )
 
 
 ANONYMOUS: Scope = {"query_string": b"", "http_version": "1.1", "headers": []}

@@ -51,6 +51,18 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"CURRENCY": "XTS"}, "CURRENCY='XTS' is a code for funds, metals or tests."),
         ({"CURRENCY": "XAU"}, "CURRENCY='XAU' is a code for funds, metals or tests."),
         ({"CURRENCY": "XXX"}, "CURRENCY='XXX' is a code for funds, metals or tests."),
+        (
+            {"TRUSTED_PROXIES": "127.0.0.1,proxy"},
+            "TRUSTED_PROXIES has the entry 'proxy'. Write addresses and networks such as",
+        ),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES has the entry '10.0.0.1/8'. Write"),
+        ({"LOGIN_FAILURES": "-1"}, "LOGIN_FAILURES=-1 is out of range. Set it to 0 … 1000."),
+        ({"LOGIN_LONGEST_WAIT": "0"}, "LOGIN_LONGEST_WAIT=0 is out of range. Set it to 1 … 86400."),
+        (
+            {"SIGNUPS_PER_ADDRESS": "few"},
+            "SIGNUPS_PER_ADDRESS='few' is not a number. Set it to 0 …",
+        ),
+        ({"PASSWORD_THREADS": "0"}, "PASSWORD_THREADS=0 is out of range. Set it to 1 … 100."),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -124,7 +136,7 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r"\b(?:text|words|named|address|currency|number|whole|switch|folder|time_zone|postgres_server)"
+        r"\b(?:text|words|named|address|currency|networks|number|whole|switch|folder|time_zone|postgres_server)"
         r'\(\s*"(\w+)"',
         source,
     )
