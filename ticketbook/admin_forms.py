@@ -64,7 +64,7 @@ class MergingForm(forms.ModelForm):
 
     def _columns(self) -> dict[str, Any]:
         row, fields = self.instance, self.instance._meta.concrete_fields
-        return {field.name: getattr(row, field.attname) for field in fields}
+        return {field.name: getattr(row, field.attname) for field in fields if not field.generated}
 
     @cached_property
     def _row_fields(self) -> list[str]:
@@ -240,7 +240,12 @@ class MergingAdmin(admin.ModelAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> models.Model | None:
         row = super().get_object(request, object_id, from_field)
-        if row is None or request.method != "POST":
+        # Forms are saved in a transaction. A view that only shows something has none, whatever the method.
+        if (
+            row is None
+            or request.method != "POST"
+            or not transaction.get_connection().in_atomic_block
+        ):
             return row
         # NO KEY, so that bookings may still refer to the row. After the wait it is read as it is then.
         rows = self.get_queryset(request).select_for_update(of=("self",), no_key=True)
