@@ -18,7 +18,9 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from chaos import clients, facts, faults, referee, stage
@@ -32,7 +34,6 @@ CLIENTS = int(os.environ.get("CLIENTS") or 12)
 ROUNDS = int(os.environ.get("ROUNDS") or 1)
 SHRINK = os.environ.get("SHRINK", "1") != "0"
 QUIET_LIMIT = 120.0  # seconds after the last fault
-MOST_RERUNS = 12
 
 
 @dataclass
@@ -61,8 +62,9 @@ def main() -> None:
         if result.failed:
             failed.append(number)
             if SHRINK and schedule:
-                shortest = _shrink(number, schedule)
-                print(f"The shortest schedule that fails: SEED={number} SCHEDULE='{shortest}'")
+                print("It is run again with fewer faults.")
+                short = faults.printed(faults.shortest(schedule, partial(_fails, number)))
+                print(f"The shortest schedule that fails: SEED={number} SCHEDULE='{short}'")
     if ROUNDS > 1:
         print(f"{ROUNDS} rounds, {len(failed)} of them failed: {failed}")
     sys.exit(1 if failed else 0)
@@ -82,6 +84,10 @@ def _schedule(seed: int) -> list[Planned]:
         return faults.planned(seed, SECONDS) if text is None else faults.parse(text)
     except ValueError as exc:
         sys.exit(f"SCHEDULE: {exc}")
+
+
+def _fails(seed: int, schedule: list[Planned]) -> bool:
+    return play(seed, schedule, HOME / "runs" / f"{seed}-shrinking").failed
 
 
 # --- One round --------------------------------------------------------------------------------------------
@@ -148,23 +154,6 @@ def _gather(ledger: Path, tiers: list[str], epoch: float) -> facts.Facts:
         connection.close()  # this thread's
 
 
-# --- Shorter schedules ------------------------------------------------------------------------------------
-
-
-def _shrink(seed: int, schedule: list[Planned]) -> str:
-    """The schedule without the faults that it fails without. Runs it again MOST_RERUNS times at most."""
-    reruns, position = 0, 0
-    while position < len(schedule) and reruns < MOST_RERUNS:
-        shorter = schedule[:position] + schedule[position + 1 :]
-        reruns += 1
-        print(f"Run {reruns} without {schedule[position]}:")
-        if play(seed, shorter, HOME / "runs" / f"{seed}-shrinking").failed:
-            schedule = shorter
-        else:
-            position += 1
-    return faults.printed(schedule)
-
-
 # --- What is printed --------------------------------------------------------------------------------------
 
 
@@ -192,6 +181,8 @@ def _print(result: Result) -> None:
         f"money: {len(known.captures)} captures, {len(known.sent_back)} refunds; "
         f"quiet {result.quiet_after:.0f} s after the last fault"
     )
+    for name, seconds in _recoveries(history):
+        print(f"first new booking {seconds:.1f} s after PostgreSQL was up again ({name})")
     print(
         "checks:",
         "; ".join(f"{name} ({things})" for name, things in result.verdict.examined.items()),
@@ -201,6 +192,24 @@ def _print(result: Result) -> None:
     for violation in result.verdict.violations[:40]:
         print(f"VIOLATION {violation.check}: {violation.sentence}")
     print("FAILED" if result.failed else "No promise was broken.")
+
+
+def _recoveries(history: History) -> Iterator[tuple[str, float]]:
+    for fault in history.faults:
+        if fault.name in RESTARTS:
+            booked = [
+                attempt.ended
+                for attempt in history.attempts
+                if attempt.verb == "book"
+                and attempt.status == 201
+                and not attempt.replayed
+                and attempt.ended > fault.ended
+            ]
+            if booked:
+                yield fault.name, min(booked) - fault.ended
+
+
+RESTARTS = {"kill_postmaster", "restart_fast", "restart_immediate"}
 
 
 if __name__ == "__main__":

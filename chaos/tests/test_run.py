@@ -1,0 +1,35 @@
+"""One real run: the web server, the worker, PostgreSQL, the gateway, and two faults."""
+
+import json
+import os
+import subprocess
+import sys
+
+from chaos import facts
+from chaos.history import History
+
+
+def test_a_short_run_with_two_faults_breaks_no_promise(tmp_path):
+    environment = os.environ | {
+        "CHAOS_HOME": str(tmp_path),
+        "SEED": "1",
+        "SECONDS": "6",
+        "CLIENTS": "6",
+        "SCHEDULE": "2 kill_web 0; 3 cut_at_commit 2",
+        "SHRINK": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No promise was broken." in done.stdout
+    folder = tmp_path / "runs" / "1"
+    history = History.read(folder / "history.jsonl")
+    assert [fault.name for fault in history.faults] == ["kill_web", "cut_at_commit"]
+    assert {"book"} <= {attempt.verb for attempt in history.attempts if attempt.outcome == "ok"}
+    assert facts.Facts.read(folder / "facts.json").captures
+    assert json.loads((folder / "verdict.json").read_text())["violations"] == []
