@@ -15,18 +15,22 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from chaos import clients, facts, faults, referee, stage
 from chaos.faults import Planned
 from chaos.history import History, Recorder
 from chaos.system import HOME, System
+
+T = TypeVar("T")
 
 QUICK = bool(os.environ.get("QUICK"))
 SECONDS = float(os.environ.get("SECONDS") or (20 if QUICK else 40))
@@ -52,6 +56,8 @@ class Result:
 
 
 def main() -> None:
+    # By default SIGTERM would end this process at once, and leave its servers running.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     _set_up()
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
     failed = []
@@ -100,7 +106,7 @@ def play(seed: int, schedule: list[Planned], folder: Path) -> Result:
     )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    staged = stage.set_up(CLIENTS)
+    staged = _with_connection(stage.set_up, CLIENTS)
     return asyncio.run(_play(seed, schedule, folder, staged))
 
 
@@ -139,19 +145,21 @@ async def _quiet(system: System, staged: stage.Stage, epoch: float) -> facts.Fac
     tiers = [tier.id for tier in staged.tiers]
     deadline = time.monotonic() + QUIET_LIMIT
     while True:
-        known = await asyncio.to_thread(_gather, system.ledger, tiers, epoch)
+        known = await asyncio.to_thread(_with_connection, facts.gather, system.ledger, tiers, epoch)
         if not facts.unsettled(known) or time.monotonic() > deadline:
             return known
         await asyncio.sleep(1)
 
 
-def _gather(ledger: Path, tiers: list[str], epoch: float) -> facts.Facts:
+def _with_connection(act: Callable[..., T], *arguments: object) -> T:
+    """Call it with a connection of its own, because the one before has been cut by faults."""
     from django.db import connection
 
+    connection.close()
     try:
-        return facts.gather(ledger, tiers, epoch)
+        return act(*arguments)
     finally:
-        connection.close()  # this thread's
+        connection.close()
 
 
 # --- What is printed --------------------------------------------------------------------------------------

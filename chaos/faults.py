@@ -206,10 +206,7 @@ async def clock(system: System, who: str = "worker", ahead: str = "180", seconds
 @fault
 async def kill_cache(system: System) -> str:
     """kill -9 of the cache server. It stays away."""
-    if system.cache is None:
-        return "there is none"
-    await asyncio.to_thread(system.cache.terminate)
-    return ""
+    return system.kill_cache()
 
 
 @fault
@@ -218,6 +215,17 @@ async def flush_cache(system: System) -> str:
         return "there is none"
     with system.cache.client() as client:
         client.flushall()
+    return ""
+
+
+@fault
+async def slow_cache(system: System, delay: str = "0.2", seconds: str = "4") -> str:
+    """The cache server's answers arrive later: by how many seconds, for how many seconds."""
+    if system.cache is None:
+        return "there is none"
+    system.cache_proxy.delay(float(delay))
+    await asyncio.sleep(float(seconds))
+    system.cache_proxy.delay(0)
     return ""
 
 
@@ -288,9 +296,10 @@ MADE: dict[str, Callable[[random.Random], tuple[object, ...]]] = {
     ),
     "kill_cache": lambda r: (),
     "flush_cache": lambda r: (),
+    "slow_cache": lambda r: (round(r.uniform(0.05, 1), 2), round(r.uniform(2, 6), 1)),
 }
 OFTEN = {"gateway": 3, "cut_at_commit": 2, "kill_web": 2}
-OF_THE_CACHE = {"kill_cache", "flush_cache"}
+OF_THE_CACHE = {"kill_cache", "flush_cache", "slow_cache"}
 EVERY = 4.0  # seconds between two faults on average
 
 

@@ -68,9 +68,15 @@ class Ledger:
         return row[0] if row else None
 
     def charge(self, key: str, amount: str, *, decline: bool) -> str:
-        """The outcome of the first charge under this key. Later ones change nothing."""
-        if before := self.outcome(key):
-            return before
+        """The outcome of the first charge under this key. Later ones change nothing.
+
+        Raises ValueError if the first one was about another amount.
+        """
+        row = self.db.execute("SELECT amount, outcome FROM charge WHERE key = ?", [key]).fetchone()
+        if row:
+            if row[0] != amount:
+                raise ValueError(f"{key} was charged {row[0]}, and now {amount}")
+            return str(row[1])
         outcome = "declined" if decline else "succeeded"
         self.db.execute("BEGIN")
         self.db.execute("INSERT INTO charge VALUES (?, ?, ?)", [key, amount, outcome])
@@ -129,7 +135,10 @@ class Server:
             await asyncio.sleep(self.random.uniform(0.3, 0.9) * TIME_LIMIT)
         if mode == "late":
             await asyncio.sleep(self.random.uniform(1.1, 3) * TIME_LIMIT)
-        answer = self.act(verb, body, mode) | {"key": body["key"]}
+        try:
+            answer = self.act(verb, body, mode) | {"key": body["key"]}
+        except ValueError as exc:
+            return web.json_response({"why": str(exc)}, status=409)
         if mode == "lost":
             return self.hang_up(request)
         return await self.answer(request, answer, twice=mode == "twice")

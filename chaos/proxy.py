@@ -54,6 +54,8 @@ class Proxy:
         self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
 
     def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -127,7 +129,7 @@ class Proxy:
         self._links.add(link)
         try:
             await asyncio.gather(self._pass_up(reader, link), self._pass_down(server_reader, link))
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop raises the latter if the other end was cut
             pass
         finally:
             link.cut()

@@ -132,6 +132,7 @@ class System:
         self.database_lock = asyncio.Lock()  # one fault of the postmaster at a time
         self.proxy = Proxy(lambda: self._database_port)
         self.cache: Any = None
+        self.cache_proxy = Proxy(lambda: self.cache.port)
         self._database_port = 0
         self._keeping: asyncio.Task[None] | None = None
 
@@ -196,8 +197,8 @@ class System:
         folder.mkdir()
         self.cache = ValkeyServer(port=free_port(), data_dir=folder)
         self.cache.start()
-        url: str = self.cache.connection_url
-        return url
+        self.cache_proxy.start()
+        return f"valkey://127.0.0.1:{self.cache_proxy.port}/0"
 
     async def ready(self) -> None:
         """Wait until the site answers that it is ready. Ends the program if it never does."""
@@ -218,6 +219,7 @@ class System:
     async def calm(self) -> None:
         """After the last fault: everything is up, and nothing disturbs it any more."""
         self.proxy.heal(cut=False)
+        self.cache_proxy.heal(cut=False)
         shutil.rmtree(self.clocks)
         for process in self.web_processes():
             with suppress(psutil.NoSuchProcess):
@@ -241,6 +243,7 @@ class System:
             with suppress(psutil.NoSuchProcess):
                 orphan.process.kill()
         self.proxy.stop()
+        self.cache_proxy.stop()
         if self.cache is not None:
             with suppress(Exception):
                 self.cache.terminate()
@@ -317,6 +320,15 @@ class System:
                     )
                     break
                 await asyncio.sleep(0.1)
+
+    # --- The cache server ---------------------------------------------------------------------------------
+
+    def kill_cache(self) -> str:
+        for child in psutil.Process().children():
+            if "valkey" in child.name():
+                child.kill()
+                return f"pid {child.pid}"
+        return "there is none"
 
     # --- The gateway --------------------------------------------------------------------------------------
 

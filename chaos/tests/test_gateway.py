@@ -136,3 +136,10 @@ def test_a_declined_charge_takes_no_money(server):
     server.mode("decline")
     assert talk(charge(uuid4())) == [Outcome.DECLINED]
     assert server.rows("capture") == 0
+
+
+def test_a_charge_of_another_amount_under_the_same_key_is_refused(server):
+    key = uuid4()
+    other = "charge", {"key": key, "amount": Decimal("11.00")}
+    assert talk(charge(key), other) == [Outcome.SUCCEEDED, "no answer"]
+    assert server.rows("capture") == 1
