@@ -4,6 +4,7 @@ Starts the real system, lets clients book while faults strike, waits until all h
 The environment sets SEED (else a random one), ROUNDS (1; each takes the next seed), SECONDS (40) and CLIENTS
 (12). QUICK=1 is a round of 20 seconds. The same seed makes the same schedule of faults, and the clients wish
 for the same. SCHEDULE='12.5 kill_web 0; 14 cut_at_commit 3' makes exactly these faults, and SCHEDULE='' none.
+FAILPOINTS (bookings/failpoints.py) reaches the site under test and nothing else.
 
 Each round leaves history.jsonl, facts.json, verdict.json and the logs in .data/chaos/runs/SEED. A round that
 breaks a promise is run again without one fault after the other (SHRINK=0: it is not), and the shortest

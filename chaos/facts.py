@@ -140,6 +140,16 @@ CHANGED = re.compile(r"(Capacity|Kept back) (\d+) → (\d+):")
 
 def gather(ledger: Path, tiers: Sequence[str], epoch: float) -> Facts:
     """The facts about these tiers. Django has been set up."""
+    from django.db import connection, transaction
+
+    with transaction.atomic(durable=True):
+        # All of it as it was at one moment, because the worker may still be at work.
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _gather(ledger, tiers, epoch)
+
+
+def _gather(ledger: Path, tiers: Sequence[str], epoch: float) -> Facts:
     from bookings import models
     from bookings.audit import audit
     from concerts.models import TicketTier

@@ -47,64 +47,59 @@ def _by(request: Request) -> Any:
 
 
 def _capacity(request: Request) -> Any:
-    from django.utils import timezone
-
     from concerts import stock
+    from ticketbook.postgres import clock
 
     change = stock.change_capacity(
         tier_id=UUID(request["tier"]),
         total=request["total"],
         by=_by(request),
         reason="chaos",
-        now=timezone.now(),
+        now=clock.ask(),
     )
     return {"old": change.old}
 
 
 def _keep_back(request: Request) -> Any:
-    from django.utils import timezone
-
     from concerts import stock
+    from ticketbook.postgres import clock
 
     change = stock.keep_back(
         tier_id=UUID(request["tier"]),
         tickets=request["tickets"],
         by=_by(request),
         reason="chaos",
-        now=timezone.now(),
+        now=clock.ask(),
     )
     return {"old": change.old}
 
 
 def _call_off(request: Request) -> Any:
-    from django.utils import timezone
-
     from concerts.calling_off import call_off
+    from ticketbook.postgres import clock
 
     by, concert = _by(request), UUID(request["concert"])
-    return {"said": call_off(concert, by=by, note="chaos", now=timezone.now())}
+    return {"said": call_off(concert, by=by, note="chaos", now=clock.ask())}
 
 
 def _refund(request: Request) -> Any:
-    from django.utils import timezone
-
     from bookings.models import Booking
     from bookings.refunding import give_money_back
+    from ticketbook.postgres import clock
 
     booking = Booking.objects.get(pk=request["booking"])
     amount = Decimal(request["amount"])
-    refund = give_money_back(booking, amount, by=_by(request), note="chaos", now=timezone.now())
+    refund = give_money_back(booking, amount, by=_by(request), note="chaos", now=clock.ask())
     return {"refund": str(refund.pk)}
 
 
 def _book_for(request: Request) -> Any:
-    from django.utils import timezone
-
     from accounts.models import User
     from bookings.gateways.named import FREE
     from bookings.models import Booking
     from bookings.placing import place
     from bookings.wishes import StaffDecision, Wish
+    from ticketbook.postgres import clock
 
     decision = StaffDecision(
         by=_by(request),
@@ -119,7 +114,7 @@ def _book_for(request: Request) -> Any:
         ticket_tier_id=UUID(request["tier"]),
         quantity=request["quantity"],
         idempotency_key=UUID(request["key"]),
-        arrived_at=timezone.now(),
+        arrived_at=clock.ask(),
         staff=decision,
     )
     booking = place(wish).booking

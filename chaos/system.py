@@ -36,6 +36,9 @@ os.environ |= {
     "DATA_DIR": str(DATA_DIR),
 }
 
+# Failpoints (bookings/failpoints.py) are for the site under test only.
+FAILPOINTS = os.environ.pop("FAILPOINTS", "")
+
 HOLD_SECONDS = 5
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
@@ -181,6 +184,7 @@ class System:
                 "GATEWAY_URL": f"http://127.0.0.1:{self.gateway_port}",
                 "CHAOS_CLOCKS": str(self.clocks),
                 "CACHE_URL": "",
+                "FAILPOINTS": FAILPOINTS,
             }
         )
 

@@ -1,7 +1,7 @@
 """Sets the clock of one process wrong, for chaos runs. Python imports it by itself if it is on PYTHONPATH.
 
 CHAOS_CLOCKS names a folder. A file there that is named like the id of a process holds the seconds by which
-the clock of that process is ahead (django.utils.timezone.now, by which TicketBook reads the time).
+the clock of that process is ahead, in time.time() and in Django's timezone.now().
 """
 
 import os
@@ -14,20 +14,28 @@ from django.utils import timezone
 FOLDER = Path(os.environ["CHAOS_CLOCKS"])
 LOOK_EVERY = 0.2  # seconds
 
-_right_time = timezone.now
-_seen: dict[int, tuple[float, timedelta]] = {}  # by process: when it was read, and what
+_right_now, _right_time = timezone.now, time.time
+_seen: dict[int, tuple[float, float]] = {}  # by process: when its file was read, and what it said
 
 
-def _wrong_time() -> datetime:
+def _ahead() -> float:
     pid, now = os.getpid(), time.monotonic()
-    read_at, ahead = _seen.get(pid, (0.0, timedelta()))
+    read_at, seconds = _seen.get(pid, (0.0, 0.0))
     if now - read_at > LOOK_EVERY:
         try:
-            ahead = timedelta(seconds=float((FOLDER / str(pid)).read_text()))
+            seconds = float((FOLDER / str(pid)).read_text())
         except (OSError, ValueError):
-            ahead = timedelta()
-        _seen[pid] = now, ahead
-    return _right_time() + ahead
+            seconds = 0.0
+        _seen[pid] = now, seconds
+    return seconds
 
 
-timezone.now = _wrong_time
+def _now() -> datetime:
+    return _right_now() + timedelta(seconds=_ahead())
+
+
+def _time() -> float:
+    return _right_time() + _ahead()
+
+
+timezone.now, time.time = _now, _time
