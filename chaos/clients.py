@@ -1,0 +1,317 @@
+"""Clients of a chaos run: customers over HTTP, and staff.
+
+Each draws what it does from a generator of its own, seeded by the run's seed and its name. They are rude:
+they send again under the same key what got no answer, send one key on two connections at once, send old keys
+again, and cancel and return tickets while their own retries are still under way.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from bench.servers import HERE
+from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Recorder
+from chaos.stage import Customer, Stage, StagedTier
+
+API = "/api/v1"
+TIME_OUT = aiohttp.ClientTimeout(total=4)
+TRIES = 5  # of one request
+THINKS = 0.25  # seconds at most between two things that a customer does
+
+# What a customer does, of a hundred.
+WISHES = {
+    "book": 48,
+    "book_again": 6,
+    "cancel": 12,
+    "return": 12,
+    "look_up": 8,
+    "my_bookings": 5,
+    "availability": 6,
+    "concert": 3,
+}
+STAFF_WISHES = {"capacity": 35, "keep_back": 35, "refund": 15, "book_for": 15}
+CALLS_OFF_AT = 0.75  # of the run
+
+
+@dataclass
+class Crowd:
+    """What all clients share."""
+
+    stage: Stage
+    recorder: Recorder
+    url: str
+    seed: int
+    seconds: float  # when the clients stop, on the recorder's clock
+    booked: list[tuple[str, str]] = field(default_factory=list)  # booking, price
+
+    def is_over(self) -> bool:
+        return self.recorder.now() >= self.seconds
+
+
+async def run(crowd: Crowd, clients: int, staff: "Staff") -> None:
+    """Let so many customers and one member of staff do what they like until the time is over."""
+    buyers = [
+        Buyer(crowd, f"buyer-{number}", crowd.stage.customers[number % len(crowd.stage.customers)])
+        for number in range(clients)
+    ]
+    await asyncio.gather(staff.run(crowd), *(buyer.run() for buyer in buyers))
+
+
+def _drawn(draw: random.Random) -> str:
+    # A UUID by seed.
+    return str(uuid.UUID(int=draw.getrandbits(128), version=4))
+
+
+class Buyer:
+    def __init__(self, crowd: Crowd, name: str, customer: Customer) -> None:
+        self.crowd, self.name = crowd, name
+        self.draw = random.Random(f"{crowd.seed} {name}")
+        self.headers = {"Authorization": f"Token {customer.token}"}
+        self.sent: list[dict[str, Any]] = []  # requests to book
+        self.mine: list[dict[str, Any]] = []  # bookings, as they were told
+
+    async def run(self) -> None:
+        # A connection for each request, so that each may reach another process of the web server.
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        async with aiohttp.ClientSession(
+            self.crowd.url, connector=connector, timeout=TIME_OUT, headers=self.headers
+        ) as self.http:
+            while not self.crowd.is_over():
+                [wish] = self.draw.choices(list(WISHES), weights=list(WISHES.values()))
+                await getattr(self, wish)()
+                await asyncio.sleep(self.draw.uniform(0, THINKS))
+
+    # --- Verbs --------------------------------------------------------------------------------------------
+
+    async def book(self) -> None:
+        tier = self.draw.choice(self.crowd.stage.tiers)
+        [quantity] = self.draw.choices([1, 2, 3, 4, 10], weights=[45, 30, 12, 10, 3])
+        request = {"tier": tier.id, "quantity": quantity, "key": _drawn(self.draw)}
+        self.sent.append(request)
+        await self._book(request)
+
+    async def book_again(self) -> None:
+        # The key of an old request, rarely with another quantity.
+        if not self.sent:
+            return
+        request = dict(self.draw.choice(self.sent[-20:]))
+        if self.draw.random() < 0.15:
+            request["quantity"] = request["quantity"] % 10 + 1
+        await self._book(request)
+
+    async def _book(self, request: dict[str, Any]) -> None:
+        body = {
+            "ticketTierId": request["tier"],
+            "quantity": request["quantity"],
+            "idempotencyKey": request["key"],
+        }
+        attempt = await self._insist("book", request, "POST", f"{API}/bookings", body)
+        if attempt.outcome == OK and attempt.answer["status"] == "CONFIRMED":
+            self.mine.append(attempt.answer)
+            self.crowd.booked.append((attempt.answer["id"], attempt.answer["totalPrice"]))
+        elif attempt.status == 202 and self.draw.random() < 0.5:
+            await self._look_up(attempt.answer["id"])
+
+    async def cancel(self) -> None:
+        if booking := self._some_booking():
+            request = {"booking": booking["id"]}
+            body = {}
+            if self.draw.random() < 0.3:
+                request["key"] = body["idempotencyKey"] = _drawn(self.draw)
+            path = f"{API}/bookings/{booking['id']}/cancellation"
+            await self._insist("cancel", request, "POST", path, body)
+
+    async def return_tickets(self) -> None:
+        if booking := self._some_booking():
+            number = self.draw.randint(1, booking["quantity"])
+            key = _drawn(self.draw)
+            request = {"booking": booking["id"], "quantity": number, "key": key}
+            path = f"{API}/bookings/{booking['id']}/cancellation"
+            body = {"quantity": number, "idempotencyKey": key}
+            if self.draw.random() < 0.2:  # a cancellation at the same moment
+                await asyncio.gather(
+                    self._insist("return", request, "POST", path, body),
+                    self._insist("cancel", {"booking": booking["id"]}, "POST", path, {}),
+                )
+            else:
+                await self._insist("return", request, "POST", path, body)
+
+    def _some_booking(self) -> dict[str, Any] | None:
+        return self.draw.choice(self.mine[-12:]) if self.mine else None
+
+    async def look_up(self) -> None:
+        if booking := self._some_booking():
+            await self._look_up(booking["id"])
+
+    async def _look_up(self, booking: str) -> None:
+        await self._send("look_up", {"booking": booking}, "GET", f"{API}/bookings/{booking}")
+
+    async def my_bookings(self) -> None:
+        await self._send("my_bookings", {}, "GET", f"{API}/bookings?limit=100")
+
+    async def availability(self) -> None:
+        concert = self.draw.choice(self.crowd.stage.concerts)
+        path = f"{API}/concerts/{concert}/availability"
+        await self._send("availability", {"concert": concert}, "GET", path)
+
+    async def concert(self) -> None:
+        concert = self.draw.choice(self.crowd.stage.concerts)
+        await self._send("concert", {"concert": concert}, "GET", f"{API}/concerts/{concert}")
+
+    # --- Sending ------------------------------------------------------------------------------------------
+
+    async def _insist(
+        self, verb: str, request: dict[str, Any], method: str, path: str, body: Any
+    ) -> Attempt:
+        """Send until there is a definite answer, a few times; sometimes twice at once. The last attempt."""
+        twice = self.draw.random() < 0.15
+        for number in range(TRIES):
+            sends = [self._send(verb, request, method, path, body)]
+            if twice and not number:
+                sends.append(self._send(verb, request, method, path, body))
+            attempts = await asyncio.gather(*sends)
+            attempt = next((each for each in attempts if _is_definite(each)), attempts[-1])
+            if _is_definite(attempt) or self.crowd.is_over():
+                break
+            await asyncio.sleep(self.draw.uniform(0.05, 0.6))
+        return attempt
+
+    async def _send(
+        self, verb: str, request: dict[str, Any], method: str, path: str, body: Any = None
+    ) -> Attempt:
+        with self.crowd.recorder.attempt(self.name, verb, request) as attempt:
+            try:
+                async with self.http.request(method, path, json=body) as response:
+                    attempt.status = response.status
+                    attempt.replayed = "Idempotent-Replayed" in response.headers
+                    attempt.answer = _without_details(await response.json(content_type=None))
+                    attempt.outcome = _outcome_of(response.status)
+                    if response.status >= 400:
+                        attempt.code = attempt.answer["code"]
+            except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as exc:
+                attempt.outcome, attempt.error = UNKNOWN, f"{type(exc).__name__}: {exc}"
+        return attempt
+
+
+# What a customer wishes is a method of the same name, but for this one, which is a word of Python's.
+setattr(Buyer, "return", Buyer.return_tickets)
+
+
+def _without_details(answer: Any) -> Any:
+    # The concert and the tier of each booking would make up most of a history.
+    if not isinstance(answer, list):
+        return answer
+    return [
+        {name: value for name, value in row.items() if name not in {"concert", "ticketTier"}}
+        for row in answer
+    ]
+
+
+def _outcome_of(status: int) -> str:
+    if status == 202 or status >= 500:
+        return UNKNOWN
+    return REFUSED if status >= 400 else OK
+
+
+def _is_definite(attempt: Attempt) -> bool:
+    return attempt.outcome != UNKNOWN and attempt.code != "request_in_progress"
+
+
+class Staff:
+    """One member of staff, who acts in a process of their own (chaos/staff.py)."""
+
+    LIMIT = 10.0  # seconds for an answer
+    START_LIMIT = 60.0  # seconds
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "chaos.staff",
+            cwd=HERE.parent,
+            env=self.environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert self.process.stdout is not None
+        await asyncio.wait_for(self.process.stdout.readline(), self.START_LIMIT)  # it is ready
+
+    async def run(self, crowd: Crowd) -> None:
+        """Do what staff do until the time is over. Calls off a concert late in it."""
+        self.crowd, self.draw = crowd, random.Random(f"{crowd.seed} staff")
+        called_off = False
+        while not self.crowd.is_over():
+            late = self.crowd.recorder.now() > CALLS_OFF_AT * self.crowd.seconds
+            if late and not called_off:
+                concert = {"concert": self.crowd.stage.called_off}
+                called_off = (await self._ask("call_off", concert)).outcome == OK
+            else:
+                [wish] = self.draw.choices(list(STAFF_WISHES), weights=list(STAFF_WISHES.values()))
+                if request := getattr(self, f"_{wish}")(self.draw.choice(self.crowd.stage.tiers)):
+                    await self._ask(wish, request)
+            await asyncio.sleep(self.draw.uniform(0.2, 1.2))
+
+    async def end(self) -> None:
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+            self.process = None
+
+    def _capacity(self, tier: StagedTier) -> dict[str, Any]:
+        return {"tier": tier.id, "total": round(tier.capacity * self.draw.uniform(0.7, 1.4))}
+
+    def _keep_back(self, tier: StagedTier) -> dict[str, Any]:
+        return {"tier": tier.id, "tickets": self.draw.randint(0, 4)}
+
+    def _refund(self, tier: StagedTier) -> dict[str, Any] | None:
+        if not self.crowd.booked:
+            return None
+        booking, price = self.draw.choice(self.crowd.booked[-50:])
+        return {"booking": booking, "amount": f"{float(price) * self.draw.random() + 0.01:.2f}"}
+
+    def _book_for(self, tier: StagedTier) -> dict[str, Any]:
+        return {
+            "tier": tier.id,
+            "quantity": self.draw.randint(1, 3),
+            "customer": self.draw.choice(self.crowd.stage.customers).email,
+            "key": _drawn(self.draw),
+            "from_kept_back": self.draw.random() < 0.5,
+        }
+
+    async def _ask(self, verb: str, request: dict[str, Any]) -> Attempt:
+        if self.process is None:
+            await self.start()
+        with self.crowd.recorder.attempt("staff", verb, request) as attempt:
+            try:
+                line = {"verb": verb, "by": self.crowd.stage.staff} | request
+                answer = await asyncio.wait_for(self._exchange(line), self.LIMIT)
+                attempt.outcome = answer["outcome"]
+                attempt.code, attempt.error = answer.get("code", ""), answer.get("error", "")
+                attempt.answer = answer.get("answer")
+            except (OSError, TimeoutError, ValueError) as exc:
+                attempt.error = f"{type(exc).__name__}: {exc}"
+                await self.end()
+        return attempt
+
+    async def _exchange(self, line: dict[str, Any]) -> dict[str, Any]:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(line).encode() + b"\n")
+        await self.process.stdin.drain()
+        answer: dict[str, Any] = json.loads(await self.process.stdout.readline())
+        return answer
