@@ -1,29 +1,27 @@
 """The referee: decides from the history and the facts whether a promise was broken.
 
-It is pure. A violation names its check, and says in a sentence which clients, requests and rows show it.
+It is pure. A violation names its check, and says in a sentence which clients, requests and rows show it. What
+is not certain is never a violation: a request whose outcome is not known may have done its work at any time
+after it began, even when its client had given up (chaos/stories.py has these times).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 
-from chaos.facts import Facts, owed, unsettled
-from chaos.history import OK, Attempt, History
-
-
-@dataclass(frozen=True)
-class Violation:
-    check: str
-    sentence: str
+from chaos.case import Case, Finding, Violation
+from chaos.checks import bookings, money, stock
+from chaos.facts import Facts, unsettled
+from chaos.history import History
+from chaos.stories import BOOKS
 
 
 @dataclass
 class Verdict:
     violations: list[Violation] = field(default_factory=list)
-    examined: dict[str, int] = field(
-        default_factory=dict
-    )  # by check: how many things were looked at
+    # By check: how many things were looked at.
+    examined: dict[str, int] = field(default_factory=dict)
+    # What a check could not decide, a sentence each. It is no violation.
+    undecided: list[str] = field(default_factory=list)
 
 
 def judge(history: History, facts: Facts) -> list[Violation]:
@@ -32,90 +30,53 @@ def judge(history: History, facts: Facts) -> list[Violation]:
 
 def verdict(history: History, facts: Facts) -> Verdict:
     """As `judge`, with the number of things that each check has examined."""
-    found = Verdict()
+    case, found = Case(history, facts), Verdict()
     for name, (check, things) in CHECKS.items():
-        found.examined[name] = things(history, facts)
-        found.violations += [Violation(name, sentence) for sentence in check(history, facts)]
+        found.examined[name] = things(case)
+        found.violations += [finding.by(name) for finding in check(case)]
+    for tier, order in case.orders.items():
+        if not order.decided:
+            found.undecided.append(f"stock_order of tier {tier}: too many orders are possible.")
     return found
 
 
-def _not_quiet(history: History, facts: Facts) -> Iterator[str]:
-    yield from unsettled(facts)
+def _not_quiet(case: Case) -> Iterator[Finding]:
+    yield from map(Finding, unsettled(case.facts))
 
 
-def _audit(history: History, facts: Facts) -> Iterator[str]:
-    yield from facts.audit
+def _audit(case: Case) -> Iterator[Finding]:
+    yield from map(Finding, case.facts.audit)
 
 
-def _charged_twice(history: History, facts: Facts) -> Iterator[str]:
-    for booking, number in Counter(capture.booking for capture in facts.captures).items():
-        if number > 1:
-            yield f"Booking {booking} was charged {number} times."
+Check = Callable[[Case], Iterator[Finding]]
+Things = Callable[[Case], int]
 
-
-def _money_kept(history: History, facts: Facts) -> Iterator[str]:
-    """Money stays only for a confirmed booking: its price without what was refunded."""
-    for pk, kept in owed(facts).items():
-        booking = facts.bookings.get(pk)
-        if booking is None:
-            if kept:
-                yield f"The gateway keeps {kept} under the key {pk}, which is no booking."
-            continue
-        right = Decimal(0)
-        if booking.status == "CONFIRMED":
-            right = Decimal(booking.total) - Decimal(booking.refunded)
-        if kept != right:
-            yield (
-                f"Booking {pk} is {booking.status} with payment status {booking.payment_status}, "
-                f"price {booking.total}, refunded {booking.refunded}: the gateway keeps {kept}, "
-                f"not {right}."
-            )
-    paid = {capture.booking for capture in facts.captures}
-    for pk, booking in facts.bookings.items():
-        at_gateway = booking.source == "ONLINE" and Decimal(booking.total) > 0
-        if booking.status == "CONFIRMED" and at_gateway and pk not in paid:
-            yield f"Booking {pk} is CONFIRMED, and nobody has paid for it."
-
-
-def _lost_booking(history: History, facts: Facts) -> Iterator[str]:
-    """A booking that a client was told of is CONFIRMED, or was cancelled by request or by calling off."""
-    may_be_cancelled = {
-        attempt.request["booking"] for attempt in history.attempts if attempt.verb in GIVES_BACK
-    }
-    for attempt in _told(history):
-        pk = attempt.answer["id"]
-        who = f"{attempt.client} (request {attempt.n})"
-        booking = facts.bookings.get(pk)
-        if booking is None:
-            yield f"{who} was told of booking {pk}, which does not exist."
-        elif booking.key != attempt.request["key"]:
-            yield f"{who} was told of booking {pk}, which has the key {booking.key}."
-        elif booking.status not in {"CONFIRMED", "CANCELLED"}:
-            yield f"{who} was told that booking {pk} is confirmed, and it is {booking.status}."
-        elif booking.status == "CANCELLED" and not (pk in may_be_cancelled or booking.called_off):
-            yield f"{who} was told of booking {pk}; it is CANCELLED, and nobody asked for that."
-
-
-GIVES_BACK = {"cancel", "return"}
-
-
-def _told(history: History) -> list[Attempt]:
-    return [
-        attempt
-        for attempt in history.attempts
-        if attempt.verb in {"book", "book_for"}
-        and attempt.outcome == OK
-        and attempt.answer["status"] in {"CONFIRMED", "CANCELLED"}
-    ]
-
-
-Check = Callable[[History, Facts], Iterator[str]]
-Things = Callable[[History, Facts], int]
-
+# Each check, and how many things it looks at. A run in which that is 0 has shown nothing.
 CHECKS: dict[str, tuple[Check, Things]] = {
-    "not_quiet": (_not_quiet, lambda history, facts: len(facts.bookings) + len(facts.refunds)),
-    "audit": (_audit, lambda history, facts: len(facts.tiers)),
-    "charged_twice": (_charged_twice, lambda history, facts: len(facts.captures)),
-    "money_kept": (_money_kept, lambda history, facts: len(facts.captures)),
-    "lost_booking": (_lost_booking, lambda history, facts: len(_told(history))),
+    "oversold": (stock.oversold, lambda case: len(case.stories)),
+    "lost_booking": (bookings.lost_booking, lambda case: len(case.told)),
+    "charged_twice": (money.charged_twice, lambda case: len(case.facts.captures)),
+    "money_kept": (money.money_kept, lambda case: len(case.facts.captures)),
+    "refunded_twice": (
+        money.refunded_twice,
+        lambda case: len(case.facts.refunds) + len(case.facts.sent_back),
+    ),
+    "gave_back_twice": (
+        stock.gave_back_twice,
+        lambda case: sum(len(story.gave_back) for story in case.stories.values()),
+    ),
+    "key_story": (bookings.key_story, lambda case: bookings.number_shown(case, BOOKS)),
+    "sold_out_lie": (stock.sold_out_lie, lambda case: len(case.refused_for_stock)),
+    "limit_exceeded": (
+        stock.limit_exceeded,
+        lambda case: sum(len(stories) for stories in stock.limited(case).values()),
+    ),
+    "not_quiet": (_not_quiet, lambda case: len(case.facts.bookings) + len(case.facts.refunds)),
+    "audit": (_audit, lambda case: len(case.facts.tiers)),
+    "stock_order": (stock.stock_order, stock.ordered),
+    "kept_after_call_off": (
+        bookings.kept_after_call_off,
+        lambda case: len(bookings.of_called_off(case)),
+    ),
+    "stale_answer": (bookings.stale_answer, lambda case: len(bookings.reads(case))),
 }

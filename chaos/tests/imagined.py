@@ -1,0 +1,336 @@
+"""A site that is imagined: a small model that keeps all promises, and what its clients and rows would say.
+
+Its steps happen one after the other. `told` then gives each request a time around its steps that overlaps
+with others, and loses some answers.
+"""
+
+import random
+import uuid
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+from chaos.facts import (
+    Booking,
+    CapacityChange,
+    Capture,
+    Concert,
+    Facts,
+    Refund,
+    Return,
+    SentBack,
+    Tier,
+)
+from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Header, History
+
+PRICE = 10
+ONE = Booking(
+    user="",
+    tier="t",
+    quantity=0,
+    returned=0,
+    status="PENDING",
+    payment_status="PENDING",
+    failure_reason="",
+    total="",
+    refunded="0.00",
+    key="",
+    gateway="main",
+    source="ONLINE",
+    called_off=False,
+    created_at=0.0,
+    updated_at=0.0,
+)
+
+
+@dataclass
+class Site:
+    seed: int = 0
+    capacity: int = 8
+    limit: int | None = None
+    time: float = 0.0
+    facts: Facts = field(default_factory=Facts)
+    attempts: list[Attempt] = field(default_factory=list)
+    asked: list[dict] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.draw = random.Random(self.seed)
+        self.facts.concerts["c"] = Concert("PUBLISHED")
+        self.facts.tiers["t"] = Tier("c", self.capacity, 0, self.capacity, self.limit, "10.00")
+
+    # --- Steps --------------------------------------------------------------------------------------------
+
+    def book(self, client=None, quantity=None, request=None):
+        """Ask for tickets. Whoever gets a hold waits for its settlement."""
+        client = client or f"buyer-{self.draw.randrange(4)}"
+        request = request or {
+            "tier": "t",
+            "quantity": quantity or self.draw.choice([1, 1, 2, 3]),
+            "key": self.name(),
+        }
+        self.asked.append({"client": client, "request": request})
+        attempt = self.begin(client, "book", request)
+        for pk, row in self.facts.bookings.items():
+            if row.key == request["key"]:
+                return self.answer_again(attempt, pk)
+        if self.facts.concerts["c"].status == "CANCELLED":
+            return self.refuse(attempt, 409, "sales_closed")
+        tier = self.facts.tiers["t"]
+        if request["quantity"] > tier.available:
+            return self.refuse(
+                attempt, 409, "insufficient_tickets", availableQuantity=tier.available
+            )
+        has = sum(
+            row.quantity - row.returned
+            for row in self.facts.bookings.values()
+            if row.user == client and row.status in {"PENDING", "CONFIRMED"}
+        )
+        if tier.max_per_customer is not None and has + request["quantity"] > tier.max_per_customer:
+            return self.refuse(attempt, 409, "customer_limit_reached")
+        pk = self.name()
+        total = f"{PRICE * request['quantity']}.00"
+        self.facts.bookings[pk] = replace(
+            ONE, user=client, quantity=request["quantity"], total=total, key=request["key"]
+        )
+        self.move(-request["quantity"])
+        attempt.error = pk  # it waits
+        return attempt
+
+    def book_again(self):
+        if self.asked:
+            again = self.draw.choice(self.asked[-6:])
+            self.book(again["client"], request=again["request"])
+
+    def settle(self, outcome=None):
+        """Tell one who waits that the payment succeeded, was declined, or is not known."""
+        waiting = [each for each in self.attempts if each.error]
+        if waiting:
+            attempt = self.draw.choice(waiting)
+            pk, attempt.error = attempt.error, ""
+            outcome = outcome or self.draw.choice(["paid", "paid", "paid", "declined", "silent"])
+            if self.facts.bookings[pk].status == "PENDING" and outcome != "silent":
+                self.write(pk, outcome)
+            self.answer_again(attempt, pk)
+
+    def resolve(self):
+        """Settle a hold that nobody was told of, as the worker does."""
+        at_work = {each.error for each in self.attempts}
+        for pk, row in self.facts.bookings.items():
+            if row.status == "PENDING" and (pk not in at_work or self.draw.random() < 0.2):
+                self.tick()
+                return self.write(pk, self.draw.choice(["paid", "declined"]))
+        return None
+
+    def cancel(self, pk=None):
+        if pk := pk or self.some_booking():
+            row = self.facts.bookings[pk]
+            attempt = self.begin(row.user, "cancel", {"booking": pk})
+            if row.status == "PENDING":
+                return self.refuse(attempt, 409, "request_in_progress", bookingId=pk)
+            if row.status == "FAILED":
+                return self.refuse(attempt, 409, "not_cancellable")
+            if row.status == "CONFIRMED":
+                self.give_back(pk, row.quantity - row.returned, "")
+            self.answer(attempt, 200, self.body(pk))
+        return None
+
+    def return_tickets(self, pk=None, number=1):
+        if pk := pk or self.some_booking():
+            row, key = self.facts.bookings[pk], self.name()
+            request = {"booking": pk, "quantity": number, "key": key}
+            attempt = self.begin(row.user, "return", request)
+            if row.status != "CONFIRMED":
+                return self.refuse(attempt, 409, "not_cancellable")
+            self.give_back(pk, number, key)
+            self.answer(attempt, 200, self.body(pk))
+        return None
+
+    def look_up(self):
+        if pk := self.some_booking():
+            user = self.facts.bookings[pk].user
+            self.answer(self.begin(user, "look_up", {"booking": pk}), 200, self.body(pk))
+
+    def my_bookings(self):
+        client = f"buyer-{self.draw.randrange(4)}"
+        attempt = self.begin(client, "my_bookings", {})
+        theirs = [pk for pk, row in self.facts.bookings.items() if row.user == client]
+        self.answer(attempt, 200, [self.body(pk) for pk in theirs])
+
+    def change_capacity(self, total=None):
+        tier = self.facts.tiers["t"]
+        total = self.draw.randint(4, 12) if total is None else total
+        attempt = self.begin("staff", "capacity", {"tier": "t", "total": total})
+        if total - tier.total + tier.available < 0:
+            return self.refuse(attempt, 0, "capacity_below_sold")
+        self.facts.capacity.append(CapacityChange("t", self.time, "total", tier.total, total))
+        self.set_tier(total=total, available=tier.available + total - tier.total)
+        return self.answer(attempt, 0, {"old": tier.total})
+
+    def keep_back(self):
+        tier, tickets = self.facts.tiers["t"], self.draw.randint(0, 3)
+        attempt = self.begin("staff", "keep_back", {"tier": "t", "tickets": tickets})
+        if tickets - tier.kept_back > tier.available:
+            facts = {"available": str(tier.available), "keptBack": str(tier.kept_back)}
+            return self.refuse(attempt, 0, "insufficient_tickets", **facts)
+        change = CapacityChange("t", self.time, "kept_back", tier.kept_back, tickets)
+        self.facts.capacity.append(change)
+        self.set_tier(kept_back=tickets, available=tier.available - tickets + tier.kept_back)
+        return self.answer(attempt, 0, {"old": tier.kept_back})
+
+    def goodwill(self):
+        pk = self.some_booking()
+        row = self.facts.bookings.get(pk)
+        if row and row.status == "CONFIRMED" and float(row.total) - float(row.refunded) >= 1:
+            attempt = self.begin("staff", "refund", {"booking": pk, "amount": "1.00"})
+            self.refund(pk, 1, 0, "GOODWILL")
+            self.answer(attempt, 0, {})
+
+    def call_off(self):
+        attempt = self.begin("staff", "call_off", {"concert": "c"})
+        self.facts.concerts["c"] = Concert("CANCELLED")
+        for pk, row in list(self.facts.bookings.items()):
+            if row.status in {"PENDING", "CONFIRMED"}:
+                self.facts.bookings[pk] = replace(row, called_off=True)
+            if row.status == "CONFIRMED":
+                self.give_back(pk, row.quantity - row.returned, "", "CALLED_OFF")
+        self.answer(attempt, 0, {})
+
+    # --- Rows ---------------------------------------------------------------------------------------------
+
+    def write(self, pk, outcome):
+        row = self.facts.bookings[pk]
+        if outcome == "declined":
+            self.facts.bookings[pk] = replace(row, status="FAILED", payment_status="FAILED")
+            return self.move(row.quantity)
+        self.facts.captures.append(Capture(pk, row.total, self.time))
+        self.facts.bookings[pk] = replace(row, status="CONFIRMED", payment_status="SUCCESS")
+        if row.called_off:
+            self.give_back(pk, row.quantity, "", "CALLED_OFF")
+        return None
+
+    def give_back(self, pk, number, key, reason=None):
+        row = self.facts.bookings[pk]
+        returned = row.returned + number
+        ends = returned == row.quantity
+        self.facts.bookings[pk] = replace(
+            row, returned=returned, status="CANCELLED" if ends else "CONFIRMED"
+        )
+        self.facts.returns.append(Return(self.name(), pk, number, key))
+        self.move(number)
+        left = float(row.total) - float(row.refunded)
+        amount = left if reason else min(left, PRICE * number)
+        if ends:
+            amount = left
+        if amount:
+            self.refund(pk, amount, number, reason or ("CANCELLED" if ends else "PART"))
+
+    def refund(self, pk, amount, tickets, reason):
+        made = Refund(self.name(), pk, f"{amount:.2f}", tickets, reason, "SENT")
+        self.facts.refunds.append(made)
+        self.facts.sent_back.append(SentBack(made.id, pk, made.amount, self.time))
+        row = self.facts.bookings[pk]
+        refunded = float(row.refunded) + amount
+        self.facts.bookings[pk] = replace(row, refunded=f"{refunded:.2f}")
+
+    def move(self, number):
+        self.set_tier(available=self.facts.tiers["t"].available + number)
+
+    def set_tier(self, **values):
+        self.facts.tiers["t"] = replace(self.facts.tiers["t"], **values)
+
+    def some_booking(self):
+        return self.draw.choice(list(self.facts.bookings)[-8:]) if self.facts.bookings else None
+
+    # --- Answers ------------------------------------------------------------------------------------------
+
+    def name(self):
+        return str(uuid.UUID(int=self.draw.getrandbits(128)))
+
+    def tick(self):
+        self.time += 1.0
+
+    def begin(self, client, verb, request):
+        self.tick()
+        attempt = Attempt(len(self.attempts) + 1, client, verb, request, self.time)
+        self.attempts.append(attempt)
+        return attempt
+
+    def answer(self, attempt, status, answer):
+        self.tick()
+        attempt.ended, attempt.status, attempt.answer = self.time, status, answer
+        attempt.outcome = UNKNOWN if status == 202 else OK
+
+    def refuse(self, attempt, status, code, **facts):
+        self.answer(attempt, status, {"code": code, **facts})
+        attempt.outcome, attempt.code = REFUSED, code
+
+    def answer_again(self, attempt, pk):
+        status = self.facts.bookings[pk].status
+        at_work = any(each.error == pk for each in self.attempts)
+        if status == "FAILED":
+            self.refuse(attempt, 402, "payment_declined", booking=self.body(pk))
+        elif status == "PENDING" and at_work:
+            self.refuse(attempt, 409, "request_in_progress", bookingId=pk)
+        else:
+            self.answer(attempt, 202 if status == "PENDING" else 201, self.body(pk))
+
+    def body(self, pk):
+        row = self.facts.bookings[pk]
+        return {
+            "id": pk,
+            "ticketTierId": row.tier,
+            "quantity": row.quantity,
+            "totalPrice": row.total,
+            "status": row.status,
+            "returnedQuantity": row.returned,
+            "idempotencyKey": row.key,
+        }
+
+    # --- The end ------------------------------------------------------------------------------------------
+
+    def quiet(self):
+        while any(each.error for each in self.attempts):
+            self.settle()
+        while any(row.status == "PENDING" for row in self.facts.bookings.values()):
+            self.resolve()
+
+    def told(self, stretch=0.0, lost=0.0):
+        """The history and the facts. Each request takes up to `stretch` seconds longer at both ends."""
+        history = History(Header(self.seed, [], "", 0.0), deepcopy(self.attempts))
+        for attempt in history.attempts:
+            if self.draw.random() < lost:  # the client may have given up before anything happened
+                attempt.outcome, attempt.status, attempt.code = UNKNOWN, 0, ""
+                attempt.answer = None
+                attempt.began -= self.draw.uniform(0, stretch)
+                attempt.ended = attempt.began + self.draw.uniform(0, 2 * stretch)
+            else:
+                attempt.began -= self.draw.uniform(0, stretch)
+                attempt.ended += self.draw.uniform(0, stretch)
+        return history, deepcopy(self.facts)
+
+
+STEPS = {
+    Site.book: 10,
+    Site.settle: 8,
+    Site.book_again: 3,
+    Site.resolve: 2,
+    Site.cancel: 3,
+    Site.return_tickets: 3,
+    Site.look_up: 2,
+    Site.my_bookings: 2,
+    Site.change_capacity: 2,
+    Site.keep_back: 2,
+    Site.goodwill: 1,
+}
+
+
+def played(seed, steps=60, *, called_off=False, limit=None):
+    """A site after so many steps, which the seed draws."""
+    site = Site(seed, limit=limit)
+    for step in site.draw.choices(list(STEPS), list(STEPS.values()), k=steps):
+        step(site)
+    if called_off:
+        site.call_off()
+        for step in site.draw.choices(list(STEPS), list(STEPS.values()), k=steps // 3):
+            step(site)
+    site.quiet()
+    return site
