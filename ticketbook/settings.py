@@ -324,6 +324,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": API,
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "ticketbook.api.described.with_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "bookings.models.Booking.Status",
         "ConcertStatusEnum": "concerts.models.Concert.Status",
