@@ -210,3 +210,15 @@ def test_a_tier_with_bookings_is_not_deleted_and_the_page_says_why(
         assert "bookings are never deleted" in page
         assert "have permission" not in page
     assert TicketTier.objects.filter(pk=tier.pk).exists()
+
+
+@pytest.mark.parametrize("year", ["99999", "0", "-1", "9" * 30])
+@pytest.mark.parametrize(
+    "column",
+    ["concerts/concert/?date__year", "concerts/concert/?date__iso_year", "knox/authtoken/?expiry__year",
+     "bookings/booking/?created_at__year", "accounts/user/?date_joined__year"],
+)  # fmt: skip
+def test_a_list_that_is_asked_for_a_year_that_there_is_not_breaks_nothing(
+    admin_client, column, year
+):
+    assert admin_client.get(f"/admin/{column}={year}").status_code == 400
