@@ -19,6 +19,11 @@ from ticketbook.zones import in_words
 # Set when a tier is made. After that only the verbs change stock and money.
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
 
+BOOKED = (
+    "bookings, and bookings are never deleted, not even cancelled ones. To sell no more of these tickets, "
+    "keep back those that are left (manage.py keep_back)."
+)
+
 
 def _forget_what_was_read() -> None:
     forget()
@@ -199,6 +204,10 @@ class TicketTierAdmin(SeenAtOnce):
         if search_term:
             queryset = queryset.filter(concert__in=Concert.objects.matching(search_term))
         return queryset, False
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        deleted, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, perms_needed, [BOOKED] if protected else protected
 
     def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:
         return [*self.readonly_fields, *(SET_ONCE if obj else [])]

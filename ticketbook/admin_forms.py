@@ -320,6 +320,11 @@ class MergingAdmin(admin.ModelAdmin):
             request.META[REFUSED] = self._sentence(exc)
             return super().changeform_view(request, *args, **kwargs)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        deleted, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
+        # Where rows protect these, Django would say that a permission is missing to delete those rows too.
+        return deleted, counts, set() if protected else perms_needed, protected
+
     def delete_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         return at_second_sight(super().delete_view, *args, **kwargs)
 

@@ -98,7 +98,7 @@ COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
 # The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
 # Answers below these addresses are somebody's own (ticketbook/no_store.py).
-NEVER_STORED = ("/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
+NEVER_STORED = ("/accounts/", "/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
 
 # --- Security ---------------------------------------------------------------------------------
 
@@ -330,6 +330,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": API,
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "ticketbook.api.described.with_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "bookings.models.Booking.Status",
         "ConcertStatusEnum": "concerts.models.Concert.Status",
