@@ -12,7 +12,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-soak soak-payments fuzz chaos format lock clean
+	bench-soak soak-payments fuzz chaos chaos-patches format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ fuzz: .venv/.dev-installed ## knock at every door with hostile values, ten minut
 
 chaos: .venv/.dev-installed ## let clients book while faults strike, and judge what happened (QUICK=1 SEED=7 ROUNDS=10)
 	.venv/bin/python -m chaos
+
+chaos-patches: .venv/.dev-installed ## break TicketBook on purpose, and see the referee catch it (QUICK=1 ONLY=no_lock)
+	.venv/bin/python -m chaos.patches
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .
