@@ -202,7 +202,9 @@ def _print(result: Result) -> None:
         print("PROBLEM:", problem)
     for violation in result.verdict.violations[:40]:
         print(f"VIOLATION {violation.check}: {violation.sentence}")
-        print(f"  clients {violation.clients}, requests {violation.requests}, rows {violation.rows}")
+        print(
+            f"  clients {violation.clients}, requests {violation.requests}, rows {violation.rows}"
+        )
     print("FAILED" if result.failed else "No promise was broken.")
 
 

@@ -5,7 +5,8 @@ referee has to catch it, and in which of RUNS. For each patch the files of the r
 scratch folder, the patch is applied there, and the run is made with the copy. The check has to find a
 violation; and in the same run without a patch, the control, no check may find one.
 
-ONLY=no_lock,given_back_twice makes these; QUICK=1 those of QUICK, for CI. JOBS=1 makes one run at a time, not two.
+ONLY=no_lock,given_back_twice makes these; QUICK=1 those of QUICK, for CI. JOBS=1 makes one run at a time, and
+not two.
 The exit code is 1 if a patch does not apply, is not caught, or a control is not clean. The histories and
 verdicts are left in .data/chaos/patches.
 """
