@@ -145,7 +145,7 @@ DIRECTIONS = r"""
     while (walk.nextNode())
         if (hebrew.test(walk.currentNode.data))
             found.push(walk.currentNode.parentElement);
-    found.push(...[...document.querySelectorAll("input")].filter(input => hebrew.test(input.value)));
+    found.push(...[...document.querySelectorAll("input:not([type=hidden])")].filter(input => hebrew.test(input.value)));
     return found.map(e => [e.localName, getComputedStyle(e).direction]).filter(f => f[0] !== "title");
 }
 """
