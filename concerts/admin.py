@@ -8,7 +8,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqu
 from django.http import HttpRequest
 
 from concerts import stock
-from concerts.calling_off import call_off
+from concerts.calling_off import call_off, was_ever_sold
 from concerts.models import DAY_THERE, TODAY_THERE, Concert, ConcertQuerySet, TicketTier
 from concerts.venue_times import VenueTimesForm, WallClock, WallClockField
 from ticketbook.admin_forms import MergingAdmin
@@ -90,10 +90,10 @@ class ConcertForm(VenueTimesForm):
                 code="called_off",
             )
         hides = "status" in self.changed_data and status == Concert.Status.DRAFT
-        if hides and self._is_sold():
+        if hides and (self._is_sold() or was_ever_sold(self.instance)):
             raise forms.ValidationError(
-                "Tickets of this concert are sold or held, so it cannot be hidden. Choose CANCELLED to call "
-                "it off.",
+                "Tickets of this concert were booked, so it cannot be hidden from its customers. Choose "
+                "CANCELLED to call it off.",
                 code="sold",
             )
         return status
