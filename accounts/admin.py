@@ -1,15 +1,17 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminPasswordChangeForm as AdminOwnPasswordForm
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.views import PasswordChangeView
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
@@ -17,9 +19,12 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from knox.models import AuthToken
 
+from accounts import throttle
 from accounts.forms import StaffLogInForm
 from accounts.models import User
 from ticketbook.admin_forms import MergingAdmin
+from ticketbook.error_handlers import answer_429
+from ticketbook.errors import Throttled
 
 HISTORY = (
     "bookings, refunds or changes in the back office. History outlives its author: "
@@ -32,8 +37,12 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    """Superusers are touched by superusers only, or staff could become one of them."""
-    return user is None or not user.is_superuser or _is_superuser(request)
+    """Nobody touches a user who may do more, or staff could log in as one of them."""
+    if user is None or _is_superuser(request):
+        return True
+    given = Permission.objects.filter(Q(user=user) | Q(group__user=user))  # also while not active
+    own = Permission.objects.filter(Q(user=request.user.pk) | Q(group__user=request.user.pk))
+    return not user.is_superuser and not given.exclude(pk__in=own.values("pk")).exists()
 
 
 class UserCreationForm(AdminUserCreationForm):
@@ -85,13 +94,31 @@ class SetPasswordForm(WritesOnlyPassword, AdminPasswordChangeForm):
 
 
 class OwnPasswordForm(WritesOnlyPassword, AdminOwnPasswordForm):
-    pass
+    """It asks for the old password, which somebody at a session that was left open could guess."""
+
+    request: HttpRequest
+
+    def clean_old_password(self) -> str:
+        guesser = throttle.by_account(
+            "own password",
+            str(self.user.pk),
+            failures=settings.LOGIN_FAILURES,
+            longest=settings.LOGIN_LONGEST_WAIT,
+        )
+        try:
+            throttle.count(*guesser)
+        except Throttled as throttled:
+            answer_429(self.request, throttled)
+            raise forms.ValidationError(str(throttled), code=throttled.code) from throttled
+        old: str = super().clean_old_password()
+        throttle.forget(each.key for each in guesser)
+        return old
 
 
 def own_password(request: HttpRequest, extra_context: Any = None) -> Any:
     # As Django's, which cannot be told to use another form.
     view = PasswordChangeView.as_view(
-        form_class=OwnPasswordForm,
+        form_class=type("OwnPasswordForm", (OwnPasswordForm,), {"request": request}),
         success_url=reverse("admin:password_change_done"),
         extra_context=admin.site.each_context(request) | (extra_context or {}),
     )

@@ -1,23 +1,29 @@
-"""E-mail addresses are in lower case, so that one address is one account however it is typed."""
+"""E-mail addresses have one form, so that one address is one account however it is typed."""
 
+import unicodedata
 from typing import Any
 
 from django import forms
 from django.db import models
 
 
+def one_form(address: str) -> str:
+    """In lower case, and with one spelling of letters that Unicode can write in several ways (NFKC)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address).lower())
+
+
 class EmailAddressFormField(forms.EmailField):
     def to_python(self, value: Any) -> str:
         # Before the length is checked: in a few scripts the lower case is longer.
-        return (super().to_python(value) or "").lower()
+        return one_form(super().to_python(value) or "")
 
 
 class EmailAddressField(models.EmailField):  # type: ignore[type-arg]
-    """What is saved, typed into a form, or looked up as a whole address becomes lower case."""
+    """What is saved, typed into a form, or looked up as a whole address gets its one form."""
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)
-        return value.lower() if isinstance(value, str) else value
+        return one_form(value) if isinstance(value, str) else value
 
     def get_prep_value(self, value: Any) -> Any:
         return self.to_python(super().get_prep_value(value))

@@ -7,6 +7,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from knox.models import AuthToken
 
+from ticketbook.plain_text import something_to_see
+
 
 def normal_form(password: str) -> str:
     """The same for all ways in which keyboards write the same text (NFKC, as NIST SP 800-63B advises)."""
@@ -38,8 +40,11 @@ class UnlikeUser(InNormalForm, django.UserAttributeSimilarityValidator):
 
 class NotBlank:
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
-        if not password.strip():
-            raise ValidationError("This password is only spaces.", code="password_blank")
+        if not something_to_see(password):
+            raise ValidationError(
+                "This password is only spaces and characters that cannot be seen.",
+                code="password_blank",
+            )
 
     def get_help_text(self) -> str:
         return "Your password can’t be only spaces."

@@ -4,6 +4,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
+from accounts.email_field import one_form
 from accounts.models import User
 from ticketbook.api.strict import StrictCharField, StrictEmailField, StrictSerializer
 from ticketbook.plain_text import plain_text
@@ -12,7 +13,7 @@ from ticketbook.plain_text import plain_text
 class EmailAddressField(StrictEmailField):
     def to_internal_value(self, data: Any) -> str:
         # Before the length is checked: in a few scripts the lower case is longer.
-        return super().to_internal_value(data).lower()
+        return one_form(super().to_internal_value(data))
 
 
 class SignUpSerializer(StrictSerializer):

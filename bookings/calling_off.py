@@ -105,6 +105,10 @@ def _sentence(bookings: int, owed: Decimal, pending: int) -> str:
     return said
 
 
+def has_bookings(*, concert: Concert, **kwargs: Any) -> bool:
+    return Booking.objects.filter(ticket_tier__concert=concert).exists()
+
+
 def cancel_paid(booking: Booking, *, now: datetime) -> None:
     """A hold was paid after its concert had been called off: cancel it, and owe its money."""
     with transaction.atomic(durable=True):

@@ -11,6 +11,7 @@ from bookings.models import MAX_QUANTITY, Booking
 from bookings.seen import Seen
 from concerts.models import Concert, TicketTier
 from concerts.sales import Sale
+from ticketbook.zones import known_zone
 
 OUT_OF_DATE = "This page was out of date and has been renewed. Press the button once more."
 KEY_REUSED = (
@@ -47,6 +48,7 @@ SEEN: dict[str, forms.Field] = {
     "kind": _kind,
     "price": _money,
     "date": InstantField(),
+    "zone": forms.CharField(max_length=64, validators=[known_zone]),
     "venue": _text,
     "name": _text,
     "artist": _text,
@@ -91,7 +93,8 @@ class BookingForm(forms.Form):
 
     def clean(self) -> None:
         shown = {
-            name: self.data.get(f"seen_{name}") for name in ("date", "venue", "name", "artist")
+            name: self.data.get(f"seen_{name}")
+            for name in ("date", "zone", "venue", "name", "artist")
         }
         if tier := self.cleaned_data.get("tier"):
             shown["kind"] = self.data.get(f"seen_kind_{tier.hex}")

@@ -19,11 +19,12 @@ class Change:
     """Something that was shown and is not so any more.
 
     `what` is "gone" (this kind of ticket is no longer sold), "kind", "price", "date" (`before` and `now` are
-    datetimes), "venue", "name" or "artist".
+    datetimes, `zone` is the one whose clock showed `before`), "venue", "name" or "artist".
     """
 
     what: str
     kind: str = ""  # the name of the kind of ticket, if it is known
+    zone: str = ""
     before: object = None
     now: object = None
 
@@ -35,6 +36,7 @@ class Seen:
     kind: str | None = None  # a TicketTier.Type
     price: Decimal | None = None  # of one ticket
     date: datetime | None = None
+    zone: str | None = None  # whose clock showed the date
     venue: str | None = None
     name: str | None = None
     artist: str | None = None
@@ -66,12 +68,19 @@ class Seen:
         yield from self._changes_of_concert(concert)
 
     def _changes_of_concert(self, concert: Concert) -> Iterator[Change]:
-        if self.date not in (None, concert.date) and _minute(self.date) != _minute(concert.date):
-            yield Change(what="date", before=self.date, now=concert.date)
+        if self.date is not None and self._is_another_time(self.date, concert):
+            zone = self.zone or concert.time_zone
+            yield Change(what="date", zone=zone, before=self.date, now=concert.date)
         for what in ("venue", "name", "artist"):
             before, now = getattr(self, what), getattr(concert, what)
             if before not in (None, now) and _plain(before) != _plain(now):
                 yield Change(what=what, before=before, now=now)
+
+    def _is_another_time(self, date: datetime, concert: Concert) -> bool:
+        # In another zone the same moment is another time on the page.
+        return self.zone not in (None, concert.time_zone) or (
+            date != concert.date and _minute(date) != _minute(concert.date)
+        )
 
 
 def _minute(at: datetime) -> datetime:

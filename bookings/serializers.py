@@ -21,6 +21,8 @@ KEY_META = "HTTP_IDEMPOTENCY_KEY"  # cheaper than request.headers, which reads a
 class PlaceBookingSerializer(StrictSerializer):
     """The body of POST /bookings. The key may come as a header instead (`with_key_of_header`)."""
 
+    null_is_absent = frozenset({"idempotencyKey", "userId"})
+
     ticketTierId = StrictUUIDField()
     quantity = StrictIntegerField(min_value=1, max_value=MAX_QUANTITY)
     idempotencyKey = StrictUUIDField(
@@ -116,7 +118,12 @@ class PendingBookingSerializer(BookingSerializer):
 
 
 class CancellationSerializer(StrictSerializer):
-    """The body of POST /bookings/{id}/cancellation, which may be empty."""
+    """The body of POST /bookings/{id}/cancellation, which may be empty.
+
+    A quantity of null is refused: without one all tickets go back.
+    """
+
+    null_is_absent = frozenset({"idempotencyKey"})
 
     quantity = StrictIntegerField(
         required=False,

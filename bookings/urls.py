@@ -2,6 +2,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from bookings import api, views
+from ticketbook import ids  # noqa: F401  (for <id:…>)
 
 
 class PublicIdConverter(StringConverter):
@@ -16,14 +17,14 @@ app_name = "bookings"
 
 urlpatterns = [
     path("", views.Bookings.as_view(), name="list"),
-    path("<uuid:booking_id>/", views.detail, name="detail"),
-    path("<uuid:booking_id>/payment/", views.back_from_payment, name="payment"),
-    path("<uuid:booking_id>/cancellation/", views.Cancellation.as_view(), name="cancellation"),
+    path("<id:booking_id>/", views.detail, name="detail"),
+    path("<id:booking_id>/payment/", views.back_from_payment, name="payment"),
+    path("<id:booking_id>/cancellation/", views.Cancellation.as_view(), name="cancellation"),
 ]
 
 api_urlpatterns = [
     path("bookings", api.Bookings.as_view()),
     path("bookings/<public_id:public_id>", api.UserBookings.as_view()),
-    path("bookings/<uuid:booking_id>", api.BookingDetail.as_view()),
-    path("bookings/<uuid:booking_id>/cancellation", api.Cancellation.as_view()),
+    path("bookings/<id:booking_id>", api.BookingDetail.as_view()),
+    path("bookings/<id:booking_id>/cancellation", api.Cancellation.as_view()),
 ]

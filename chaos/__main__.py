@@ -196,10 +196,15 @@ def _print(result: Result) -> None:
         "checks:",
         "; ".join(f"{name} ({things})" for name, things in result.verdict.examined.items()),
     )
+    for sentence in result.verdict.undecided:
+        print("not decided:", sentence)
     for problem in result.problems:
         print("PROBLEM:", problem)
     for violation in result.verdict.violations[:40]:
         print(f"VIOLATION {violation.check}: {violation.sentence}")
+        print(
+            f"  clients {violation.clients}, requests {violation.requests}, rows {violation.rows}"
+        )
     print("FAILED" if result.failed else "No promise was broken.")
 
 

@@ -8,7 +8,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqu
 from django.http import HttpRequest
 
 from concerts import stock
-from concerts.calling_off import call_off
+from concerts.calling_off import call_off, was_ever_sold
 from concerts.models import DAY_THERE, TODAY_THERE, Concert, ConcertQuerySet, TicketTier
 from concerts.venue_times import VenueTimesForm, WallClock, WallClockField
 from ticketbook.admin_forms import MergingAdmin
@@ -18,6 +18,11 @@ from ticketbook.zones import in_words
 
 # Set when a tier is made. After that only the verbs change stock and money.
 SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
+
+BOOKED = (
+    "bookings, and bookings are never deleted, not even cancelled ones. To sell no more of these tickets, "
+    "keep back those that are left (manage.py keep_back)."
+)
 
 
 def _forget_what_was_read() -> None:
@@ -85,10 +90,10 @@ class ConcertForm(VenueTimesForm):
                 code="called_off",
             )
         hides = "status" in self.changed_data and status == Concert.Status.DRAFT
-        if hides and self._is_sold():
+        if hides and (self._is_sold() or was_ever_sold(self.instance)):
             raise forms.ValidationError(
-                "Tickets of this concert are sold or held, so it cannot be hidden. Choose CANCELLED to call "
-                "it off.",
+                "Tickets of this concert were booked, so it cannot be hidden from its customers. Choose "
+                "CANCELLED to call it off.",
                 code="sold",
             )
         return status
@@ -199,6 +204,10 @@ class TicketTierAdmin(SeenAtOnce):
         if search_term:
             queryset = queryset.filter(concert__in=Concert.objects.matching(search_term))
         return queryset, False
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        deleted, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, perms_needed, [BOOKED] if protected else protected
 
     def get_readonly_fields(self, request: HttpRequest, obj: TicketTier | None = None) -> list[str]:
         return [*self.readonly_fields, *(SET_ONCE if obj else [])]

@@ -20,6 +20,12 @@ from ticketbook.errors import NotFound
 # Sent with `concert`, its `tiers`, which are locked until the transaction ends, `by` (None if the system goes
 # on with what was begun), `note` and `now`. A receiver returns a sentence for staff about what it did.
 called_off = Signal()
+# Sent with `concert`. A receiver says whether it has ever sold a ticket of it, given back or not.
+ever_sold = Signal()
+
+
+def was_ever_sold(concert: Concert) -> bool:
+    return any(answer for _, answer in ever_sold.send(Concert, concert=concert))
 
 
 def call_off(

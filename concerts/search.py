@@ -62,12 +62,21 @@ def bound(query: Mapping[str, str], field: str) -> date | datetime | None:
             return day
         # In a query string a bare "+" of an offset arrives as a space.
         if (exact := parse_datetime(value.replace(" ", "+"))) is not None:
-            return in_utc(exact if exact.tzinfo else exact.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
+            return _in_utc(exact if exact.tzinfo else exact.replace(tzinfo=UTC))
+    except ValueError:
         pass
     raise BadParameter(field, "Give a date like 2030-06-30 or a time like 2030-06-30T20:00:00Z.")
 
 
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return in_utc(at)
+    except OverflowError:  # before the first moment that UTC can tell, or after the last one
+        return (datetime.min if at.year == 1 else datetime.max).replace(tzinfo=UTC)
+
+
 def _is_after(start: date | datetime, end: date | datetime) -> bool:
-    # A day and an instant cannot be compared: it depends on the venue.
-    return isinstance(start, datetime) is isinstance(end, datetime) and start > end
+    if isinstance(start, datetime) is isinstance(end, datetime):
+        return start > end
+    # Which instants a day has depends on the venue, but no clock is a day from UTC.
+    return start.toordinal() > end.toordinal() + 1

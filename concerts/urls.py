@@ -1,6 +1,7 @@
 from django.urls import path
 
 from concerts import api, views
+from ticketbook import ids  # noqa: F401  (for <id:…>)
 
 app_name = "concerts"
 
@@ -11,6 +12,6 @@ urlpatterns = [
 
 api_urlpatterns = [
     path("concerts", api.Concerts.as_view()),
-    path("concerts/<uuid:concert_id>", api.ConcertDetail.as_view()),
-    path("concerts/<uuid:concert_id>/availability", api.Availability.as_view()),
+    path("concerts/<id:concert_id>", api.ConcertDetail.as_view()),
+    path("concerts/<id:concert_id>/availability", api.Availability.as_view()),
 ]

@@ -64,7 +64,7 @@ class MergingForm(forms.ModelForm):
 
     def _columns(self) -> dict[str, Any]:
         row, fields = self.instance, self.instance._meta.concrete_fields
-        return {field.name: getattr(row, field.attname) for field in fields}
+        return {field.name: getattr(row, field.attname) for field in fields if not field.generated}
 
     @cached_property
     def _row_fields(self) -> list[str]:
@@ -240,7 +240,12 @@ class MergingAdmin(admin.ModelAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> models.Model | None:
         row = super().get_object(request, object_id, from_field)
-        if row is None or request.method != "POST":
+        # Forms are saved in a transaction. A view that only shows something has none, whatever the method.
+        if (
+            row is None
+            or request.method != "POST"
+            or not transaction.get_connection().in_atomic_block
+        ):
             return row
         # NO KEY, so that bookings may still refer to the row. After the wait it is read as it is then.
         rows = self.get_queryset(request).select_for_update(of=("self",), no_key=True)
@@ -314,6 +319,11 @@ class MergingAdmin(admin.ModelAdmin):
             # Nothing was saved. Now the form sees what somebody else has committed meanwhile.
             request.META[REFUSED] = self._sentence(exc)
             return super().changeform_view(request, *args, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        deleted, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
+        # Where rows protect these, Django would say that a permission is missing to delete those rows too.
+        return deleted, counts, set() if protected else perms_needed, protected
 
     def delete_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         return at_second_sight(super().delete_view, *args, **kwargs)

@@ -93,7 +93,9 @@ def worded_for_api(request: HttpRequest, response: HttpResponse) -> HttpResponse
     if not is_api(request.path):
         return response
     if request.method == "OPTIONS" and response.status_code == 200:
-        return HttpResponse(status=204, headers={"Allow": response.get("Allow", "")})
+        response = HttpResponse(status=204, headers={"Allow": response.get("Allow", "")})
+        del response["Content-Type"]  # Django's default says HTML
+        return response
     if response.status_code < 400 or response.get("Content-Type") == PROBLEM_JSON:
         return response
     body = problem_of_http(response.status_code)

@@ -13,7 +13,8 @@ from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
+
+from ticketbook.api.views import StrictView
 
 STARTED = time.monotonic()
 _migrated = False
@@ -69,7 +70,7 @@ def _all_migrations_applied() -> bool:
     return _migrated
 
 
-class HealthCheck(APIView):
+class HealthCheck(StrictView):
     permission_classes = [AllowAny]
     authentication_classes = []
 

@@ -50,6 +50,9 @@ class NoNulMiddleware(OnlyPages):
         in_admin = request.path_info.startswith("/admin/")
         if in_admin and isinstance(exc, ValidationError | DataError):
             return bad_request(request, exc)
+        # A list is asked for a year that Python does not know.
+        if in_admin and request.GET and isinstance(exc, ValueError | OverflowError):
+            return bad_request(request, exc)
         return None
 
 

@@ -2,8 +2,9 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-# Letters of Unicode that are drawn as nothing: the blank of Braille, and the fillers of Hangul.
-BLANKS = set("\u2800\u115f\u1160\u3164\uffa0")
+# Letters of Unicode that are drawn as nothing: the blank of Braille, the fillers of Hangul, and the note
+# without a head of music.
+BLANKS = set("\u2800\u115f\u1160\u3164\uffa0\U0001d159")
 # Control and format characters, and separators of lines and paragraphs.
 HIDDEN = {"Cc", "Cf", "Zl", "Zp"}
 LETTER_NUMBER_PUNCTUATION_SYMBOL = "LNPS"
@@ -17,5 +18,13 @@ def plain_text(text: str) -> None:
     categories = [unicodedata.category(character) for character in text]
     if not HIDDEN.isdisjoint(categories) or not BLANKS.isdisjoint(text):
         raise ValidationError("Remove characters that cannot be seen.", code="hidden_characters")
-    if not any(category[0] in LETTER_NUMBER_PUNCTUATION_SYMBOL for category in categories):
+    if not something_to_see(text):
         raise ValidationError("Use characters that can be seen.", code="nothing_to_see")
+
+
+def something_to_see(text: str) -> bool:
+    return any(
+        unicodedata.category(character)[0] in LETTER_NUMBER_PUNCTUATION_SYMBOL
+        for character in text
+        if character not in BLANKS
+    )

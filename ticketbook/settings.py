@@ -76,7 +76,13 @@ server |= {
         "connect_timeout": 5,
         # Prepare at the first use, where a cursor asks for it (ticketbook/postgres/statements.py).
         "prepare_threshold": 0,
-        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS}",
+        # A process that stands still in the middle of a transaction would keep its tier locked for ever.
+        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=10s",
+        # A server or network that went away without a word is noticed after about 20 seconds.
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,  # milliseconds
     },
 }
 DATABASES = {"default": server}
@@ -92,7 +98,7 @@ COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
 # The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
 # Answers below these addresses are somebody's own (ticketbook/no_store.py).
-NEVER_STORED = ("/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
+NEVER_STORED = ("/accounts/", "/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
 
 # --- Security ---------------------------------------------------------------------------------
 
@@ -324,6 +330,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": API,
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "ticketbook.api.described.with_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "bookings.models.Booking.Status",
         "ConcertStatusEnum": "concerts.models.Concert.Status",

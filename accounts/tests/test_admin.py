@@ -128,3 +128,46 @@ def test_a_user_without_a_history_is_deleted_with_the_tokens(client, boss, ann):
     client.force_login(boss)
     assert client.post(f"{USERS}{ann.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=ann.pk).exists()
+
+
+# --- Staff who may do more than other staff -------------------------------------------------------
+
+
+@pytest.fixture
+def clerk(client):
+    """May change users, and nothing else. The client is logged in."""
+    user = UserFactory(email="clerk@example.com", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["change_user", "view_user", "delete_user"])
+    )
+    client.force_login(user)
+    return user
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("through", ["own", "group"])
+def test_staff_cannot_become_a_colleague_who_may_do_more(client, clerk, ann, through, active):
+    may = Permission.objects.get(codename="change_concert")
+    if through == "own":
+        ann.user_permissions.add(may)
+    else:
+        group = Group.objects.create(name="bookers")
+        group.permissions.add(may)
+        ann.groups.add(group)
+    User.objects.filter(pk=ann.pk).update(is_staff=True, is_active=active)
+    new = {"password1": "another sentence", "password2": "another sentence"}
+    change = {"email": "mine@example.com", "name": "Mine", "is_active": "on"}
+    assert client.post(f"{USERS}{ann.pk}/password/", new).status_code == 403
+    assert client.post(f"{USERS}{ann.pk}/change/", change).status_code == 403
+    assert client.post(f"{USERS}{ann.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert delete(client, USERS, ann).status_code == 403
+    assert User.objects.get(pk=ann.pk).email == "ann@example.com"
+
+
+def test_staff_still_change_customers_and_colleagues_who_may_do_no_more(client, clerk, ann):
+    body = {"email": ann.email, "name": "New", "is_active": "on", "is_staff": "on"}
+    assert client.post(f"{USERS}{ann.pk}/change/", body).status_code == 302
+    ann.user_permissions.add(Permission.objects.get(codename="change_user"))
+    assert client.post(f"{USERS}{ann.pk}/change/", body | {"name": "Newer"}).status_code == 302
+    ann.refresh_from_db()
+    assert ann.name == "Newer"

@@ -1,7 +1,10 @@
 """An e-mail address is one address, however it is typed."""
 
+from importlib import import_module
+
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from accounts.email_field import EmailAddressFormField
 from accounts.models import User
@@ -29,6 +32,39 @@ def test_many_saved_at_once_are_in_lower_case():
     assert (
         User.objects.filter(name="Bob").values_list("email", flat=True).get() == "bob@example.com"
     )
+
+
+SPELLINGS = [
+    "a@ex\u00e4mple.com",
+    "a@exa\u0308mple.com",
+    "A@EX\u00c4MPLE.com",
+    "a@\uff45x\u00e4mple.com",
+]
+
+
+@pytest.mark.parametrize("typed", SPELLINGS)
+def test_one_address_is_one_account_in_every_spelling_of_its_letters(client, typed):
+    body = {"email": SPELLINGS[1], "password": "correct horse", "name": "Ann"}
+    assert client.post("/api/v1/users", body, "application/json").status_code == 201
+    again = client.post("/api/v1/users", body | {"email": typed}, "application/json")
+    assert again.status_code == 400
+    page = client.post("/accounts/signup/", body | {"email": typed})
+    assert "signed up with this e-mail address already" in page.content.decode()
+    log_in = {"email": typed, "password": "correct horse"}
+    assert client.post("/api/v1/auth/token", log_in, "application/json").status_code == 200
+    assert User.objects.get(email=typed).email == SPELLINGS[0]
+
+
+def test_an_address_from_before_gets_its_one_form_unless_another_account_has_it():
+    migration = import_module("accounts.migrations.0006_one_form_of_addresses").Migration
+    old, taken, free = UserFactory(), UserFactory(email=SPELLINGS[0]), UserFactory()
+    with connection.cursor() as cursor:
+        for user, email in ((old, SPELLINGS[1]), (free, "b@exa\u0308mple.com")):
+            cursor.execute("UPDATE accounts_user SET email = %s WHERE id = %s", [email, user.pk])
+        cursor.execute(migration.operations[0].sql)
+    for user, email in ((old, SPELLINGS[1]), (taken, SPELLINGS[0]), (free, "b@ex\u00e4mple.com")):
+        user.refresh_from_db()
+        assert user.email == email
 
 
 def test_an_address_whose_lower_case_is_too_long_is_refused():

@@ -80,6 +80,15 @@ def test_only_spaces_of_any_kind_are_no_password():
         NotBlank().validate(" \u3000\u00a0 \t    ")
 
 
+@pytest.mark.parametrize("password", ["\u200b" * 8, "\u2800" * 8, " \u00ad" * 4, "\u3164" * 9])
+def test_characters_that_nobody_sees_are_no_password(client, password):
+    body = {"email": "carol@example.com", "name": "Carol", "password": password}
+    response = client.post("/api/v1/users", body, "application/json")
+    assert [error["field"] for error in response.json()["errors"]] == ["password"]
+    assert client.post("/accounts/signup/", body).context["form"].errors["password"]
+    assert not User.objects.filter(email="carol@example.com").exists()
+
+
 # --- A new password ends the API tokens -----------------------------------------------------------
 
 

@@ -459,3 +459,20 @@ def test_without_the_table_people_still_log_in(door, caplog):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE gone RENAME TO accounts_attempts")
+
+
+# --- The old password, in the form for a new one --------------------------------------------------
+
+
+def test_the_old_password_cannot_be_guessed_at_an_open_session(ann):
+    client, door = Client(), "/admin/password_change/"
+    client.force_login(ann)
+    new = {"new_password1": "another sentence", "new_password2": "another sentence"}
+    for _ in range(4):
+        assert client.post(door, {"old_password": WRONG, **new}).status_code == 200
+    response = client.post(door, {"old_password": RIGHT, **new})
+    assert response.status_code == 429
+    assert int(response["Retry-After"]) > 30
+    assert "too many attempts" in response.content.decode()
+    call_command("forget_attempts", ANN)
+    assert client.post(door, {"old_password": RIGHT, **new}).status_code == 302

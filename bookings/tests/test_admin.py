@@ -192,3 +192,33 @@ def test_a_tier_shows_what_is_kept_back_and_staff_cannot_type_it(admin_client, a
     )
     tier = TicketTier.objects.get()
     assert (tier.kept_back, tier.max_per_customer) == (17, 4)
+
+
+@pytest.mark.parametrize("door", ["page", "list"])
+def test_a_tier_with_bookings_is_not_deleted_and_the_page_says_why(
+    admin_client, booking, tier, door
+):
+    url = "/admin/concerts/tickettier/"
+    chosen = {"action": "delete_selected", "_selected_action": [str(tier.pk)]}
+    for post in ({}, {"post": "yes"}):
+        response = (
+            admin_client.post(f"{url}{tier.pk}/delete/", post)
+            if door == "page"
+            else admin_client.post(url, chosen | post)
+        )
+        page = response.content.decode()
+        assert "bookings are never deleted" in page
+        assert "have permission" not in page
+    assert TicketTier.objects.filter(pk=tier.pk).exists()
+
+
+@pytest.mark.parametrize("year", ["99999", "0", "-1", "9" * 30])
+@pytest.mark.parametrize(
+    "column",
+    ["concerts/concert/?date__year", "concerts/concert/?date__iso_year", "knox/authtoken/?expiry__year",
+     "bookings/booking/?created_at__year", "accounts/user/?date_joined__year"],
+)  # fmt: skip
+def test_a_list_that_is_asked_for_a_year_that_there_is_not_breaks_nothing(
+    admin_client, column, year
+):
+    assert admin_client.get(f"/admin/{column}={year}").status_code == 400

@@ -187,3 +187,24 @@ def test_a_request_without_a_valid_token_is_refused(tier, header):
 
 def test_a_wrong_method_is_refused(api):
     assert problem(api.client.put(URL)) == (405, "method_not_allowed")
+
+
+def test_null_is_absent_where_a_field_may_be_absent(api, tier):
+    key = str(uuid.uuid4())
+    body = {"ticketTierId": str(tier.pk), "quantity": 2, "userId": None, "idempotencyKey": None}
+    assert problem(api.post(body)) == (400, "invalid")
+    booked = api.post(body, **{"Idempotency-Key": key})
+    assert booked.status_code == 201
+    door = f"/{booked.json()['id']}/cancellation"
+    assert problem(api.post({"quantity": None}, door)) == (400, "invalid")
+    response = api.post({"idempotencyKey": None}, door)
+    assert (response.status_code, response.json()["status"]) == (200, "CANCELLED")
+
+
+def test_a_number_of_thousands_of_digits_is_a_number_out_of_range(api, tier):
+    body = f'{{"ticketTierId": "{tier.pk}", "quantity": {"9" * 5000}, "idempotencyKey": "{uuid.uuid4()}"}}'
+    response = api.post(body.encode())
+    assert problem(response) == (400, "invalid")
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [
+        ("quantity", "max_value")
+    ]

@@ -29,7 +29,7 @@ def test_my_bookings_newest_first_with_details(api, ann, bob, tier):
     assert row["concert"]["name"] == tier.concert.name
     assert set(row["concert"]) == {
         *("id", "name", "artist", "date", "venue", "description", "createdAt", "updatedAt"),
-        *("status", "salesOpenAt", "salesCloseAt", "onSale"),
+        *("status", "timeZone", "salesOpenAt", "salesCloseAt", "onSale"),
     }
     assert row["concert"]["onSale"] is True
     assert row["ticketTier"]["price"] == "10.00"

@@ -17,7 +17,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from accounts.tests.factories import UserFactory
 from bookings import calling_off, settling, tasks
 from bookings.audit import audit
-from bookings.cancelling import return_tickets
+from bookings.cancelling import cancel, return_tickets
 from bookings.errors import SalesClosed
 from bookings.gateways.base import ActionNeeded, GatewayUnavailable, Outcome
 from bookings.models import Booking, Refund
@@ -561,3 +561,14 @@ def test_a_busy_tier_leaves_everything_as_it_was(
         call_command("call_off", str(concert.pk), "--by", staff.email, "--reason", "Why not.")
     holding.finish()
     assert state(booking) == ("CONFIRMED", "SUCCESS")
+
+
+def test_a_concert_whose_bookings_are_all_cancelled_is_not_hidden_from_their_holders(
+    ledger, ann, tier, concert, book, admin_client
+):
+    cancel(book(ann, tier, 2), now=NOW)
+    page = admin_client.get(f"/admin/concerts/concert/{concert.pk}/change/")
+    answer = admin_client.post(page.request["PATH_INFO"], form_fields(page) | {"status": "DRAFT"})
+    assert "cannot be hidden from its customers" in answer.content.decode()
+    concert.refresh_from_db()
+    assert concert.status == "PUBLISHED"

@@ -6,15 +6,21 @@ import threading
 import pytest
 from django.db import connection, connections
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
 
 from bookings import payments
 from bookings.audit import audit
+from bookings.cancelling import cancel
+from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.tests.jam import kinds
+from bookings.tests.racing import Stepped
 from bookings.tests.wishing import hold, wish
 from bookings.wishes import Held
+from ticketbook.postgres.failures import is_busy
 from ticketbook.postgres.statements import execute_prepared
+from ticketbook.tests.running import manage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
 
@@ -67,7 +73,7 @@ def test_a_token_is_found_after_a_migration_of_the_users(ann, widened):
 
 def test_tickets_are_held_after_a_migration_of_the_concerts(ann, tier, widened):
     assert isinstance(hold(wish(ann, tier)), Held)
-    widened("concerts_concert", "name", 200)
+    widened("concerts_concert", "time_zone", 64)
     assert kinds([hold(wish(ann, tier)) for _ in range(3)]) == [Held] * 3
     assert audit() == []
 
@@ -104,3 +110,37 @@ def test_statements_that_read_bookings_are_planned_each_time(ann, tier, book, se
         prepared = [statement for (statement,) in cursor.fetchall()]
     assert any("FOR NO KEY UPDATE" in statement for statement in prepared)
     assert not [s for s in prepared if "bookings_booking" in s and "INSERT INTO" not in s]
+
+
+# --- A process that stands still ------------------------------------------------------------------
+
+
+def test_a_process_that_stands_still_gives_its_tier_free(ledger, ann, bob, tier, book, left):
+    """Its machine froze in the middle of a cancellation. The next buyer does not wait for it for ever."""
+    options = connections["default"].settings_dict["OPTIONS"]
+    booking, usual = book(ann, tier), options["options"]
+    options["options"] += " -c idle_in_transaction_session_timeout=500ms"
+    try:
+        frozen = Stepped(
+            lambda: cancel(Booking.objects.get(pk=booking.pk), now=timezone.now()),
+            after="FOR NO KEY UPDATE",
+        ).wait_until_reached()
+    finally:
+        options["options"] = usual
+    assert book(bob, tier).status == "CONFIRMED"
+    assert is_busy(frozen.finish())  # when it wakes up
+    assert left(tier) == 98
+    assert audit() == []
+
+
+def test_the_settings_bound_how_long_a_transaction_may_stand_still():
+    shown = manage("shell", "-c", SHOW).stdout.split()
+    assert shown[-1] == "10s"
+
+
+SHOW = """
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SHOW idle_in_transaction_session_timeout")
+    print(*cursor.fetchone())
+"""

@@ -31,6 +31,21 @@ def test_bookings_in_the_api_are_kept_by_nobody(client, ann, tier, book, path):
     assert kept_by_nobody(client.post("/api/v1/auth/token"))
 
 
+@pytest.mark.parametrize("path", ["/", "/concerts/", "/concerts/{}/", "/nothing/"])
+def test_a_page_that_may_be_kept_does_not_say_whose_it_is(as_ann, ann, tier, path):
+    page = as_ann.get(path.format(tier.concert_id)).content.decode()
+    assert "Log out" in page
+    assert ann.email not in page
+    assert ann.name not in page
+
+
+def test_a_form_with_an_address_that_was_typed_is_kept_by_nobody(client):
+    for door, field in (("/accounts/signup/", "email"), ("/accounts/login/", "username")):
+        response = client.post(door, {field: "typed@example.com"})
+        assert "typed@example.com" in response.content.decode()
+        assert kept_by_nobody(response)
+
+
 def test_the_page_of_a_concert_is_kept_for_the_back_button(as_ann, tier):
     assert not kept_by_nobody(as_ann.get(f"/concerts/{tier.concert_id}/"))
     refused = as_ann.post("/bookings/", choice(tier, 10**6))

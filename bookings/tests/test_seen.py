@@ -333,3 +333,23 @@ def test_the_form_of_the_page_passes_the_csrf_check(ann, vip):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(ann)
     assert post(strict, form_of(strict, vip)).status_code == 303
+
+
+def test_a_corrected_time_zone_is_asked_about_by_the_clocks_of_both(as_ann, vip):
+    """20:30 in New York becomes 20:30 in Berlin: another moment, and the page showed the first one."""
+    change(
+        vip.concert, time_zone="America/New_York", date=datetime(2030, 12, 12, 1, 30, tzinfo=UTC)
+    )
+    form = form_of(as_ann, vip)
+    berlin = datetime(2030, 12, 11, 19, 30, tzinfo=UTC)
+    change(vip.concert, time_zone="Europe/Berlin", date=berlin)
+    asked_again(
+        post(as_ann, form),
+        "from Wed 11 Dec 2030, 20:30 (New York time) to Wed 11 Dec 2030, 20:30 (Berlin time)",
+    )
+
+
+def test_the_same_moment_by_another_clock_is_asked_about(as_ann, vip):
+    form = form_of(as_ann, vip)
+    change(vip.concert, time_zone="Asia/Tokyo")
+    asked_again(post(as_ann, form), "UTC to Wed 11 Dec 2030, 09:30 (Tokyo time)")

@@ -72,7 +72,8 @@ STRANGE_TARGETS = [
 
 
 def comparable(answer):
-    """The answer without what is new each time: the date, the CSRF token, the key of a booking."""
+    """The answer without what is new each time: the date, the CSRF token, the key, the seconds left."""
+    answer = re.sub(rb'data-seconds-left="[^"]*"', b"", answer)
     answer = re.sub(rb"(?i)\r\n(date|set-cookie|etag): [^\r]*", b"", answer)
     return re.sub(rb'name="(csrfmiddlewaretoken|idempotency_key)" value="[\w-]+"', b"", answer)
 

@@ -205,14 +205,19 @@ def test_a_dump_of_the_database_can_be_restored_and_searched():
         return subprocess.run([binary(program), *server, *args], **options, **more).stdout
 
     dump = run("pg_dump", params["dbname"])
-    run("dropdb", "--if-exists", restored)
-    run("createdb", restored)
+    _as_superuser(f"DROP DATABASE IF EXISTS {restored}")
+    _as_superuser(f"CREATE DATABASE {restored} OWNER {params['user']}")
     try:
         run("psql", "--set=ON_ERROR_STOP=1", "--quiet", restored, input=dump)
         found = run("psql", "-At", f"--command={SEARCH}", restored).decode()
     finally:
-        run("dropdb", restored)
+        _as_superuser(f"DROP DATABASE {restored}")
     assert found == "Solène|t\n"
+
+
+def _as_superuser(statement):
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(statement)
 
 
 def test_the_owner_of_a_database_may_create_what_the_search_needs():

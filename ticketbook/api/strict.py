@@ -4,8 +4,8 @@ import decimal
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from collections.abc import Iterable, Mapping, Set
+from typing import IO, Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -50,6 +50,11 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
+def _integer(digits: str) -> int:
+    # Python reads no number of thousands of digits. All that long are out of range.
+    return int(digits[:100])
+
+
 def _printable(name: str) -> str:
     # JSON can name a field by half a character (a lone surrogate), which an answer cannot repeat.
     return name.encode(errors="replace").decode()
@@ -82,6 +87,7 @@ class StrictJSONParser(BaseParser):
             data = json.loads(
                 body.decode("utf-8-sig"),  # some programs begin a file with a byte order mark
                 parse_constant=_refuse_constant,
+                parse_int=_integer,
                 object_pairs_hook=_without_repeats,
             )
         except (ValueError, RecursionError):
@@ -92,7 +98,12 @@ class StrictJSONParser(BaseParser):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses unknown fields, so that a misspelt one is not lost in silence."""
+    """Refuses unknown fields, so that a misspelt one is not lost in silence.
+
+    null counts as absent in the fields that `null_is_absent` names.
+    """
+
+    null_is_absent: ClassVar[Set[str]] = frozenset()
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = {
@@ -102,7 +113,8 @@ class StrictSerializer(serializers.Serializer[Any]):
         }
         if unknown:
             raise ValidationError(unknown, code="unknown_field")
-        return super().to_internal_value(data)
+        absent = {name for name in self.null_is_absent if data.get(name, "") is None}
+        return super().to_internal_value({n: v for n, v in data.items() if n not in absent})
 
 
 class StrictIntegerField(serializers.IntegerField):
@@ -127,7 +139,8 @@ class StrictMoneyField(serializers.DecimalField):
     """An amount of money as text, such as "120.00". It refuses numbers, because 0.1 is not exact in JSON."""
 
     default_error_messages = {
-        "invalid": 'Send an amount as a string, such as "120.00", with at most two decimals.'
+        "invalid": 'Send an amount as a string, such as "120.00", up to 99999999.99 and with at most two '
+        "decimals."
     }
 
     def __init__(self, **kwargs: Any) -> None:

@@ -9,16 +9,16 @@ from rest_framework.views import APIView
 
 
 class StrictView(APIView):
-    """Refuses unknown query parameters, so that a misspelt one is not lost in silence."""
+    """Refuses query parameters that are unknown or repeated, so that none is lost in silence."""
 
     query: ClassVar[Sequence[OpenApiParameter]] = ()  # what a reading request may ask for
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         super().initial(request, *args, **kwargs)
         if request.GET:
-            self._refuse_unknown_parameters(request)
+            self._check_parameters(request)
 
-    def _refuse_unknown_parameters(self, request: Request) -> None:
+    def _check_parameters(self, request: Request) -> None:
         reads = request.method in SAFE_METHODS
         known = {parameter.name for parameter in self.query} if reads else set()
         unknown = {
@@ -28,3 +28,7 @@ class StrictView(APIView):
         }
         if unknown:
             raise ValidationError(unknown, code="unknown_parameter")
+        # Readers of addresses differ in which of two values they take, so none is taken.
+        repeated = {name: ["Send it once."] for name, sent in request.GET.lists() if len(sent) > 1}
+        if repeated:
+            raise ValidationError(repeated, code="repeated_parameter")

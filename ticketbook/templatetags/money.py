@@ -3,9 +3,10 @@ from decimal import Decimal
 from django import template
 from django.conf import settings
 
-from ticketbook.amounts import decimals, is_exact
+from ticketbook.amounts import decimals, is_exact, plain
 
 register = template.Library()
+register.filter(plain)  # for what the site reads again
 
 # Only signs that people read as one currency here; any other is named by its code.
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}

@@ -192,7 +192,7 @@ def test_a_choice_and_a_time_are_told_in_words(kate, leo, concert):
     his.change(status="DRAFT", date_0="2031-06-02", date_1="20:30:00")
     assert his.save() == 200
     assert "Now it is: “Cancelled”. You typed: “Draft”." in his.text
-    assert "1 Jun 2031, 20:00:00 (UTC). You typed: 2 Jun 2031, 20:30:00 (UTC)." in his.text
+    assert "“Sun 1 Jun 2031, 20:00 UTC”. You typed: “Mon 2 Jun 2031, 20:30 UTC”." in his.text
 
 
 # --- Forms that do not say what they showed -----------------------------------------------------

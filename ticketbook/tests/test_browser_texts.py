@@ -145,7 +145,8 @@ DIRECTIONS = r"""
     while (walk.nextNode())
         if (hebrew.test(walk.currentNode.data))
             found.push(walk.currentNode.parentElement);
-    found.push(...[...document.querySelectorAll("input")].filter(input => hebrew.test(input.value)));
+    const inputs = [...document.querySelectorAll("input:not([type=hidden])")];
+    found.push(...inputs.filter(input => hebrew.test(input.value)));
     return found.map(e => [e.localName, getComputedStyle(e).direction]).filter(f => f[0] !== "title");
 }
 """

@@ -13,7 +13,8 @@ def test_a_name_in_any_script_is_plain_text(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a\u200bb", "\u2800", "a\u2800b", "a\nb", "a\x00", "\u3164", "a\u202eb", "a\u2028b", "\u0301"]
+    "text", ["a\u200bb", "\u2800", "a\u2800b", "a\nb", "a\x00", "\u3164", "a\u202eb", "a\u2028b", "\u0301",
+     "\U0001d159"]
 )  # fmt: skip
 def test_what_cannot_be_seen_is_not(text):
     with pytest.raises(ValidationError):

@@ -26,7 +26,11 @@ class Command(BaseCommand):
     def _keys(self, who: str) -> list[str]:
         if "@" in who:
             account = User._meta.get_field("email").get_prep_value(who)
-            return [throttle.key_of("log-in", "account", account)]
+            users = User.objects.filter(email=account).values_list("pk", flat=True)
+            return [
+                throttle.key_of("log-in", "account", account),
+                *(throttle.key_of("own password", str(pk)) for pk in users),
+            ]
         try:
             address = ip_address(who)
         except ValueError:
