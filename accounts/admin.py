@@ -37,7 +37,11 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    """Nobody touches a user who may do more, or staff could log in as one of them."""
+    """Whether this member of staff may change the user.
+
+    They may not if the user has a permission that they lack. Otherwise they could set a password and log in
+    as that user.
+    """
     if user is None or _is_superuser(request):
         return True
     given = Permission.objects.filter(Q(user=user) | Q(group__user=user))  # also while not active
@@ -116,7 +120,7 @@ class OwnPasswordForm(WritesOnlyPassword, AdminOwnPasswordForm):
 
 
 def own_password(request: HttpRequest, extra_context: Any = None) -> Any:
-    # As Django's, which cannot be told to use another form.
+    # Django's own view cannot be told to use another form.
     view = PasswordChangeView.as_view(
         form_class=type("OwnPasswordForm", (OwnPasswordForm,), {"request": request}),
         success_url=reverse("admin:password_change_done"),

@@ -11,7 +11,7 @@ from accounts.models import User
 class PasswordBackend(ModelBackend):
     """An e-mail address and a password. A refusal takes as long for an unknown address as for a known one.
 
-    All log-ins come through here, so here wrong ones are counted. Raises Throttled.
+    Every log-in comes through here, so this is where wrong ones are counted. Raises Throttled.
     """
 
     def authenticate(

@@ -19,7 +19,7 @@ class EmailAddressFormField(forms.EmailField):
 
 
 class EmailAddressField(models.EmailField):  # type: ignore[type-arg]
-    """What is saved, typed into a form, or looked up as a whole address gets its one form."""
+    """An address gets its one form when it is saved, typed into a form, or looked up."""
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)

@@ -61,7 +61,7 @@ def by_account(what: str, *account: str, failures: int, longest: float) -> list[
 
 
 def by_address(what: str, per_minute: int, request: HttpRequest | Request | None) -> list[Counted]:
-    """So many attempts a minute for the client's address, and more for its network. 0 is no limit."""
+    """Limits for the client's address, and four times as much for its network. `per_minute` 0: no limit."""
     address = request and client_address(request)
     if not address or not per_minute:
         return []
@@ -70,9 +70,9 @@ def by_address(what: str, per_minute: int, request: HttpRequest | Request | None
 
 
 def count(*attempt: Counted) -> None:
-    """Count an attempt, against everything or nothing. Raises Throttled.
+    """Count one attempt in all of these counts, or in none of them. Raises Throttled.
 
-    What can be taken back comes first: addresses, then the account.
+    Name the counts of addresses before that of the account, because only they can be taken back.
     """
     done: list[Counted] = []
     for counted in attempt:

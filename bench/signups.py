@@ -53,7 +53,10 @@ def sign_up(site: Server, start: Barrier) -> tuple[int, float]:
 
 
 def open_pages(site: Server, *, until: float | list[Future[tuple[int, float]]]) -> list[float]:
-    """Open pages for so many seconds, or until all these have ended; returns the seconds of each page."""
+    """Open pages one after the other; returns how many seconds each took.
+
+    `until` is the number of seconds to go on, or the calls whose end to wait for.
+    """
     taken: list[float] = []
     began = perf_counter()
     while perf_counter() < began + (until if isinstance(until, float) else LONGEST):

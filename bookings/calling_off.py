@@ -97,8 +97,11 @@ def cancel_all(
 
 
 def _sentence(bookings: int, owed: Decimal, pending: int) -> str:
-    were = "booking was" if bookings == 1 else "bookings were"
-    said = f"{bookings:,} {were} cancelled, and {money(owed)} is on its way back."
+    if bookings:
+        were = "booking was" if bookings == 1 else "bookings were"
+        said = f"{bookings:,} {were} cancelled, and {money(owed)} is on its way back."
+    else:
+        said = "No booking had to be cancelled."
     if pending:
         holds = "1 more waits" if pending == 1 else f"{pending:,} more wait"
         said += f" {holds} for a payment; if it comes, it goes back too."

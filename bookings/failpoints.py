@@ -154,7 +154,7 @@ def install(text: str) -> None:
 
 
 def _replace_everywhere(original: object, wrapped: object) -> None:
-    # `from module import function` has copied the reference.
+    # A module that has imported the function by its name still holds the original.
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] in {"bookings", "concerts"}:
             for attribute, value in list(vars(module).items()):

@@ -6,6 +6,7 @@ database, and a job is deferred inside the transaction that needs it.
 
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from procrastinate import RetryStrategy
@@ -85,18 +86,17 @@ def find_owed_refunds(timestamp: int) -> None:
     due = Refund.objects.due().filter(created_at__lt=a_minute_ago).order_by()
     called_off = due.filter(reason=Refund.Reason.CALLED_OFF)
     for pk in called_off.values_list("booking__ticket_tier__concert", flat=True).distinct():
-        with suppress(AlreadyEnqueued):
-            once = send_refunds_of_concert.configure(
-                queueing_lock=f"refunds of {pk}", lock=f"send_refunds_of_concert {pk}"
-            )
-            once.defer(concert_id=str(pk))
+        _defer_once(send_refunds_of_concert, pk, concert_id=str(pk))
     others = due.exclude(reason=Refund.Reason.CALLED_OFF)
     for pk in others.values_list("booking_id", flat=True).distinct():
-        with suppress(AlreadyEnqueued):
-            once = refund_booking.configure(
-                queueing_lock=f"refund {pk}", lock=f"refund_booking {pk}"
-            )
-            once.defer(booking_id=str(pk))
+        _defer_once(refund_booking, pk, booking_id=str(pk))
+
+
+def _defer_once(job: Any, pk: UUID, **arguments: str) -> None:
+    # The lock is the one of bookings/jobs.py, so that it does not run beside the job that was deferred there.
+    lock = f"{job.name.rpartition('.')[2]} {pk}"
+    with suppress(AlreadyEnqueued):
+        job.configure(queueing_lock=lock, lock=lock).defer(**arguments)
 
 
 @app.task(retry=UNTIL_DONE)

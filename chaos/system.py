@@ -337,7 +337,7 @@ class System:
     # --- The gateway --------------------------------------------------------------------------------------
 
     async def set_gateway(self, mode: str, seconds: float) -> None:
-        """What most calls meet for so many seconds (chaos/gateway.py)."""
+        """Let the gateway behave like this mode for so many seconds (chaos/gateway.py has the modes)."""
         body = json.dumps({"mode": mode, "seconds": seconds}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.gateway_port}/mode", data=body, method="PUT"

@@ -29,7 +29,7 @@ def usual_zone() -> str:
     return zone
 
 
-# When it begins by the clock of its venue: a time without a zone.
+# When a concert begins, as the clock of its venue shows it. This is a time without a zone.
 BEGINS_THERE = models.Func(
     F("time_zone"), F("date"), function="timezone", output_field=models.DateTimeField()
 )

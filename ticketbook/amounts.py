@@ -21,6 +21,10 @@ def is_exact(amount: Decimal) -> bool:
 
 def plain(amount: Decimal) -> str:
     """An amount as the API writes it: 1250.00, or 1250 in yen. An amount is never rounded."""
+    if (
+        decimals() == 2 and (text := str(amount))[-3:-2] == "."
+    ):  # as its column gives it; the quick way
+        return text
     digits = decimals() if is_exact(amount) else 2  # from before CURRENCY was changed
     return f"{amount:.{digits}f}"
 

@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
                 ('free_at', models.DateTimeField()),
             ],
         ),
-        # Counts need not outlive a crash of the server, and so each of them costs no write to the log.
+        # An unlogged table is emptied by a crash of the server. These counts may be lost then, and writing them
+        # is cheaper.
         migrations.RunSQL("ALTER TABLE accounts_attempts SET UNLOGGED", migrations.RunSQL.noop),
     ]

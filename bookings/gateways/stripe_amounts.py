@@ -12,7 +12,7 @@ COUNTED_WHOLE = {"MGA"}
 
 def to_units(amount: Decimal, currency: str) -> int:
     """The amount in the units in which Stripe counts. Raises ValueError if it cannot be paid exactly."""
-    # We keep two decimals, also of a currency that has three.
+    # TicketBook stores two decimals, even if the currency has three.
     if amount % Decimal(1).scaleb(-min(_decimals(currency), 2)):
         raise ValueError(f"Stripe moves no such fraction as in {amount} {currency}.")
     return int(amount * _scale(currency))

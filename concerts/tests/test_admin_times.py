@@ -232,3 +232,26 @@ def test_the_filter_by_day_goes_by_the_calendar_of_the_venue(admin_client):
     assert listed("today") == ["now", "now"]
     assert listed("week") == listed("month") == ["later", "later", "now", "now"]
     assert listed("past") == ["long ago", "long ago"]
+
+
+# --- Two members of staff, and a zone that one of them corrects -----------------------------------
+
+
+def test_another_zone_moves_the_times_that_nobody_typed(change):
+    """The clock time stays what the form shows, and is read by the clock there."""
+    concert = ConcertFactory(date=datetime(2026, 12, 11, 0, 30, tzinfo=UTC), time_zone=NEW_YORK)
+    assert change(concert, time_zone="Europe/Berlin") is None
+    assert concert.date == datetime(2026, 12, 10, 18, 30, tzinfo=UTC)  # 19:30 in Berlin
+
+
+def test_a_time_is_not_read_by_a_clock_that_the_form_did_not_show(admin_client, change):
+    """The sales times were empty, so only the zone says that this form is out of date."""
+    concert = ConcertFactory(date=datetime(2026, 12, 11, 0, 30, tzinfo=UTC), time_zone=NEW_YORK)
+    old_form = as_shown(admin_client, concert)
+    assert change(concert, time_zone="Europe/Berlin") is None
+
+    typed = {"sales_open_at_0": "2026-12-01", "sales_open_at_1": "10:00"}
+    page = saved(admin_client.post(f"{URL}{concert.pk}/change/", old_form | typed))
+    assert "The time zone was changed to Berlin time while your form was open." in page
+    concert.refresh_from_db()
+    assert (concert.sales_open_at, concert.time_zone) == (None, "Europe/Berlin")

@@ -66,7 +66,7 @@ def _in_utc(at: datetime) -> datetime:
 
 
 class ChangedAtField(models.DateTimeField):  # type: ignore[type-arg]
-    """When the row was saved last. Django's `auto_now` would store Python's time."""
+    """The time of the last save. Django's `auto_now` would store it by the clock of this machine."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options | {"auto_now": True})
