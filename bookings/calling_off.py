@@ -31,7 +31,7 @@ from ticketbook.postgres.statements import execute
 from ticketbook.templatetags.money import money
 
 # A request may be at work on a hold; one that nobody works on is due for the resolver, which closes its
-# payment. In order of the key, as settlements are, so that neither waits for the other in a circle.
+# payment.
 MARK_PENDING = """
 UPDATE bookings_booking booking
 SET called_off = true, updated_at = %(now)s,

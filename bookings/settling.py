@@ -108,9 +108,7 @@ def send_settlements(settlements: Sequence[Settlement]) -> CursorWrapper | None:
     """
     if not settlements:
         return None
-    # In order of the key, as whoever else locks several bookings, so that none waits in a circle.
-    in_order = sorted(settlements, key=lambda settlement: settlement.booking.pk)
-    rows = [(s.booking.pk, *s.state, s.due, s.now) for s in in_order]
+    rows = [(s.booking.pk, *s.state, s.due, s.now) for s in settlements]
     return execute(SETTLE, [list(column) for column in zip(*rows, strict=True)])
 
 

@@ -7,9 +7,10 @@ same transaction.
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import transaction
+from django.db import connection, transaction
 from django.dispatch import Signal
 
 from concerts import stock
@@ -36,7 +37,10 @@ def call_off(
     A second call undoes only what was left. The concert's history in the admin says who did it and why.
     Raises NotFound, and OperationalError (LockNotAvailable) if a sale holds a tier for too long.
     """
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Those who write down payments lock bookings in an order of their own, and may wait for us while we
+        # wait for them. They give up first, and try again.
+        cursor.execute(f"SET LOCAL lock_timeout = {2 * settings.LOCK_TIMEOUT_MS:d}")
         # The concert, its tiers, their bookings: in this order everywhere.
         concert = Concert.objects.select_for_update(no_key=True).filter(pk=concert_id).first()
         if concert is None:

@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
@@ -349,6 +349,26 @@ def test_control_without_the_mark_the_confirmation_would_be_kept(
     assert "it is kept, but the concert was called off" in difference
 
 
+def test_who_writes_payments_down_gives_way_when_both_wait_for_each_other(
+    ledger, ann, tier, take_hold, call, impatient, settings
+):
+    """A batch of settlements has locked the second hold and wants the first; calling off has the first."""
+    first, second = take_hold(ann, tier), take_hold(ann, tier)
+    settings.LOCK_TIMEOUT_MS = 500
+    impatient("500ms")
+
+    def settle_in_the_other_order():
+        with transaction.atomic():
+            settling.write([Settlement(second, Outcome.SUCCEEDED, NOW)])
+            settling.write([Settlement(first, Outcome.SUCCEEDED, NOW)])
+
+    batch = Stepped(settle_in_the_other_order, after=BOOKING_WRITTEN).wait_until_reached()
+    calling = Stepped(call).wait_until_blocked_by(batch)
+    assert isinstance(batch.finish(), OperationalError)
+    assert "2 more wait for a payment" in calling.finish()[0]
+    assert audit() == []
+
+
 def test_who_waits_for_the_tier_meanwhile_buys_nothing(ledger, ann, tier, book, call, left):
     calling = Stepped(call, after=HOLDS_MARKED).wait_until_reached()
     buying = Stepped(lambda: book(ann, tier, 2)).wait_until_blocked_by(calling)
@@ -546,9 +566,7 @@ def test_a_concert_whose_status_was_written_by_hand_is_finished_by_a_job(
     assert audit() == []
 
 
-def test_a_busy_tier_leaves_everything_as_it_was(
-    ledger, ann, tier, concert, book, staff, impatient
-):
+def test_a_busy_tier_leaves_everything_as_it_was(ledger, ann, tier, concert, book, staff, settings):
     booking = book(ann, tier, 2)
 
     def keep_locked():
@@ -557,7 +575,7 @@ def test_a_busy_tier_leaves_everything_as_it_was(
             connection.cursor().execute("SELECT 1")
 
     holding = Stepped(keep_locked, after="FOR NO KEY UPDATE").wait_until_reached()
-    impatient("50ms")
+    settings.LOCK_TIMEOUT_MS = 25
     with pytest.raises(CommandError, match="nothing was changed"):
         call_command("call_off", str(concert.pk), "--by", staff.email, "--reason", "Why not.")
     holding.finish()
