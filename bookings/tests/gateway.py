@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -134,6 +135,12 @@ class LedgerReader:
         left = Counter(self.captured())
         left.subtract(self.refunded())
         return {key: amount for key, amount in left.items() if amount}
+
+    def wait_until_quiet(self):
+        """Wait until the gateway has served what clients sent before they hung up."""
+        served = -1
+        while served != (served := self.query("SELECT count(*) FROM call")[0][0]):
+            time.sleep(0.5)
 
     def calls(self, verb):
         return self.query("SELECT count(*) FROM call WHERE verb = ?", verb)[0][0]
