@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import connection
 
 from ticketbook.errors import Busy
-from ticketbook.postgres.failures import drop_dead_connection, is_busy
+from ticketbook.postgres.failures import drop_dead_connection, is_busy, log_if_broken
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +169,7 @@ class Lane(ABC, Generic[Item, Answer]):
             yield batch
         except BaseException as exc:
             batch.fail(exc)
+            log_if_broken(exc)
             if not is_busy(exc):
                 logger.exception("A batch of %s failed", self)
         finally:

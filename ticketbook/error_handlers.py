@@ -18,7 +18,7 @@ from ticketbook.api.problems import (
     problem_of_http,
 )
 from ticketbook.errors import Busy, NotFound, Throttled, TooLarge
-from ticketbook.postgres.failures import is_busy
+from ticketbook.postgres.failures import is_busy, log_if_broken
 
 TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 
@@ -142,6 +142,7 @@ class BusyMiddleware:
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         if is_busy(exc):
+            log_if_broken(exc)
             exc = Busy()
         if not isinstance(exc, Busy | Throttled):
             return None

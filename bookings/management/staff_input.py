@@ -18,7 +18,7 @@ from bookings.models import Booking, Refund
 from concerts.models import Concert, TicketTier
 from ticketbook.amounts import decimals
 from ticketbook.errors import Busy
-from ticketbook.postgres.failures import is_busy, is_lock_timeout
+from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
 
 Row = TypeVar("Row", bound=Model)
 
@@ -114,7 +114,7 @@ def if_busy(says: str) -> Iterator[None]:
     try:
         yield
     except (OperationalError, Busy) as exc:
-        if isinstance(exc, OperationalError) and not is_busy(exc):
+        if isinstance(exc, OperationalError) and (is_broken(exc) or not is_busy(exc)):
             raise
         if isinstance(exc, OperationalError) and not is_lock_timeout(exc):
             raise CommandError(LOST) from None

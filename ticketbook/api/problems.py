@@ -13,7 +13,7 @@ from rest_framework.views import set_rollback
 
 from ticketbook.api.answers import ApiAnswer
 from ticketbook.errors import BadParameter, Busy, NotFound, Refusal, TooLarge, TooSlow
-from ticketbook.postgres.failures import is_busy
+from ticketbook.postgres.failures import is_busy, log_if_broken
 
 SERVER_ERROR = "Something went wrong on our side. If you were booking, look at your bookings first."
 PROBLEM_JSON = "application/problem+json"
@@ -109,6 +109,7 @@ def describe(exc: Exception) -> ApiAnswer | None:
     elif isinstance(exc, PermissionDenied):
         exc = exceptions.PermissionDenied()
     elif is_busy(exc):
+        log_if_broken(exc)
         exc = Busy()
     if isinstance(exc, BadParameter):
         return invalid([{"field": exc.field, "code": exc.code, "detail": str(exc)}])

@@ -237,7 +237,7 @@ class Cluster:
     def _free_port(self) -> int:
         # The same port as last time if possible, so that running processes find the server again.
         try:
-            port = _bind(int(self.port_file.read_text()))
+            return _bind(int(self.port_file.read_text()))
         except (OSError, ValueError, OverflowError):
             port = _bind(0)
         self.port_file.write_text(str(port))

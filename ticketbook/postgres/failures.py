@@ -1,8 +1,14 @@
-"""What a database that fails looks like: busy, gone, or changed under a prepared statement."""
+"""What a database that fails looks like: busy, gone, broken, or changed under a prepared statement."""
+
+import logging
 
 import psycopg
 from django.db import InterfaceError, InternalError, OperationalError, connection
 from psycopg import errors as pg
+
+from ticketbook.embedded.binaries import EmbeddedPostgresError
+
+logger = logging.getLogger(__name__)
 
 # Waits that ran out of time, and servers that are going down, coming up or full.
 BUSY_CAUSES = (
@@ -17,6 +23,8 @@ BUSY_CAUSES = (
     pg.IdleInTransactionSessionTimeout,
     pg.TransactionTimeout,
 )
+# What somebody has to mend. Until then it is as good as busy, and afterwards the same request succeeds.
+BROKEN_CAUSES = (pg.DiskFull, pg.OutOfMemory)
 
 
 def is_busy(exc: BaseException) -> bool:
@@ -25,9 +33,22 @@ def is_busy(exc: BaseException) -> bool:
         return False
     cause = exc.__cause__
     # A lost or refused connection carries no SQLSTATE.
-    return isinstance(cause, BUSY_CAUSES) or (
-        isinstance(cause, psycopg.Error) and cause.sqlstate is None
+    return (
+        is_broken(exc)
+        or isinstance(cause, BUSY_CAUSES)
+        or (isinstance(cause, psycopg.Error) and cause.sqlstate is None)
     )
+
+
+def is_broken(exc: BaseException) -> bool:
+    """Whether somebody has to mend the database: its disk is full, or the embedded server does not start."""
+    return isinstance(exc, EmbeddedPostgresError) or isinstance(exc.__cause__, BROKEN_CAUSES)
+
+
+def log_if_broken(exc: BaseException) -> None:
+    """Tell the operator. The client is only told that we are busy."""
+    if is_broken(exc):
+        logger.error("The database cannot serve us: %s", exc)
 
 
 def is_lock_timeout(exc: BaseException) -> bool:
