@@ -8,6 +8,7 @@
 | `kill`, `raise`, `delay 2` | end the process with SIGKILL; raise FailpointHit; wait so many seconds |
 | `@0.1` | the chance of it, each time the place is passed; without it, always |
 | `@once` | once, among all processes that share DATA_DIR/failpoints: the first to make the file there |
+| `@0.1x20` | by that chance, and so many times at most among them; each makes a file there |
 
 Without that setting nothing of this is in the process: functions are wrapped when it starts, or not at all.
 """
@@ -81,21 +82,23 @@ class Failpoint:
     action: str
     seconds: float
     chance: float
-    once: bool
+    most: int | None  # times, among all processes that share DATA_DIR/failpoints; None: no limit
 
     def is_hit(self) -> bool:
-        if self.once:
-            return self._is_first()
-        return self.chance >= 1 or random.random() < self.chance
+        if self.chance < 1 and random.random() >= self.chance:
+            return False
+        return self.most is None or self._is_one_of(self.most)
 
-    def _is_first(self) -> bool:
+    def _is_one_of(self, most: int) -> bool:
         folder = Path(settings.DATA_DIR) / "failpoints"
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            (folder / self.name).touch(exist_ok=False)
-        except FileExistsError:
-            return False
-        return True
+        for number in range(1, most + 1):
+            try:
+                (folder / f"{self.name}.{self.action}.{number}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return True
+        return False
 
     def fail(self) -> None:
         """Do it, unless it is a delay."""
@@ -108,7 +111,7 @@ class Failpoint:
 
 ENTRY = re.compile(
     r"(?P<name>[a-z_.]+)=(?P<action>kill|raise|delay (?P<seconds>[0-9.]{1,6}))"
-    r"(@(?P<chance>once|[01]?\.?[0-9]{1,6}))?"
+    r"(@((?P<once>once)|(?P<chance>[01]?\.?[0-9]{1,6})(x(?P<most>[0-9]{1,4}))?))?"
 )
 
 
@@ -122,15 +125,15 @@ def _parse_one(entry: str) -> Failpoint:
     if match is None or match["name"] not in PLACES:
         raise ImproperlyConfigured(
             f"FAILPOINTS has the entry {entry!r}. Write PLACE=kill, PLACE=raise or PLACE=delay SECONDS, with "
-            f"@CHANCE or @once behind it if you like. The places are {', '.join(PLACES)}."
+            f"@CHANCE, @CHANCExTIMES or @once behind it if you like. The places are {', '.join(PLACES)}."
         )
-    once = match["chance"] == "once"
+    most = "1" if match["once"] else match["most"]
     return Failpoint(
         match["name"],
         match["action"].split()[0],
         float(match["seconds"] or 0),
-        1.0 if once or match["chance"] is None else float(match["chance"]),
-        once,
+        float(match["chance"] or 1),
+        int(most) if most else None,
     )
 
 

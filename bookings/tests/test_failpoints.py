@@ -29,14 +29,34 @@ def test_without_the_setting_no_function_is_wrapped(place):
 
 def test_an_entry_says_where_what_and_how_often():
     kill, wait = parse("settle.written=kill@once, charge.answered=delay 2.5@0.1,")
-    assert (kill.name, kill.action, kill.once) == ("settle.written", "kill", True)
-    assert (wait.action, wait.seconds, wait.chance, wait.once) == ("delay", 2.5, 0.1, False)
-    [always] = parse("lane.locked=raise")
-    assert (always.chance, always.once) == (1, False)
+    assert (kill.name, kill.action, kill.chance, kill.most) == ("settle.written", "kill", 1, 1)
+    assert (wait.action, wait.seconds, wait.chance, wait.most) == ("delay", 2.5, 0.1, None)
+    always, twenty = parse("lane.locked=raise,lane.locked=kill@0.3x20")
+    assert (always.chance, always.most) == (1, None)
+    assert (twenty.chance, twenty.most) == (0.3, 20)
+
+
+def test_a_failpoint_is_hit_so_many_times_among_all_processes(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    failpoint, other = parse("lane.locked=raise@1x3,lane.locked=delay 0@1x2")
+    same_in_another_process, _ = parse("lane.locked=raise@1x3,lane.locked=delay 0@1x2")
+    hits = [failpoint.is_hit(), same_in_another_process.is_hit(), failpoint.is_hit()]
+    assert [*hits, failpoint.is_hit()] == [True, True, True, False]
+    assert not same_in_another_process.is_hit()
+    assert other.is_hit()
 
 
 @pytest.mark.parametrize(
-    "entry", ["nowhere=kill", "lane.locked", "lane.locked=sleep", "lane.locked=delay", "=kill"]
+    "entry",
+    [
+        "nowhere=kill",
+        "lane.locked",
+        "lane.locked=sleep",
+        "lane.locked=delay",
+        "=kill",
+        "lane.locked=kill@oncex2",
+        "lane.locked=kill@0.5x",
+    ],
 )
 def test_what_is_no_failpoint_is_refused_with_the_way_to_write_it(entry):
     with pytest.raises(ImproperlyConfigured, match="FAILPOINTS has the entry"):
@@ -58,7 +78,7 @@ def test_a_web_process_that_dies_on_purpose_loses_nothing(
     [token], key = tokens([ann]), uuid.uuid4()
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         site.book(token, tier, key, 2)
-    assert (tmp_path / "data" / "failpoints" / place).exists()
+    assert (tmp_path / "data" / "failpoints" / f"{place}.kill.1").exists()
     booking = Booking.objects.get()
     assert booking.status == ("CONFIRMED" if place == "settle.committed" else "PENDING")
 
