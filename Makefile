@@ -12,7 +12,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-soak soak-payments fuzz chaos chaos-patches format lock clean
+	bench-soak soak-payments fuzz chaos chaos-patches chaos-drills format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ chaos: .venv/.dev-installed ## let clients book while faults strike, and judge w
 
 chaos-patches: .venv/.dev-installed ## break TicketBook on purpose, and see the referee catch it (QUICK=1 ONLY=no_lock)
 	.venv/bin/python -m chaos.patches
+
+chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,full_disk,failpoints,cost)
+	.venv/bin/python -m chaos.drills
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .

@@ -20,18 +20,16 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from chaos import clients, facts, faults, referee, stage
 from chaos.faults import Planned
 from chaos.history import History, Recorder
+from chaos.quiet import until_quiet, with_connection
 from chaos.system import HOME, System
-
-T = TypeVar("T")
 
 QUICK = bool(os.environ.get("QUICK"))
 SECONDS = float(os.environ.get("SECONDS") or (20 if QUICK else 40))
@@ -107,7 +105,7 @@ def play(seed: int, schedule: list[Planned], folder: Path) -> Result:
     )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    staged = _with_connection(stage.set_up, CLIENTS)
+    staged = with_connection(stage.set_up, CLIENTS)
     return asyncio.run(_play(seed, schedule, folder, staged))
 
 
@@ -129,7 +127,8 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
         recorder.close()
         await system.calm()
         calm = time.monotonic()
-        known = await _quiet(system, staged, recorder.header.epoch)
+        tiers = [tier.id for tier in staged.tiers]
+        known = await until_quiet(system.ledger, tiers, recorder.header.epoch, limit=QUIET_LIMIT)
         quiet_after = time.monotonic() - calm
     finally:
         await system.stop()
@@ -139,28 +138,6 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
     verdict = asdict(result.verdict) | {"problems": result.problems, "quiet_after": quiet_after}
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1))
     return result
-
-
-async def _quiet(system: System, staged: stage.Stage, epoch: float) -> facts.Facts:
-    """The facts when all has come to rest, or when QUIET_LIMIT is over."""
-    tiers = [tier.id for tier in staged.tiers]
-    deadline = time.monotonic() + QUIET_LIMIT
-    while True:
-        known = await asyncio.to_thread(_with_connection, facts.gather, system.ledger, tiers, epoch)
-        if not facts.unsettled(known) or time.monotonic() > deadline:
-            return known
-        await asyncio.sleep(1)
-
-
-def _with_connection(act: Callable[..., T], *arguments: object) -> T:
-    """Call it with a connection of its own, because the one before has been cut by faults."""
-    from django.db import connection
-
-    connection.close()
-    try:
-        return act(*arguments)
-    finally:
-        connection.close()
 
 
 # --- What is printed --------------------------------------------------------------------------------------

@@ -84,19 +84,25 @@ class Buyer:
         async with aiohttp.ClientSession(
             self.crowd.url, connector=connector, timeout=TIME_OUT, headers=self.headers
         ) as self.http:
-            while not self.crowd.is_over():
-                [wish] = self.draw.choices(list(WISHES), weights=list(WISHES.values()))
-                await getattr(self, wish)()
-                await asyncio.sleep(self.draw.uniform(0, THINKS))
+            await self.act()
+
+    async def act(self) -> None:
+        while not self.crowd.is_over():
+            [wish] = self.draw.choices(list(WISHES), weights=list(WISHES.values()))
+            await getattr(self, wish)()
+            await asyncio.sleep(self.draw.uniform(0, THINKS))
 
     # --- Verbs --------------------------------------------------------------------------------------------
 
     async def book(self) -> None:
         tier = self.draw.choice(self.crowd.stage.tiers)
         [quantity] = self.draw.choices([1, 2, 3, 4, 10], weights=[45, 30, 12, 10, 3])
+        await self.book_some(tier, quantity)
+
+    async def book_some(self, tier: StagedTier, quantity: int) -> None:
         request = {"tier": tier.id, "quantity": quantity, "key": _drawn(self.draw)}
         self.sent.append(request)
-        await self._book(request)
+        await self.ask_to_book(request)
 
     async def book_again(self) -> None:
         # The key of an old request, rarely with another quantity.
@@ -105,9 +111,9 @@ class Buyer:
         request = dict(self.draw.choice(self.sent[-20:]))
         if self.draw.random() < 0.15:
             request["quantity"] = request["quantity"] % 10 + 1
-        await self._book(request)
+        await self.ask_to_book(request)
 
-    async def _book(self, request: dict[str, Any]) -> None:
+    async def ask_to_book(self, request: dict[str, Any]) -> None:
         body = {
             "ticketTierId": request["tier"],
             "quantity": request["quantity"],
@@ -234,6 +240,7 @@ class Staff:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.process: asyncio.subprocess.Process | None = None
+        self.crowd: Crowd
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
@@ -257,11 +264,11 @@ class Staff:
             late = self.crowd.recorder.now() > CALLS_OFF_AT * self.crowd.seconds
             if late and not called_off:
                 concert = {"concert": self.crowd.stage.called_off}
-                called_off = (await self._ask("call_off", concert)).outcome == OK
+                called_off = (await self.ask("call_off", concert)).outcome == OK
             else:
                 [wish] = self.draw.choices(list(STAFF_WISHES), weights=list(STAFF_WISHES.values()))
                 if request := getattr(self, f"_{wish}")(self.draw.choice(self.crowd.stage.tiers)):
-                    await self._ask(wish, request)
+                    await self.ask(wish, request)
             await asyncio.sleep(self.draw.uniform(0.2, 1.2))
 
     async def end(self) -> None:
@@ -292,7 +299,8 @@ class Staff:
             "from_kept_back": self.draw.random() < 0.5,
         }
 
-    async def _ask(self, verb: str, request: dict[str, Any]) -> Attempt:
+    async def ask(self, verb: str, request: dict[str, Any]) -> Attempt:
+        """One request of staff to `self.crowd`'s site, which is recorded."""
         if self.process is None:
             await self.start()
         with self.crowd.recorder.attempt("staff", verb, request) as attempt:

@@ -99,6 +99,7 @@ class Server:
         self.ledger = ledger
         self.random = random.Random(f"gateway {seed}")
         self.fault, self.fault_ends = "", 0.0
+        self.usual: dict[str, float] = dict(USUAL)
 
     def application(self) -> web.Application:
         application = web.Application()
@@ -110,13 +111,14 @@ class Server:
     async def set_mode(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.fault, self.fault_ends = body["mode"], time.monotonic() + body["seconds"]
+        self.usual = body.get("usual") or self.usual
         return web.json_response({})
 
     def mode_of(self, verb: str) -> str:
         if time.monotonic() < self.fault_ends and self.random.random() < IN_A_FAULT:
             return self.fault
         number = self.random.uniform(0, 100)
-        for mode, share in USUAL.items():
+        for mode, share in self.usual.items():
             number -= share
             if number < 0:
                 return "" if mode == "decline" and verb != "charge" else mode

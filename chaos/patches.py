@@ -243,8 +243,8 @@ def _in_a_copy(name: str, quiet_limit: float) -> None:
     ]
     usual = stage.set_up
 
-    def with_few_customers(clients: int) -> stage.Stage:
-        staged = usual(clients)
+    def with_few_customers(clients: int, plan: stage.Plan | None = None) -> stage.Stage:
+        staged = usual(clients, plan)
         staged.customers = staged.customers[: run.customers]
         return staged
 

@@ -31,6 +31,7 @@ class _Link:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client, self.server = client, server
         self.deaf = False  # the next answer is lost, and then the link is cut
+        self.answered = True  # nothing was sent up since the last answer
 
     def cut(self) -> None:
         for writer in (self.client, self.server):
@@ -41,6 +42,7 @@ class Proxy:
     def __init__(self, server_port: Callable[[], int]) -> None:
         self.port = 0
         self.cuts_made = 0
+        self.round_trips = 0  # begun, by all connections
         self._server_port = server_port
         self._loop = uvloop.new_event_loop()
         self._links: set[_Link] = set()
@@ -138,6 +140,8 @@ class Proxy:
     async def _pass_up(self, reader: asyncio.StreamReader, link: _Link) -> None:
         tail = b""  # a marker may be in two chunks
         while data := await reader.read(CHUNK):
+            self.round_trips += link.answered
+            link.answered = False
             await self._hold(self._up)
             if cut := self._cut_for(tail + data):
                 self.cuts_made += 1
@@ -155,6 +159,7 @@ class Proxy:
             if link.deaf:
                 break
             await self._hold(self._down)
+            link.answered = True
             link.client.write(data)
             await link.client.drain()
         link.cut()  # the server has gone, and with it what the client may still send

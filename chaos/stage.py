@@ -34,15 +34,16 @@ class Stage:
 
 
 # Of each concert: type, price, tickets for each client (at least 4), limit for one customer.
-CONCERTS = [
+Plan = list[list[tuple[str, int, float, int | None]]]
+CONCERTS: Plan = [
     [("GA", 10, 2.0, None), ("VIP", 50, 0.5, 4), ("FRONT_ROW", 0, 0.7, None)],
     [("GA", 15, 1.2, 6), ("VIP", 80, 0.3, None)],
     [("GA", 20, 1.5, None), ("FRONT_ROW", 0, 0.4, 2)],
 ]
 
 
-def set_up(clients: int) -> Stage:
-    """Make new concerts, and customers with tokens. Django has been set up."""
+def set_up(clients: int, plan: Plan | None = None) -> Stage:
+    """Make new concerts, CONCERTS or those of a plan, and customers with tokens. Django has been set up."""
     from django.utils import timezone
     from knox.models import AuthToken
 
@@ -58,7 +59,7 @@ def set_up(clients: int) -> Stage:
         email = f"buyer-{number}-{name}@example.com"
         user = User.objects.create(email=email, name=f"Buyer {number}", password="!")
         stage.customers.append(Customer(email, AuthToken.objects.create(user)[1]))
-    for number, tiers in enumerate(CONCERTS):
+    for number, tiers in enumerate(plan or CONCERTS):
         concert = Concert.objects.create(
             name=f"Chaos {number} {name}",
             artist=secrets.token_hex(4),

@@ -124,10 +124,13 @@ class Orphan:
 
 
 class System:
-    """Everything that runs. `folder` gets the ledger and the logs of this run."""
+    """Everything that runs. `folder` gets the ledger and the logs of this run.
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    `settings` are other environment variables of the site than usual.
+    """
+
+    def __init__(self, folder: Path, seed: int, settings: Mapping[str, str] | None = None) -> None:
+        self.folder, self.seed, self.settings = folder, seed, dict(settings or {})
         self.ledger = folder / "ledger.sqlite3"
         self.clocks = folder / "clocks"
         self.problems: list[str] = []  # what went wrong with the processes themselves
@@ -186,6 +189,7 @@ class System:
                 "CACHE_URL": "",
                 "FAILPOINTS": FAILPOINTS,
             }
+            | self.settings
         )
 
     def _process(
@@ -336,9 +340,14 @@ class System:
 
     # --- The gateway --------------------------------------------------------------------------------------
 
-    async def set_gateway(self, mode: str, seconds: float) -> None:
-        """Let the gateway behave like this mode for so many seconds (chaos/gateway.py has the modes)."""
-        body = json.dumps({"mode": mode, "seconds": seconds}).encode()
+    async def set_gateway(
+        self, mode: str, seconds: float, usual: Mapping[str, float] | None = None
+    ) -> None:
+        """Let the gateway behave like this mode for so many seconds (chaos/gateway.py has the modes).
+
+        `usual` are other shares than USUAL for the time without a fault, and until it is started again.
+        """
+        body = json.dumps({"mode": mode, "seconds": seconds, "usual": usual}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.gateway_port}/mode", data=body, method="PUT"
         )
