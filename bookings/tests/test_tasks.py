@@ -3,9 +3,11 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
+from procrastinate import utils
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
@@ -44,6 +46,47 @@ def test_a_rollback_takes_the_job_along(ledger, ann, tier, book):
     assert queued() == []
     defer("refund_booking", booking)
     assert queued() == [("bookings.tasks.refund_booking", "todo")]
+
+
+def in_a_worker(act):
+    """Call it as a worker calls a job."""
+
+    async def run():
+        async with app.open_async():
+            await utils.sync_to_async(act)
+
+    with app.replace_connector(app.connector.get_worker_connector()):
+        asyncio.run(run())
+
+
+def test_in_a_worker_too_a_job_belongs_to_the_transaction_that_defers_it(ann, tier, book):
+    """Otherwise the next job could begin before what it is about is committed, and find nothing to do."""
+    booking, seen = book(ann, tier), []
+
+    def act():
+        try:
+            with transaction.atomic():
+                defer("refund_booking", booking)
+                seen.append(queued_elsewhere())
+                transaction.set_rollback(True)
+            seen.append(queued_elsewhere())
+            with transaction.atomic():
+                defer("refund_booking", booking)
+            seen.append(queued_elsewhere())
+        finally:
+            connection.close()
+
+    in_a_worker(act)
+    assert seen == [0, 0, 1]
+
+
+def queued_elsewhere():
+    """How many jobs another connection sees."""
+    params = connection.get_connection_params()
+    params.pop("cursor_factory")
+    params.pop("context")
+    with psycopg.connect(**params) as other:
+        return other.execute("SELECT count(*) FROM procrastinate_jobs").fetchone()[0]
 
 
 def test_the_worker_sends_a_refund_that_failed_at_first(ledger, ann, tier, book, work):
