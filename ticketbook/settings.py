@@ -344,3 +344,4 @@ SPECTACULAR_SETTINGS = {
 # --- Jobs -------------------------------------------------------------------------------------
 
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 2}
+PROCRASTINATE_ON_APP_READY = "bookings.rescuing.watch"
