@@ -345,3 +345,4 @@ SPECTACULAR_SETTINGS = {
 
 PROCRASTINATE_ON_APP_READY = "ticketbook.postgres.queue.use"
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 2}
+PROCRASTINATE_ON_APP_READY = "bookings.rescuing.watch"
