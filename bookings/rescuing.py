@@ -15,6 +15,8 @@ from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 from procrastinate.worker import Worker
 
+from ticketbook.postgres import queue
+
 # Seconds between the end of a job's work and the moment when its end has surely been noted, or never will be.
 TO_NOTE = 30
 
@@ -24,6 +26,7 @@ _workers: set[int] = set()  # the ids of this process as a worker
 
 def watch(app: App) -> None:
     """Let every worker of this process remember its jobs. The setting PROCRASTINATE_ON_APP_READY calls it."""
+    queue.use(app)
     app.worker_defaults["worker_middleware"] = [remember]
 
 

@@ -343,6 +343,5 @@ SPECTACULAR_SETTINGS = {
 
 # --- Jobs -------------------------------------------------------------------------------------
 
-PROCRASTINATE_ON_APP_READY = "ticketbook.postgres.queue.use"
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 2}
 PROCRASTINATE_ON_APP_READY = "bookings.rescuing.watch"
