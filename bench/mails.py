@@ -3,7 +3,7 @@
 EVENTS bookings (1,000) are made and cancelled one after the other. Meanwhile the mail server refuses one mail
 in twenty for now, drops the connection after one in thirty, hangs at one in two hundred, and is away twice.
 KILLS times (20) the worker is killed with -9. In the end every event must have been delivered, none of them
-under two Message-IDs, and every mail must be noted as sent. Otherwise it says what is wrong, and exits with 1.
+under two Message-IDs, and every mail must be noted as sent. Otherwise it says what is wrong and exits with 1.
 It takes about ten minutes, because the claims of a dead worker run out after four.
 """
 
