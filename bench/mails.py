@@ -1,11 +1,11 @@
 """make soak-mail: call a concert off, while the mail server misbehaves and the worker is killed.
 
 EVENTS bookings (1,000) are cancelled at once, and each customer is to be told. Meanwhile the mail server
-refuses one mail in twenty for now, drops the connection after one in thirty, hangs at one in three hundred, and
-is away twice. KILLS times (20) the worker is killed with -9, each time after it has sent some more. In the end
-every event must have been delivered, none of them under two Message-IDs, and every mail must be noted as sent.
-Otherwise it says what is wrong and exits with 1. It takes about ten minutes, because the claims of a dead worker
-run out after four.
+refuses one mail in twenty for now, drops the connection after one in thirty, hangs at one in three
+hundred, and is away twice. KILLS times (20) the worker is killed with -9, each time after it has sent
+some more. In the end every event must have been delivered, none of them under two Message-IDs, and every
+mail must be noted as sent. Otherwise it says what is wrong and exits with 1. It takes about ten minutes,
+because the claims of a dead worker run out after four.
 """
 
 import asyncio
