@@ -1,11 +1,11 @@
-"""make soak-mail: call a concert off, while the mail server misbehaves and the worker is killed.
+"""make soak-mail: call a concert off, while the mail server misbehaves and workers are killed.
 
 EVENTS bookings (1,000) are cancelled at once, and each customer is to be told. Meanwhile the mail server
 refuses one mail in twenty for now, drops the connection after one in thirty, hangs at one in three
-hundred, and is away twice. KILLS times (20) the worker is killed with -9, each time after it has sent
-some more. In the end every event must have been delivered, none of them under two Message-IDs, and every
-mail must be noted as sent. Otherwise it says what is wrong and exits with 1. It takes about ten minutes,
-because the claims of a dead worker run out after four.
+hundred, and is away twice. KILLS times (20) one of three workers is killed with -9, each time after some
+more mails were sent. In the end every event must have been delivered, none of them under two Message-IDs,
+and every mail must be noted as sent. Otherwise it says what is wrong and exits with 1. It takes about ten
+minutes, because the claims of a dead worker run out after four.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ KILLS = int(os.environ.get("KILLS", 20))
 LIMIT = 20 * 60  # seconds
 HANGS = 25  # seconds; longer than EMAIL_TIMEOUT
 AWAY = 5  # seconds
+WORKERS = 3  # one sends while another one starts
 
 
 class BadServer(MailServer):
@@ -85,12 +86,13 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     _call_off()
     with BadServer() as server:
-        worker = Worker(server.url)
+        workers = [Worker(server.url) for _ in range(WORKERS)]
         try:
-            _kill(worker, server)
+            _kill(workers, server)
             seconds = _wait()
         finally:
-            worker.kill()
+            for worker in workers:
+                worker.kill()
         _end(server, seconds)
 
 
@@ -121,7 +123,7 @@ def _call_off() -> None:
     call_off(tier.concert_id, by=None, now=now)
 
 
-def _kill(worker: Worker, server: BadServer) -> None:
+def _kill(workers: list[Worker], server: BadServer) -> None:
     began = time.monotonic()
     for number in range(1, KILLS + 1):
         before = len(server.accepted)
@@ -129,6 +131,7 @@ def _kill(worker: Worker, server: BadServer) -> None:
             if time.monotonic() > began + LIMIT:
                 sys.exit(f"WRONG: no mail was sent for a long time, after {number - 1} kills.")
             time.sleep(0.01)
+        worker = workers[number % WORKERS]
         worker.kill()
         if number in {KILLS // 3, 2 * KILLS // 3}:
             server.go_away(AWAY)
