@@ -35,12 +35,16 @@ CHANCES = {"call_off": 1.0}
 LEAVE_HOLDS = ",charge.answered=raise@0.3"
 
 
-class BusyStaff(clients.Staff):
+class Staff(clients.Staff):
+    START_LIMIT = 180.0  # seconds; they are killed, and so start again and again
+
+
+class BusyStaff(Staff):
     """Staff who call off one concert after the other, and do this and that meanwhile."""
 
     async def run(self, crowd: clients.Crowd) -> None:
         other = asyncio.create_task(super().run(crowd))
-        caller = clients.Staff(self.environment)
+        caller = Staff(self.environment)
         caller.crowd = crowd
         await caller.start()
         try:
@@ -49,7 +53,7 @@ class BusyStaff(clients.Staff):
             await caller.end()
         await other
 
-    async def _call_off(self, crowd: clients.Crowd, caller: clients.Staff) -> None:
+    async def _call_off(self, crowd: clients.Crowd, caller: Staff) -> None:
         left = crowd.stage.concerts[-TO_CALL_OFF:]
         while not crowd.is_over():
             if left and (await caller.ask("call_off", {"concert": left[0]})).outcome == OK:

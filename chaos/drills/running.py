@@ -1,5 +1,6 @@
 """What all drills need: the real system with a stage and a history, and what is said at the end."""
 
+import os
 import shutil
 import signal
 import sys
@@ -94,6 +95,9 @@ def set_up() -> None:
 
 
 def end(wrong: list[str]) -> None:
+    """Say what is wrong, and end the program."""
+    load = " ".join(f"{each:.0f}" for each in os.getloadavg())
+    print(f"load of the machine in the last 1, 5 and 15 minutes: {load}, on {os.cpu_count()} cores")
     for sentence in wrong[:40]:
         print("WRONG:", sentence)
     print(f"FAILED: {len(wrong)} things are wrong." if wrong else "All is well.", flush=True)
