@@ -28,8 +28,9 @@ from typing import TypeVar
 
 from chaos import clients, facts, faults, referee, stage
 from chaos.faults import Planned
-from chaos.history import History, Recorder
-from chaos.system import HOME, System
+from chaos.gathering import gather
+from chaos.history import BUSY_MACHINE, History, Recorder
+from chaos.system import FAILPOINTS, GIVE_UP_SECONDS, HOME, PAGE_HOLD_SECONDS, System
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ CLIENTS = int(os.environ.get("CLIENTS") or 12)
 ROUNDS = int(os.environ.get("ROUNDS") or 1)
 SHRINK = os.environ.get("SHRINK", "1") != "0"
 QUIET_LIMIT = 120.0  # seconds after the last fault
+STOOD_STILL = 1.0  # seconds for which nothing happened here
 
 
 @dataclass
@@ -115,15 +117,27 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
     names = {planned.name for planned in schedule}
     system = System(folder, seed)
     try:
-        await system.start(worker="no_worker" not in names, cache="with_cache" in names)
+        await system.start(
+            worker="no_worker" not in names,
+            cache="with_cache" in names,
+            page="with_page" in names,
+        )
         staff = clients.Staff(system.environment())
         await staff.start()
         file = folder / "history.jsonl"
-        recorder = Recorder(file, seed=seed, schedule=[str(planned) for planned in schedule])
+        plan = [str(planned) for planned in schedule]
+        recorder = Recorder(
+            file,
+            seed=seed,
+            schedule=plan,
+            failpoints=FAILPOINTS,
+            customers={name: customer.email for name, customer in clients.buyers(staged, CLIENTS)},
+        )
         crowd = clients.Crowd(staged, recorder, system.url, seed, SECONDS)
         await asyncio.gather(
             clients.run(crowd, CLIENTS, staff),
             faults.inject(schedule, system, recorder),
+            _watch(recorder, crowd),
         )
         await staff.end()
         recorder.close()
@@ -141,12 +155,23 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
     return result
 
 
+async def _watch(recorder: Recorder, crowd: clients.Crowd) -> None:
+    """Write down when this machine had no time for us, so that nobody is blamed for it."""
+    while not crowd.is_over():
+        began = recorder.now()
+        await asyncio.sleep(0.1)
+        if recorder.now() > began + STOOD_STILL:
+            with recorder.fault(BUSY_MACHINE, {"arguments": []}) as fault:
+                fault.began = began
+
+
 async def _quiet(system: System, staged: stage.Stage, epoch: float) -> facts.Facts:
     """The facts when all has come to rest, or when QUIET_LIMIT is over."""
     tiers = [tier.id for tier in staged.tiers]
     deadline = time.monotonic() + QUIET_LIMIT
     while True:
-        known = await asyncio.to_thread(_with_connection, facts.gather, system.ledger, tiers, epoch)
+        known = await asyncio.to_thread(_with_connection, gather, system.ledgers, tiers, epoch)
+        known.gives_up_after = PAGE_HOLD_SECONDS + GIVE_UP_SECONDS
         if not facts.unsettled(known) or time.monotonic() > deadline:
             return known
         await asyncio.sleep(1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from chaos.case import Case, Finding, Violation
-from chaos.checks import bookings, money, stock
+from chaos.checks import answers, bookings, money, prices, reads, stock
 from chaos.facts import Facts, unsettled
 from chaos.history import History
 from chaos.stories import BOOKS
@@ -79,4 +79,13 @@ CHECKS: dict[str, tuple[Check, Things]] = {
         lambda case: len(bookings.of_called_off(case)),
     ),
     "stale_answer": (bookings.stale_answer, lambda case: len(bookings.reads(case))),
+    "stranger": (
+        bookings.stranger,
+        lambda case: sum(len(story.shown) for story in case.stories.values()),
+    ),
+    "stale_availability": (reads.stale_availability, lambda case: len(reads.told(case))),
+    "not_as_agreed": (prices.not_as_agreed, lambda case: len(prices.agreements(case))),
+    "open_payment": (prices.open_payment, lambda case: len(case.facts.payments)),
+    "no_answer": (answers.no_answer, lambda case: len(answers.http(case))),
+    "server_error": (answers.server_error, lambda case: len(answers.http(case))),
 }

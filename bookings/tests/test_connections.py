@@ -150,8 +150,13 @@ with connection.cursor() as cursor:
 def test_a_connection_that_dies_while_a_job_is_put_on_the_queue_counts_as_busy(book, ann, tier):
     """A chaos run found that a cancellation was then answered 500, not 503."""
     booking = book(ann, tier)
-    with pytest.raises(OperationalError) as caught, transaction.atomic():
-        Booking.objects.select_for_update().get(pk=booking.pk)
-        hang_up()
-        defer("refund_booking", booking)
+
+    def owe_and_lose_the_connection():
+        with transaction.atomic():
+            Booking.objects.select_for_update().get(pk=booking.pk)
+            hang_up()
+            defer("refund_booking", booking)
+
+    with pytest.raises(OperationalError) as caught:
+        owe_and_lose_the_connection()
     assert is_busy(caught.value)
