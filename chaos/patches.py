@@ -34,8 +34,8 @@ HOME = Path(os.environ.get("CHAOS_HOME") or ".data/chaos").absolute() / "patches
 # Mistakes that show without a race, and in two RUNS only, so that two controls are enough.
 QUICK = [
     "one_ticket_a_booking",
-    "returned_tickets_returned_again",
     "limit_not_counted",
+    "declined_keeps_its_tickets",
     "resolved_by_a_timer_alone",
     "refund_without_a_stable_key",
 ]
@@ -103,6 +103,7 @@ RUNS = {
     ),
     # Customers who have seen an old price.
     "prices": Run(wishes={"book": 80, "availability": 2}, staff={"price": 300}),
+    "returns": Run(wishes={"return": 50, "cancel": 30}),
     "borrowed_keys": Run(wishes={"borrow_key": 40}),
     # So many that they are answered from copies.
     "browsers": Run(wishes={"availability": 60}),

@@ -186,7 +186,7 @@ def wrong(seed):
 
 def sell_one_more(history, facts, ann, bob):
     row, tier = facts.bookings[ann], facts.tiers["t"]
-    for number in range((tier.available + tier.kept_back) // 2 + 1):
+    for number in range(tier.total // row.quantity + 1):
         pk, key = f"more-{number}", f"key-{number}"
         facts.bookings[pk] = replace(row, key=key, user="eve")
         facts.captures.append(Capture(pk, row.total, 0.0))
