@@ -92,6 +92,24 @@ class Payment:
 
 
 @dataclass(frozen=True)
+class Ticket:
+    booking: str
+    number: int
+    code: str
+    valid: bool
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail that the site has to send."""
+
+    key: str  # of the event
+    about: str
+    status: str
+    message_id: str
+
+
+@dataclass(frozen=True)
 class CapacityChange:
     """What staff have changed of a tier's stock, in order of time."""
 
@@ -113,6 +131,10 @@ class Facts:
     sent_back: list[SentBack] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     capacity: list[CapacityChange] = field(default_factory=list)
+    apps: list[str] = field(default_factory=list)  # `tickets` and `mail`, if the site has them
+    tickets: list[Ticket] = field(default_factory=list)
+    mails: list[Mail] = field(default_factory=list)
+    letters: list[str] = field(default_factory=list)  # that arrived: their Message-IDs
     audit: list[str] = field(default_factory=list)
     # Jobs that could run now, and what they are about.
     open_jobs: list[str] = field(default_factory=list)
@@ -138,6 +160,8 @@ LISTS: dict[str, Any] = {
     "captures": Capture,
     "sent_back": SentBack,
     "payments": Payment,
+    "tickets": Ticket,
+    "mails": Mail,
     "capacity": CapacityChange,
 }
 
@@ -148,6 +172,14 @@ def unsettled(facts: Facts) -> list[str]:
         f"Booking {pk} is PENDING." for pk, row in facts.bookings.items() if row.status == "PENDING"
     ]
     found += [f"Refund {row.id} is DUE." for row in facts.refunds if row.status == "DUE"]
+    found += [f"The mail {mail.key} waits." for mail in facts.mails if mail.status == "WAITING"]
+    if "tickets" in facts.apps:
+        with_tickets = {ticket.booking for ticket in facts.tickets}
+        found += [
+            f"Booking {pk} has no tickets yet."
+            for pk, row in facts.bookings.items()
+            if row.status == "CONFIRMED" and pk not in with_tickets
+        ]
     found += [
         f"A slow bank has still to take the money of booking {each.booking}."
         for each in facts.payments

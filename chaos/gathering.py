@@ -8,7 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from chaos.facts import (
@@ -17,10 +19,12 @@ from chaos.facts import (
     Capture,
     Concert,
     Facts,
+    Mail,
     Payment,
     Refund,
     Return,
     SentBack,
+    Ticket,
     Tier,
 )
 
@@ -33,6 +37,11 @@ class Ledgers:
 
     main: Path
     page: Path
+
+    @property
+    def mails(self) -> Path:
+        """The folder into which the site puts its mails, as it does where no mail server is named."""
+        return self.main.parent / "mail"
 
 
 # What concerts/stock.py writes into a tier's history.
@@ -74,6 +83,7 @@ def _gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
     _read_ledger(facts, ledgers.main, epoch)
     if ledgers.page.exists():
         _read_page_ledger(facts, ledgers.page, epoch)
+    _read_papers(facts, keys, ledgers.mails)
     facts.open_jobs = list(_open_jobs(_may_be_late(facts)))
     facts.audit = audit()
     return facts
@@ -176,6 +186,33 @@ def _may_be_late(facts: Facts) -> set[str]:
     taken = {capture.booking for capture in facts.captures}
     open_ = {each.booking for each in facts.payments if each.state in {"open", "capturing"}}
     return failed & (taken | open_)
+
+
+PAPERS = {"tickets": "Ticket", "mail": "Mail"}  # apps and their models
+
+
+def _read_papers(facts: Facts, tiers: list[UUID], letters: Path) -> None:
+    # By their names, because these apps came later than the referee.
+    from django.apps import apps
+
+    models: dict[str, Any] = {
+        name: apps.get_model(name, model)
+        for name, model in PAPERS.items()
+        if name in apps.app_configs
+    }
+    facts.apps = list(models)
+    if "tickets" in models:
+        rows = models["tickets"].objects.filter(booking__ticket_tier__in=tiers)
+        for row in rows.select_related("booking").order_by("pk"):
+            valid = row.state == "VALID"
+            facts.tickets.append(Ticket(str(row.booking_id), row.number, row.code, valid))
+    if "mail" in models:
+        # Runs before this one have left mails in the database, and none of them is about these customers.
+        customers = {row.user for row in facts.bookings.values()}
+        for mail in models["mail"].objects.filter(address__in=customers):
+            facts.mails.append(Mail(mail.key, str(mail.about), mail.status, mail.message_id))
+        for file in sorted(letters.glob("*.eml")):
+            facts.letters.append(str(message_from_bytes(file.read_bytes())["Message-ID"]).strip())
 
 
 # Jobs that a worker could take now, or has taken. Periodic ones come again and again.

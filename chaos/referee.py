@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from chaos.case import Case, Finding, Violation
-from chaos.checks import answers, bookings, money, prices, reads, stock
+from chaos.checks import answers, bookings, money, papers, prices, reads, stock
 from chaos.facts import Facts, unsettled
 from chaos.history import History
 from chaos.stories import BOOKS
@@ -86,6 +86,8 @@ CHECKS: dict[str, tuple[Check, Things]] = {
     "stale_availability": (reads.stale_availability, lambda case: len(reads.told(case))),
     "not_as_agreed": (prices.not_as_agreed, lambda case: len(prices.agreements(case))),
     "open_payment": (prices.open_payment, lambda case: len(case.facts.payments)),
+    "tickets": (papers.tickets, lambda case: len(case.facts.tickets)),
+    "mails": (papers.mails, lambda case: len(case.facts.mails)),
     "no_answer": (answers.no_answer, lambda case: len(answers.http(case))),
     "server_error": (answers.server_error, lambda case: len(answers.http(case))),
 }

@@ -15,10 +15,12 @@ from chaos.facts import (
     Capture,
     Concert,
     Facts,
+    Mail,
     Payment,
     Refund,
     Return,
     SentBack,
+    Ticket,
     Tier,
 )
 from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Header, History
@@ -328,7 +330,22 @@ class Site:
             else:
                 attempt.began -= self.draw.uniform(0, stretch)
                 attempt.ended += self.draw.uniform(0, stretch)
-        return history, deepcopy(self.facts)
+        facts = deepcopy(self.facts)
+        facts.apps = ["tickets", "mail"]
+        for pk in facts.bookings:
+            print_and_mail(facts, pk)
+        return history, facts
+
+
+def print_and_mail(facts, pk):
+    """What the site makes of a booking when all is quiet."""
+    row = facts.bookings[pk]
+    if row.status in {"CONFIRMED", "CANCELLED"}:
+        kept = row.quantity - row.returned if row.status == "CONFIRMED" else 0
+        for number in range(1, row.quantity + 1):
+            facts.tickets.append(Ticket(pk, number, f"{pk} {number}", number <= kept))
+        facts.mails.append(Mail(f"tickets:{pk}", pk, "SENT", f"<{pk}>"))
+        facts.letters.append(f"<{pk}>")
 
 
 STEPS = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chaos.facts import CapacityChange, Capture, Concert, Payment, Return, SentBack
 from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Fault
 from chaos.referee import CHECKS, judge, verdict
-from chaos.tests.imagined import PRICE, Site, played
+from chaos.tests.imagined import PRICE, Site, played, print_and_mail
 
 
 def broken(history, facts):
@@ -137,6 +137,7 @@ def test_staff_may_give_more_than_a_customer_may_have():
         facts.bookings[pk], quantity=2, key="s", source="HOUSE", gateway="none", total="0.00"
     )
     facts.bookings["gift"] = gift
+    print_and_mail(facts, "gift")
     facts.tiers["t"] = replace(facts.tiers["t"], available=3)
     assert broken(history, facts) == set()
     facts.bookings["gift"] = replace(gift, source="ONLINE")
@@ -153,6 +154,7 @@ def test_tickets_that_were_kept_back_were_not_in_stock():
     later(history, "staff", "book_for", request, answer={"id": "gift", "status": "CONFIRMED"})
     [ann] = facts.bookings.values()
     facts.bookings["gift"] = replace(ann, quantity=3, key="s", source="HOUSE", total="0.00")
+    print_and_mail(facts, "gift")
     facts.tiers["t"] = replace(facts.tiers["t"], kept_back=0)
     assert broken(history, facts) == set()
 
@@ -428,6 +430,30 @@ def close_a_payment_late(history, facts, ann, bob):
     facts.payments.append(Payment("late", "cancelled", "10.00", told.ended + 5))
 
 
+def print_a_second_set(history, facts, ann, bob):
+    facts.tickets += [replace(each, code="x") for each in facts.tickets if each.booking == ann]
+
+
+def print_nothing(history, facts, ann, bob):
+    facts.tickets = [each for each in facts.tickets if each.booking != ann]
+
+
+def leave_valid(history, facts, ann, bob):
+    facts.tickets = [replace(each, valid=True) for each in facts.tickets]
+
+
+def lose_a_mail(history, facts, ann, bob):
+    facts.letters.remove(f"<{ann}>")
+
+
+def mail_twice(history, facts, ann, bob):
+    facts.letters.append(f"<{ann}>")
+
+
+def forget_a_mail(history, facts, ann, bob):
+    facts.mails = [mail for mail in facts.mails if mail.about != ann]
+
+
 def never_answer(history, facts, ann, bob):
     request = {"tier": "t", "quantity": 1, "key": "never"}
     asked = later(history, "eve", "book", request, outcome=UNKNOWN)
@@ -494,6 +520,12 @@ WRONG = [
     ("not_as_agreed", ask_for_more_at_the_page, "asks 25.00 for booking"),
     ("open_payment", leave_a_payment_open, "and its payment can still be made."),
     ("open_payment", close_a_payment_late, "it could be paid."),
+    ("tickets", print_a_second_set, "has those with the numbers [1, 1, 2, 2]."),
+    ("tickets", print_nothing, "holds 2 tickets, and 0 are valid."),
+    ("tickets", leave_valid, "is CANCELLED and holds 0 tickets, and 2 are valid."),
+    ("mails", lose_a_mail, "was sent, and did not arrive."),
+    ("mails", mail_twice, "arrived 2 times."),
+    ("mails", forget_a_mail, "were made, and never mailed."),
     ("no_answer", never_answer, "got no answer to book within 15.0 seconds"),
     ("no_answer", hang_up, "(ServerDisconnectedError), and no fault explains it."),
     ("server_error", fail, "was answered 500 server_error to my_bookings."),
