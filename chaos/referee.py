@@ -71,6 +71,7 @@ CHECKS: dict[str, tuple[Check, Things]] = {
         stock.limit_exceeded,
         lambda case: sum(len(stories) for stories in stock.limited(case).values()),
     ),
+    "limit_lie": (stock.limit_lie, lambda case: len(stock.refused_for_limit(case))),
     "not_quiet": (_not_quiet, lambda case: len(case.facts.bookings) + len(case.facts.refunds)),
     "audit": (_audit, lambda case: len(case.facts.tiers)),
     "stock_order": (stock.stock_order, stock.ordered),

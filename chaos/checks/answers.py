@@ -45,6 +45,13 @@ def server_error(case: Case) -> Iterator[Finding]:
                 f"{who_asked(attempt)} was answered {attempt.status}{code} to {attempt.verb}.",
                 (attempt,),
             )
+    for attempt in case.history.attempts:
+        if attempt.client == "staff" and attempt.error.startswith("IntegrityError"):
+            yield Finding(
+                f"{who_asked(attempt)} met a rule of the database, which a verb has to look at before: "
+                f"{attempt.error.splitlines()[0]}",
+                (attempt,),
+            )
 
 
 def http(case: Case) -> list[Attempt]:

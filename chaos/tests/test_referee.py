@@ -430,6 +430,19 @@ def close_a_payment_late(history, facts, ann, bob):
     facts.payments.append(Payment("late", "cancelled", "10.00", told.ended + 5))
 
 
+def lie_about_the_limit(history, facts, ann, bob):
+    facts.tiers["t"] = replace(facts.tiers["t"], max_per_customer=9)
+    request = {"tier": "t", "quantity": 9, "key": "lie"}
+    code = "customer_limit_reached"
+    later(history, "eve", "book", request, code=code, status=409, answer={})
+
+
+def let_staff_meet_a_rule(history, facts, ann, bob):
+    request = {"tier": "t", "tickets": 9}
+    asked = later(history, "staff", "keep_back", request, outcome=UNKNOWN)
+    asked.error = "IntegrityError: tier_available_not_negative"
+
+
 def print_a_second_set(history, facts, ann, bob):
     facts.tickets += [replace(each, code="x") for each in facts.tickets if each.booking == ann]
 
@@ -520,6 +533,8 @@ WRONG = [
     ("not_as_agreed", ask_for_more_at_the_page, "asks 25.00 for booking"),
     ("open_payment", leave_a_payment_open, "and its payment can still be made."),
     ("open_payment", close_a_payment_late, "it could be paid."),
+    ("limit_lie", lie_about_the_limit, "for the limit of 9, and had 0 at most."),
+    ("server_error", let_staff_meet_a_rule, "met a rule of the database"),
     ("tickets", print_a_second_set, "has those with the numbers [1, 1, 2, 2]."),
     ("tickets", print_nothing, "holds 2 tickets, and 0 are valid."),
     ("tickets", leave_valid, "is CANCELLED and holds 0 tickets, and 2 are valid."),
