@@ -61,6 +61,7 @@ CHECKS: dict[str, tuple[Check, Things]] = {
         money.refunded_twice,
         lambda case: len(case.facts.refunds) + len(case.facts.sent_back),
     ),
+    "wrong_refund": (money.wrong_refund, lambda case: len(case.facts.refunds)),
     "gave_back_twice": (
         stock.gave_back_twice,
         lambda case: sum(len(story.gave_back) for story in case.stories.values()),
