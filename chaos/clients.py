@@ -29,7 +29,7 @@ PATIENT = aiohttp.ClientTimeout(
     total=15
 )  # of one request in ten, which shows whether an answer ever comes
 TRIES = 5  # of one request
-MANY = 25  # requests at once
+MANY, BURSTS = 25, 0.1  # requests at once, and how often a client sends so many
 THINKS = 0.25  # seconds at most between two things that a customer does
 
 # What a customer does, of a hundred.
@@ -243,9 +243,8 @@ class Buyer:
     async def availability(self) -> None:
         concert = self.draw.choice(self.crowd.stage.concerts)
         path = f"{API}/concerts/{concert}/availability"
-        times = (
-            MANY if self.draw.random() < 0.1 else 1
-        )  # so many that they are answered from copies
+        # So many at once that they are answered from copies.
+        times = MANY if self.draw.random() < BURSTS else 1
         sends = (
             self._send("availability", {"concert": concert}, "GET", path) for _ in range(times)
         )

@@ -55,9 +55,9 @@ class Run:
     wishes: Mapping[str, int] = field(default_factory=dict)
     staff: Mapping[str, int] = field(default_factory=dict)
     buttons: Mapping[str, int] = field(default_factory=dict)
-    quiet: float = (
-        20  # seconds after the last fault; a control may wait longer, until lost jobs are found
-    )
+    bursts: float = 0.1  # how often a client asks many times at once what is available
+    # Seconds after the last fault. A control may wait longer, until lost jobs are found again.
+    quiet: float = 20
 
 
 RUNS = {
@@ -106,7 +106,7 @@ RUNS = {
     "returns": Run(wishes={"return": 50, "cancel": 30}),
     "borrowed_keys": Run(wishes={"borrow_key": 40}),
     # So many that they are answered from copies.
-    "browsers": Run(wishes={"availability": 60}),
+    "browsers": Run(wishes={"availability": 30}, bursts=1),
     "two_gateways": Run(schedule="0 with_page", wishes={"book": 30, "book_again": 60}),
     # Nobody pays, and no worker looks after it.
     "abandoned_payments": Run(
@@ -267,6 +267,7 @@ def _in_a_copy(name: str, quiet_limit: float) -> None:
     chaos.QUIET_LIMIT = quiet_limit
     clients.WISHES |= run.wishes
     clients.STAFF_WISHES |= run.staff
+    clients.BURSTS = run.bursts
     clients.BUTTONS |= run.buttons
     stage.CONCERTS = [
         [(kind, price, share * run.tickets, limit) for kind, price, share, limit in tiers]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaos.facts import CapacityChange, Capture, Concert, Payment, Return, SentBack
+from chaos.facts import CapacityChange, Capture, Concert, Payment, Refund, Return, SentBack
 from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Fault
 from chaos.referee import CHECKS, judge, verdict
 from chaos.tests.imagined import PRICE, Site, played, print_and_mail
@@ -443,6 +443,15 @@ def let_staff_meet_a_rule(history, facts, ann, bob):
     asked.error = "IntegrityError: tier_available_not_negative"
 
 
+def refund_too_little(history, facts, ann, bob):
+    facts.bookings[bob] = replace(facts.bookings[bob], refunded="5.00")
+
+
+def refund_too_much_for_some(history, facts, ann, bob):
+    facts.bookings[ann] = replace(facts.bookings[ann], returned=1, refunded="20.00")
+    facts.refunds.append(Refund("part", ann, "20.00", 1, "PART", "SENT"))
+
+
 def print_a_second_set(history, facts, ann, bob):
     facts.tickets += [replace(each, code="x") for each in facts.tickets if each.booking == ann]
 
@@ -535,6 +544,8 @@ WRONG = [
     ("open_payment", close_a_payment_late, "it could be paid."),
     ("limit_lie", lie_about_the_limit, "for the limit of 9, and had 0 at most."),
     ("server_error", let_staff_meet_a_rule, "met a rule of the database"),
+    ("wrong_refund", refund_too_little, "is CANCELLED, and 5.00 of 20.00 goes back."),
+    ("wrong_refund", refund_too_much_for_some, "at 10.00 each, and 20.00 is sent back."),
     ("tickets", print_a_second_set, "has those with the numbers [1, 1, 2, 2]."),
     ("tickets", print_nothing, "holds 2 tickets, and 0 are valid."),
     ("tickets", leave_valid, "is CANCELLED and holds 0 tickets, and 2 are valid."),
