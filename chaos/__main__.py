@@ -27,9 +27,9 @@ from pathlib import Path
 
 from chaos import clients, facts, faults, referee, stage
 from chaos.faults import Planned
-from chaos.history import History, Recorder
+from chaos.history import BUSY_MACHINE, History, Recorder
 from chaos.quiet import until_quiet, with_connection
-from chaos.system import HOME, System
+from chaos.system import FAILPOINTS, HOME, System
 
 QUICK = bool(os.environ.get("QUICK"))
 SECONDS = float(os.environ.get("SECONDS") or (20 if QUICK else 40))
@@ -37,6 +37,7 @@ CLIENTS = int(os.environ.get("CLIENTS") or 12)
 ROUNDS = int(os.environ.get("ROUNDS") or 1)
 SHRINK = os.environ.get("SHRINK", "1") != "0"
 QUIET_LIMIT = 120.0  # seconds after the last fault
+STOOD_STILL = 1.0  # seconds for which nothing happened here
 
 
 @dataclass
@@ -113,22 +114,34 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
     names = {planned.name for planned in schedule}
     system = System(folder, seed)
     try:
-        await system.start(worker="no_worker" not in names, cache="with_cache" in names)
+        await system.start(
+            worker="no_worker" not in names,
+            cache="with_cache" in names,
+            page="with_page" in names,
+        )
         staff = clients.Staff(system.environment())
         await staff.start()
         file = folder / "history.jsonl"
-        recorder = Recorder(file, seed=seed, schedule=[str(planned) for planned in schedule])
+        plan = [str(planned) for planned in schedule]
+        recorder = Recorder(
+            file,
+            seed=seed,
+            schedule=plan,
+            failpoints=FAILPOINTS,
+            customers={name: customer.email for name, customer in clients.buyers(staged, CLIENTS)},
+        )
         crowd = clients.Crowd(staged, recorder, system.url, seed, SECONDS)
         await asyncio.gather(
             clients.run(crowd, CLIENTS, staff),
             faults.inject(schedule, system, recorder),
+            _watch(recorder, crowd),
         )
         await staff.end()
         recorder.close()
         await system.calm()
         calm = time.monotonic()
         tiers = [tier.id for tier in staged.tiers]
-        known = await until_quiet(system.ledger, tiers, recorder.header.epoch, limit=QUIET_LIMIT)
+        known = await until_quiet(system.ledgers, tiers, recorder.header.epoch, limit=QUIET_LIMIT)
         quiet_after = time.monotonic() - calm
     finally:
         await system.stop()
@@ -138,6 +151,16 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
     verdict = asdict(result.verdict) | {"problems": result.problems, "quiet_after": quiet_after}
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=1))
     return result
+
+
+async def _watch(recorder: Recorder, crowd: clients.Crowd) -> None:
+    """Write down when this machine had no time for us, so that nobody is blamed for it."""
+    while not crowd.is_over():
+        began = recorder.now()
+        await asyncio.sleep(0.1)
+        if recorder.now() > began + STOOD_STILL:
+            with recorder.fault(BUSY_MACHINE, {"arguments": []}) as fault:
+                fault.began = began
 
 
 # --- What is printed --------------------------------------------------------------------------------------

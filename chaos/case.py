@@ -44,6 +44,11 @@ class Case:
     history: History
     facts: Facts
 
+    def is_own(self, attempt: Attempt, booking: str) -> bool:
+        """Whether the client asked about a booking of its own customer."""
+        row = self.facts.bookings.get(booking)
+        return row is not None and self.history.customer_of(attempt) == row.user
+
     @cached_property
     def stories(self) -> dict[str, Story]:
         return stories_of(self.history, self.facts)
@@ -93,17 +98,6 @@ class Case:
             for story in self.stories.values()
             for shown in story.shown_as("CONFIRMED", "CANCELLED")
         ]
-
-    @cached_property
-    def user_of(self) -> dict[str, str]:
-        """By client: the customer who it is."""
-        return {
-            shown.attempt.client: story.row.user
-            for story in self.stories.values()
-            if story.row is not None
-            for shown in story.shown
-            if shown.attempt.verb == "book"
-        }
 
     @cached_property
     def orders(self) -> dict[str, Order]:

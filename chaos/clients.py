@@ -10,9 +10,10 @@ import json
 import random
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -20,16 +21,24 @@ import aiohttp
 from bench.servers import HERE
 from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Recorder
 from chaos.stage import Customer, Stage, StagedTier
+from chaos.system import PAGE_HOLD_SECONDS
 
 API = "/api/v1"
 TIME_OUT = aiohttp.ClientTimeout(total=4)
+PATIENT = aiohttp.ClientTimeout(
+    total=15
+)  # of one request in ten, which shows whether an answer ever comes
 TRIES = 5  # of one request
+MANY, BURSTS = 25, 0.1  # requests at once, and how often a client sends so many
 THINKS = 0.25  # seconds at most between two things that a customer does
 
 # What a customer does, of a hundred.
 WISHES = {
-    "book": 48,
+    "book": 43,
     "book_again": 6,
+    "borrow_key": 2,
+    "pry": 2,
+    "meddle": 1,
     "cancel": 12,
     "return": 12,
     "look_up": 8,
@@ -37,7 +46,9 @@ WISHES = {
     "availability": 6,
     "concert": 3,
 }
-STAFF_WISHES = {"capacity": 35, "keep_back": 35, "refund": 15, "book_for": 15}
+STAFF_WISHES = {"capacity": 30, "keep_back": 30, "price": 20, "refund": 10, "book_for": 10}
+# What a customer does at the payment page, of a hundred. Some come when their time is about to end.
+BUTTONS = {"pay": 62, "late": 10, "decline": 8, "twice": 5, "slow": 5, "close": 4, "nothing": 6}
 CALLS_OFF_AT = 0.75  # of the run
 
 
@@ -51,6 +62,7 @@ class Crowd:
     seed: int
     seconds: float  # when the clients stop, on the recorder's clock
     booked: list[tuple[str, str]] = field(default_factory=list)  # booking, price
+    sent: list[dict[str, Any]] = field(default_factory=list)  # requests to book
 
     def is_over(self) -> bool:
         return self.recorder.now() >= self.seconds
@@ -58,11 +70,14 @@ class Crowd:
 
 async def run(crowd: Crowd, clients: int, staff: "Staff") -> None:
     """Let so many customers and one member of staff do what they like until the time is over."""
-    buyers = [
-        Buyer(crowd, f"buyer-{number}", crowd.stage.customers[number % len(crowd.stage.customers)])
-        for number in range(clients)
-    ]
-    await asyncio.gather(staff.run(crowd), *(buyer.run() for buyer in buyers))
+    crowd_of_buyers = [Buyer(crowd, *each) for each in buyers(crowd.stage, clients)]
+    await asyncio.gather(staff.run(crowd), *(buyer.run() for buyer in crowd_of_buyers))
+
+
+def buyers(stage: Stage, clients: int) -> Iterator[tuple[str, Customer]]:
+    """The names of so many clients, and who each of them is."""
+    for number in range(clients):
+        yield f"buyer-{number}", stage.customers[number % len(stage.customers)]
 
 
 def _drawn(draw: random.Random) -> str:
@@ -77,6 +92,10 @@ class Buyer:
         self.headers = {"Authorization": f"Token {customer.token}"}
         self.sent: list[dict[str, Any]] = []  # requests to book
         self.mine: list[dict[str, Any]] = []  # bookings, as they were told
+        self.prices = {tier.id: Decimal(tier.price) for tier in crowd.stage.tiers}  # as last seen
+        self.paying: dict[
+            str, asyncio.Task[None]
+        ] = {}  # visits to the payment page, by its address
 
     async def run(self) -> None:
         # A connection for each request, so that each may reach another process of the web server.
@@ -85,6 +104,7 @@ class Buyer:
             self.crowd.url, connector=connector, timeout=TIME_OUT, headers=self.headers
         ) as self.http:
             await self.act()
+            await asyncio.gather(*self.paying.values())
 
     async def act(self) -> None:
         while not self.crowd.is_over():
@@ -101,8 +121,30 @@ class Buyer:
 
     async def book_some(self, tier: StagedTier, quantity: int) -> None:
         request = {"tier": tier.id, "quantity": quantity, "key": _drawn(self.draw)}
+        if self.draw.random() < 0.7:
+            request["max_total"] = str(self.prices[tier.id] * quantity)
         self.sent.append(request)
+        self.crowd.sent.append(request)
         await self.ask_to_book(request)
+
+    async def borrow_key(self) -> None:
+        # By chance two customers have the same key. They know nothing of each other.
+        if self.crowd.sent:
+            request = dict(self.draw.choice(self.crowd.sent[-40:]))
+            self.sent.append(request)
+            await self.ask_to_book(request)
+
+    async def pry(self) -> None:
+        # A booking that may be somebody else's.
+        if self.crowd.booked:
+            booking, _ = self.draw.choice(self.crowd.booked[-40:])
+            await self._look_up(booking)
+
+    async def meddle(self) -> None:
+        if self.crowd.booked:
+            booking, _ = self.draw.choice(self.crowd.booked[-40:])
+            path = f"{API}/bookings/{booking}/cancellation"
+            await self._insist("cancel", {"booking": booking}, "POST", path, {})
 
     async def book_again(self) -> None:
         # The key of an old request, rarely with another quantity.
@@ -119,12 +161,53 @@ class Buyer:
             "quantity": request["quantity"],
             "idempotencyKey": request["key"],
         }
+        if "max_total" in request:
+            body["maxTotal"] = request["max_total"]
         attempt = await self._insist("book", request, "POST", f"{API}/bookings", body)
-        if attempt.outcome == OK and attempt.answer["status"] == "CONFIRMED":
-            self.mine.append(attempt.answer)
-            self.crowd.booked.append((attempt.answer["id"], attempt.answer["totalPrice"]))
+        if attempt.outcome == OK:
+            self._mine_if_confirmed(attempt.answer)
+        elif attempt.code == "changed":
+            self.prices[request["tier"]] = Decimal(attempt.answer["price"])
+        elif action := _next_action(attempt):
+            if action not in self.paying:
+                self.paying[action] = asyncio.create_task(self._pay(action, attempt.answer))
         elif attempt.status == 202 and self.draw.random() < 0.5:
             await self._look_up(attempt.answer["id"])
+
+    def _mine_if_confirmed(self, booking: dict[str, Any]) -> bool:
+        confirmed: bool = booking["status"] == "CONFIRMED"
+        if confirmed:
+            self.mine.append(booking)
+            self.crowd.booked.append((booking["id"], booking["totalPrice"]))
+        return confirmed
+
+    # --- At the payment page ------------------------------------------------------------------------------
+
+    async def _pay(self, address: str, booking: dict[str, Any]) -> None:
+        """Press a button at the page, come back, and look what has become of the booking."""
+        [button] = self.draw.choices(list(BUTTONS), weights=list(BUTTONS.values()))
+        wait, in_time = self.draw.uniform(0, 1.5), button != "late"
+        if not in_time:
+            button, wait = "pay", PAGE_HOLD_SECONDS + self.draw.uniform(-1, 1)
+        if self.draw.random() < 0.1:  # wants to cancel what is not paid yet
+            self.mine.append(booking)
+        await asyncio.sleep(wait)
+        if button == "nothing":
+            return
+        request = {"booking": booking["id"], "button": button}
+        with self.crowd.recorder.attempt(self.name, "pay", request) as attempt:
+            try:
+                async with self.http.post(
+                    address, data={"button": button}, allow_redirects=False
+                ) as response:
+                    attempt.status, attempt.outcome = response.status, _outcome_of(response.status)
+            except (aiohttp.ClientError, TimeoutError) as exc:
+                attempt.error = f"{type(exc).__name__}: {exc}"
+        for _ in range(3):
+            looked = await self._look_up(booking["id"])
+            if looked.outcome == OK and self._mine_if_confirmed(looked.answer):
+                return
+            await asyncio.sleep(0.5)
 
     async def cancel(self) -> None:
         if booking := self._some_booking():
@@ -157,8 +240,8 @@ class Buyer:
         if booking := self._some_booking():
             await self._look_up(booking["id"])
 
-    async def _look_up(self, booking: str) -> None:
-        await self._send("look_up", {"booking": booking}, "GET", f"{API}/bookings/{booking}")
+    async def _look_up(self, booking: str) -> Attempt:
+        return await self._send("look_up", {"booking": booking}, "GET", f"{API}/bookings/{booking}")
 
     async def my_bookings(self) -> None:
         await self._send("my_bookings", {}, "GET", f"{API}/bookings?limit=100")
@@ -166,7 +249,15 @@ class Buyer:
     async def availability(self) -> None:
         concert = self.draw.choice(self.crowd.stage.concerts)
         path = f"{API}/concerts/{concert}/availability"
-        await self._send("availability", {"concert": concert}, "GET", path)
+        # So many at once that they are answered from copies.
+        times = MANY if self.draw.random() < BURSTS else 1
+        sends = (
+            self._send("availability", {"concert": concert}, "GET", path) for _ in range(times)
+        )
+        attempt, *_ = await asyncio.gather(*sends)
+        if attempt.outcome == OK:
+            prices = {tier["tierId"]: Decimal(tier["price"]) for tier in attempt.answer["tiers"]}
+            self.prices |= prices
 
     async def concert(self) -> None:
         concert = self.draw.choice(self.crowd.stage.concerts)
@@ -185,7 +276,7 @@ class Buyer:
                 sends.append(self._send(verb, request, method, path, body))
             attempts = await asyncio.gather(*sends)
             attempt = next((each for each in attempts if _is_definite(each)), attempts[-1])
-            if _is_definite(attempt) or self.crowd.is_over():
+            if _is_definite(attempt) or self.crowd.is_over() or _next_action(attempt):
                 break
             await asyncio.sleep(self.draw.uniform(0.05, 0.6))
         return attempt
@@ -193,9 +284,10 @@ class Buyer:
     async def _send(
         self, verb: str, request: dict[str, Any], method: str, path: str, body: Any = None
     ) -> Attempt:
+        patience = PATIENT if self.draw.random() < 0.1 else TIME_OUT
         with self.crowd.recorder.attempt(self.name, verb, request) as attempt:
             try:
-                async with self.http.request(method, path, json=body) as response:
+                async with self.http.request(method, path, json=body, timeout=patience) as response:
                     attempt.status = response.status
                     attempt.replayed = "Idempotent-Replayed" in response.headers
                     attempt.answer = _without_details(await response.json(content_type=None))
@@ -225,6 +317,12 @@ def _outcome_of(status: int) -> str:
     if status == 202 or status >= 500:
         return UNKNOWN
     return REFUSED if status >= 400 else OK
+
+
+def _next_action(attempt: Attempt) -> str:
+    """Where the customer has to pay, if they have to."""
+    answer = attempt.answer if isinstance(attempt.answer, dict) else {}
+    return str(answer.get("nextAction", {}).get("url", ""))
 
 
 def _is_definite(attempt: Attempt) -> bool:
@@ -283,6 +381,10 @@ class Staff:
 
     def _keep_back(self, tier: StagedTier) -> dict[str, Any]:
         return {"tier": tier.id, "tickets": self.draw.randint(0, 4)}
+
+    def _price(self, tier: StagedTier) -> dict[str, Any]:
+        price = Decimal(tier.price) * round(self.draw.uniform(0.5, 1.6) * 4) / 4
+        return {"tier": tier.id, "price": f"{price:.2f}"}
 
     def _refund(self, tier: StagedTier) -> dict[str, Any] | None:
         if not self.crowd.booked:

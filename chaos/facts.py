@@ -1,19 +1,13 @@
-"""What is true after quiet: the rows of a run's tiers, the gateway's ledger, and what the audit says.
+"""What is true after quiet: the rows of a run's tiers, the ledgers of the gateways, and what the audit says.
 
 Times are seconds on the history's clock.
 """
 
 import json
-import re
-import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 
 @dataclass(frozen=True)
@@ -88,6 +82,34 @@ class SentBack:
 
 
 @dataclass(frozen=True)
+class Payment:
+    """A payment at the gateway that has a page of its own."""
+
+    booking: str  # the key of the payment
+    state: str  # open, paid, declined or cancelled; capturing: a slow bank will take the money
+    amount: str
+    closed_at: float | None  # when it was paid, declined or cancelled
+
+
+@dataclass(frozen=True)
+class Ticket:
+    booking: str
+    number: int
+    code: str
+    valid: bool
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail that the site has to send."""
+
+    key: str  # of the event
+    about: str
+    status: str
+    message_id: str
+
+
+@dataclass(frozen=True)
 class CapacityChange:
     """What staff have changed of a tier's stock, in order of time."""
 
@@ -107,11 +129,17 @@ class Facts:
     returns: list[Return] = field(default_factory=list)
     captures: list[Capture] = field(default_factory=list)
     sent_back: list[SentBack] = field(default_factory=list)
+    payments: list[Payment] = field(default_factory=list)
     capacity: list[CapacityChange] = field(default_factory=list)
+    apps: list[str] = field(default_factory=list)  # `tickets` and `mail`, if the site has them
+    tickets: list[Ticket] = field(default_factory=list)
+    mails: list[Mail] = field(default_factory=list)
+    letters: list[str] = field(default_factory=list)  # that arrived: their Message-IDs
     audit: list[str] = field(default_factory=list)
-    open_jobs: list[str] = field(
-        default_factory=list
-    )  # jobs that could run now, and what they are about
+    # Jobs that could run now, and what they are about.
+    open_jobs: list[str] = field(default_factory=list)
+    # Seconds after which a hold may fail although the gateway says nothing about its payment.
+    gives_up_after: float = 0.0
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self), indent=1))
@@ -122,7 +150,7 @@ class Facts:
         for name, kind in {"tiers": Tier, "concerts": Concert, "bookings": Booking}.items():
             found[name] = {pk: kind(**row) for pk, row in found[name].items()}
         for name, kind in LISTS.items():
-            found[name] = [kind(**row) for row in found[name]]
+            found[name] = [kind(**row) for row in found.get(name, [])]
         return cls(**found)
 
 
@@ -131,129 +159,11 @@ LISTS: dict[str, Any] = {
     "returns": Return,
     "captures": Capture,
     "sent_back": SentBack,
+    "payments": Payment,
+    "tickets": Ticket,
+    "mails": Mail,
     "capacity": CapacityChange,
 }
-
-# What concerts/stock.py writes into a tier's history.
-CHANGED = re.compile(r"(Capacity|Kept back) (\d+) → (\d+):")
-
-
-def gather(ledger: Path, tiers: Sequence[str], epoch: float) -> Facts:
-    """The facts about these tiers. Django has been set up."""
-    from django.db import connection, transaction
-
-    with transaction.atomic(durable=True):
-        # All of it as it was at one moment, because the worker may still be at work.
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return _gather(ledger, tiers, epoch)
-
-
-def _gather(ledger: Path, tiers: Sequence[str], epoch: float) -> Facts:
-    from bookings import models
-    from bookings.audit import audit
-    from concerts.models import TicketTier
-
-    facts, keys = Facts(), [UUID(tier) for tier in tiers]
-
-    def seconds(moment: datetime) -> float:
-        return round(moment.timestamp() - epoch, 6)
-
-    for tier in TicketTier.objects.filter(pk__in=keys).select_related("concert"):
-        facts.concerts[str(tier.concert_id)] = Concert(tier.concert.status)
-        facts.tiers[str(tier.pk)] = Tier(
-            concert=str(tier.concert_id),
-            total=tier.total_quantity,
-            kept_back=tier.kept_back,
-            available=tier.available_quantity,
-            max_per_customer=tier.max_per_customer,
-            price=str(tier.price),
-        )
-    bookings = models.Booking.objects.filter(ticket_tier__in=keys).select_related("user")
-    for row in bookings.order_by("pk"):
-        facts.bookings[str(row.pk)] = Booking(
-            user=row.user.email,
-            tier=str(row.ticket_tier_id),
-            quantity=row.quantity,
-            returned=row.returned_quantity,
-            status=row.status,
-            payment_status=row.payment_status,
-            failure_reason=row.failure_reason,
-            total=str(row.total_price),
-            refunded=str(row.refunded_total),
-            key=str(row.idempotency_key),
-            gateway=row.gateway,
-            source=row.source,
-            called_off=row.called_off,
-            created_at=seconds(row.created_at),
-            updated_at=seconds(row.updated_at),
-        )
-    for refund in models.Refund.objects.filter(booking__ticket_tier__in=keys).order_by("pk"):
-        facts.refunds.append(
-            Refund(
-                id=str(refund.pk),
-                booking=str(refund.booking_id),
-                amount=str(refund.amount),
-                tickets=refund.tickets,
-                reason=refund.reason,
-                status=refund.status,
-            )
-        )
-    for made in models.Return.objects.filter(booking__ticket_tier__in=keys).order_by("pk"):
-        key = str(made.idempotency_key or "")
-        facts.returns.append(Return(str(made.pk), str(made.booking_id), made.tickets, key))
-    facts.capacity = list(_capacity_changes(tiers, seconds))
-    _read_ledger(facts, ledger, epoch)
-    facts.open_jobs = _open_jobs({capture.booking for capture in facts.captures})
-    facts.audit = audit()
-    return facts
-
-
-def _capacity_changes(tiers: Sequence[str], seconds: Any) -> Iterable[CapacityChange]:
-    from django.contrib.admin.models import LogEntry
-    from django.contrib.contenttypes.models import ContentType
-
-    from concerts.models import TicketTier
-
-    kind = ContentType.objects.get_for_model(TicketTier)
-    for entry in LogEntry.objects.filter(content_type=kind, object_id__in=tiers).order_by("id"):
-        if match := CHANGED.match(entry.change_message):
-            what, old, new = match.groups()
-            name = "total" if what == "Capacity" else "kept_back"
-            at = seconds(entry.action_time)
-            yield CapacityChange(str(entry.object_id), at, name, int(old), int(new))
-
-
-def _read_ledger(facts: Facts, ledger: Path, epoch: float) -> None:
-    with closing(sqlite3.connect(ledger)) as db:
-        for key, amount, at in db.execute("SELECT key, amount, at FROM capture ORDER BY at"):
-            facts.captures.append(Capture(key, amount, round(at - epoch, 6)))
-        rows = db.execute("SELECT key, charge, amount, at FROM refund ORDER BY at")
-        for key, charge, amount, at in rows:
-            facts.sent_back.append(SentBack(key, charge, amount, round(at - epoch, 6)))
-
-
-# Jobs that a worker could take now, or has taken. Periodic ones come again and again.
-OPEN_JOBS = """
-SELECT task_name, args, status, attempts FROM procrastinate_jobs
-WHERE status IN ('todo', 'doing') AND NOT args ? 'timestamp'
-"""
-LATE = "bookings.tasks.look_for_late_payment"
-
-
-def _open_jobs(captured: set[str]) -> list[str]:
-    # The look for late money goes on for half a day. It is open as long as there is money to be found.
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute(OPEN_JOBS)
-        rows = cursor.fetchall()
-    jobs = []
-    for task, arguments, status, attempts in rows:
-        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        if task != LATE or arguments.get("booking_id") in captured:
-            jobs.append(f"{task} {arguments}, {status}, {attempts} attempts")
-    return jobs
 
 
 def unsettled(facts: Facts) -> list[str]:
@@ -262,6 +172,19 @@ def unsettled(facts: Facts) -> list[str]:
         f"Booking {pk} is PENDING." for pk, row in facts.bookings.items() if row.status == "PENDING"
     ]
     found += [f"Refund {row.id} is DUE." for row in facts.refunds if row.status == "DUE"]
+    found += [f"The mail {mail.key} waits." for mail in facts.mails if mail.status == "WAITING"]
+    if "tickets" in facts.apps:
+        with_tickets = {ticket.booking for ticket in facts.tickets}
+        found += [
+            f"Booking {pk} has no tickets yet."
+            for pk, row in facts.bookings.items()
+            if row.status == "CONFIRMED" and pk not in with_tickets
+        ]
+    found += [
+        f"A slow bank has still to take the money of booking {each.booking}."
+        for each in facts.payments
+        if each.state == "capturing"
+    ]
     return found + [f"The job {job} is open." for job in facts.open_jobs]
 
 

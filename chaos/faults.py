@@ -22,7 +22,7 @@ Act = Callable[..., Awaitable[str]]
 ACTS: dict[str, Act] = {}
 
 # Conditions of the whole run, which `chaos/__main__.py` reads: at second 0.
-CONDITIONS = {"no_worker", "with_cache"}
+CONDITIONS = {"no_worker", "with_cache", "with_page"}
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,33 @@ async def kill_gateway(system: System) -> str:
 
 
 @fault
+async def kill_page(system: System) -> str:
+    """kill -9 of the payment page, which starts again. Customers and the site do not reach it meanwhile."""
+    if system.page is None:
+        return "there is none"
+    system.page.kill()
+    return ""
+
+
+@fault
+async def slow_page(system: System, delay: str = "0.3", seconds: str = "3") -> str:
+    """All between the site and the payment page arrives later: by how many seconds, for how many seconds."""
+    system.page_proxy.delay(float(delay))
+    await asyncio.sleep(float(seconds))
+    system.page_proxy.delay(0)
+    return ""
+
+
+@fault
+async def deaf_page(system: System, seconds: str = "2") -> str:
+    """The payment page is told everything and its answers to the site are lost, for so many seconds."""
+    system.page_proxy.stop_passing(up=False, down=True)
+    await asyncio.sleep(float(seconds))
+    system.page_proxy.heal(cut=True)
+    return ""
+
+
+@fault
 async def clock(system: System, who: str = "worker", ahead: str = "180", seconds: str = "5") -> str:
     """The clock of one process is wrong: `worker` or the number of a web process, by how much, how long."""
     if who == "worker":
@@ -285,6 +312,10 @@ MADE: dict[str, Callable[[random.Random], tuple[object, ...]]] = {
         round(r.uniform(2, 6), 1),
     ),
     "kill_gateway": lambda r: (),
+    "kill_page": lambda r: (),
+    # Two delays of half the time limit, there and back, are as long as it is.
+    "slow_page": lambda r: (round(r.uniform(0.1, 1), 2), round(r.uniform(2, 6), 1)),
+    "deaf_page": lambda r: (round(r.uniform(1, 4), 1),),
     "clock": lambda r: (r.choice(["worker", 0, 1]), r.choice([-180, 180]), 10),
     "kill_cache": lambda r: (),
     "flush_cache": lambda r: (),
@@ -292,6 +323,7 @@ MADE: dict[str, Callable[[random.Random], tuple[object, ...]]] = {
 }
 OFTEN = {"gateway": 3, "cut_at_commit": 2, "kill_web": 2}
 OF_THE_CACHE = {"kill_cache", "flush_cache", "slow_cache"}
+OF_THE_PAGE = {"kill_page", "slow_page", "deaf_page"}
 EVERY = 4.0  # seconds between two faults on average
 
 
@@ -304,7 +336,12 @@ def planned(seed: int, seconds: float) -> list[Planned]:
         schedule.append(Planned(0, "with_cache"))
     if draw.random() < 0.1:
         schedule.append(Planned(0, "no_worker"))
-    kinds = [name for name in MADE if with_cache or name not in OF_THE_CACHE]
+    # By another generator, so that schedules of runs without a page are what they were before there was one.
+    with_page = random.Random(f"page {seed}").random() < 0.6
+    if with_page:
+        schedule.append(Planned(0, "with_page"))
+    absent = (set() if with_cache else OF_THE_CACHE) | (set() if with_page else OF_THE_PAGE)
+    kinds = [name for name in MADE if name not in absent]
     if draw.random() < 0.35:
         kinds = [draw.choice(kinds)]
     weights = [OFTEN.get(name, 1) for name in kinds]

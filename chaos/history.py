@@ -20,6 +20,7 @@ REFUSED = "refused"  # a definite refusal, 4xx
 UNKNOWN = "unknown"  # 202, 5xx, a cut connection, a time-out: it may have happened, now or later
 
 FAULT = "fault"
+BUSY_MACHINE = "busy_machine"  # no fault of ours: the machine had no time for the clients
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Header:
     schedule: list[str]
     began_at: str  # ISO 8601
     epoch: float
+    failpoints: str = ""  # of the site
+    customers: dict[str, str] = field(default_factory=dict)  # by client: who it is
 
 
 @dataclass
@@ -64,6 +67,13 @@ class History:
     header: Header
     attempts: list[Attempt] = field(default_factory=list)  # in the order in which they began
     faults: list[Fault] = field(default_factory=list)
+
+    def customer_of(self, attempt: Attempt) -> str:
+        """For whom the client asked; empty if the header does not say who is who."""
+        if not self.header.customers:
+            return ""
+        customer = attempt.request.get("customer")  # staff book for somebody
+        return str(customer or self.header.customers.get(attempt.client, attempt.client))
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -86,11 +96,12 @@ class History:
 class Recorder:
     """Writes a history while it happens. A line is written when its attempt ends."""
 
-    def __init__(self, file: Path, *, seed: int, schedule: list[str]) -> None:
+    def __init__(self, file: Path, *, seed: int, schedule: list[str], **known: Any) -> None:
+        """`known` is what else the header says."""
         self.zero = time.monotonic()
         now = time.time()
         began_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-        self.header = Header(seed, schedule, began_at, now)
+        self.header = Header(seed, schedule, began_at, now, **known)
         self._file = open(file, "w", buffering=1)  # noqa: SIM115 - closed by close()
         self._count = 0
         self._write(asdict(self.header))

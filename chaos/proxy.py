@@ -1,4 +1,4 @@
-"""A TCP proxy between the site and PostgreSQL, which cuts, delays and stops what passes through it.
+"""A TCP proxy between the site and what it talks to, which cuts, delays and stops what passes through it.
 
 It runs on an event loop of its own, in a thread. Its methods may be called from any thread.
 """

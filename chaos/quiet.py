@@ -3,21 +3,23 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from chaos import facts
+from chaos.gathering import Ledgers, gather
+from chaos.system import GIVE_UP_SECONDS, PAGE_HOLD_SECONDS
 
 T = TypeVar("T")
 
 
 async def until_quiet(
-    ledger: Path, tiers: Sequence[str], epoch: float, *, limit: float
+    ledgers: Ledgers, tiers: Sequence[str], epoch: float, *, limit: float
 ) -> facts.Facts:
     """The facts about these tiers when all has come to rest, or after `limit` seconds."""
     deadline = time.monotonic() + limit
     while True:
-        known = await asyncio.to_thread(with_connection, facts.gather, ledger, tiers, epoch)
+        known = await asyncio.to_thread(with_connection, gather, ledgers, tiers, epoch)
+        known.gives_up_after = PAGE_HOLD_SECONDS + GIVE_UP_SECONDS
         if not facts.unsettled(known) or time.monotonic() > deadline:
             return known
         await asyncio.sleep(1)

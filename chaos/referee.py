@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from chaos.case import Case, Finding, Violation
-from chaos.checks import bookings, money, stock
+from chaos.checks import answers, bookings, money, papers, prices, reads, stock
 from chaos.facts import Facts, unsettled
 from chaos.history import History
 from chaos.stories import BOOKS
@@ -61,6 +61,7 @@ CHECKS: dict[str, tuple[Check, Things]] = {
         money.refunded_twice,
         lambda case: len(case.facts.refunds) + len(case.facts.sent_back),
     ),
+    "wrong_refund": (money.wrong_refund, lambda case: len(case.facts.refunds)),
     "gave_back_twice": (
         stock.gave_back_twice,
         lambda case: sum(len(story.gave_back) for story in case.stories.values()),
@@ -71,6 +72,7 @@ CHECKS: dict[str, tuple[Check, Things]] = {
         stock.limit_exceeded,
         lambda case: sum(len(stories) for stories in stock.limited(case).values()),
     ),
+    "limit_lie": (stock.limit_lie, lambda case: len(stock.refused_for_limit(case))),
     "not_quiet": (_not_quiet, lambda case: len(case.facts.bookings) + len(case.facts.refunds)),
     "audit": (_audit, lambda case: len(case.facts.tiers)),
     "stock_order": (stock.stock_order, stock.ordered),
@@ -79,4 +81,15 @@ CHECKS: dict[str, tuple[Check, Things]] = {
         lambda case: len(bookings.of_called_off(case)),
     ),
     "stale_answer": (bookings.stale_answer, lambda case: len(bookings.reads(case))),
+    "stranger": (
+        bookings.stranger,
+        lambda case: sum(len(story.shown) for story in case.stories.values()),
+    ),
+    "stale_availability": (reads.stale_availability, lambda case: len(reads.told(case))),
+    "not_as_agreed": (prices.not_as_agreed, lambda case: len(prices.agreements(case))),
+    "open_payment": (prices.open_payment, lambda case: len(case.facts.payments)),
+    "tickets": (papers.tickets, lambda case: len(case.facts.tickets)),
+    "mails": (papers.mails, lambda case: len(case.facts.mails)),
+    "no_answer": (answers.no_answer, lambda case: len(answers.http(case))),
+    "server_error": (answers.server_error, lambda case: len(answers.http(case))),
 }

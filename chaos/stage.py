@@ -11,6 +11,7 @@ class StagedTier:
     id: str
     concert: str
     capacity: int
+    price: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def set_up(clients: int, plan: Plan | None = None) -> Stage:
             )
             stock.stock_up(tier)
             tier.save()
-            stage.tiers.append(StagedTier(str(tier.pk), str(concert.pk), tier.total_quantity))
+            stage.tiers.append(
+                StagedTier(str(tier.pk), str(concert.pk), tier.total_quantity, f"{price}.00")
+            )
         stage.called_off = str(concert.pk)
     return stage

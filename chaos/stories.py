@@ -27,6 +27,7 @@ NOTHING_STORED = {
     "insufficient_tickets",
     "customer_limit_reached",
     "sales_closed",
+    "changed",
     "not_found",
     "invalid",
     "throttled",
@@ -126,22 +127,28 @@ class Values:
         return self.values[first : max(first, last) + 1]
 
 
+# Requests to book, by customer and key.
+Asked = dict[tuple[str, str], list[Attempt]]
+
+
 # --- Bookings ---------------------------------------------------------------------------------------------
 
 
 def stories_of(history: History, facts: Facts) -> dict[str, Story]:
     """The story of every booking that there is, or that was shown to somebody."""
-    by_key: dict[str, list[Attempt]] = {}
+    by_key: Asked = {}
     for attempt in history.attempts:
         if attempt.verb in BOOKS:
-            by_key.setdefault(attempt.request["key"], []).append(attempt)
+            key = history.customer_of(attempt), attempt.request["key"]
+            by_key.setdefault(key, []).append(attempt)
     stories = {}
     for pk, row in facts.bookings.items():
-        asked = by_key.get(row.key, [])
+        asked = by_key.get((row.user if history.header.customers else "", row.key), [])
         stories[pk] = Story(pk, row, row.tier, row.quantity, asked)
     for shown, pk in _all_shown(history):
         if pk not in stories:
-            stories[pk] = _story_without_row(pk, shown, by_key)
+            customer = history.customer_of(shown.attempt)
+            stories[pk] = _story_without_row(pk, shown, by_key, customer)
         stories[pk].shown.append(shown)
     returns: dict[str, list[Return]] = {}
     for made in facts.returns:
@@ -181,12 +188,12 @@ def _all_shown(history: History) -> Iterator[tuple[Shown, str]]:
                 )
 
 
-def _story_without_row(pk: str, shown: Shown, by_key: dict[str, list[Attempt]]) -> Story:
+def _story_without_row(pk: str, shown: Shown, by_key: Asked, customer: str) -> Story:
     key = shown.body.get("idempotencyKey") or shown.attempt.request.get("key", "")
     request = shown.attempt.request
     tier = shown.body.get("ticketTierId") or request.get("tier", "")
     quantity = shown.body.get("quantity") or request.get("quantity", 0)
-    return Story(pk, None, tier, quantity, by_key.get(key, []))
+    return Story(pk, None, tier, quantity, by_key.get((customer, key), []))
 
 
 def _requests_about(history: History) -> dict[str, list[Attempt]]:

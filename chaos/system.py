@@ -1,7 +1,8 @@
-"""The real system of a chaos run: PostgreSQL, gateway, proxy, web server, worker, and perhaps a cache server.
+"""The real system of a chaos run: PostgreSQL, gateways, proxies, web server, worker, perhaps a cache server.
 
 The web server and the worker are TicketBook as it is, started as in production; only their environment says
-where the proxy and the gateway are. What ends is started again after a second, as a service manager would.
+where the proxies and the gateways are. With a payment page, every other process of the web server sells by it
+(chaos/two_gateways.py). What ends is started again after a second, as a service manager would.
 PostgreSQL is the embedded one. In production the next connection starts it again; here connections end at the
 proxy, so the fault that stopped it does.
 """
@@ -24,6 +25,7 @@ from typing import Any
 import psutil
 
 from bench.servers import HERE, free_port
+from chaos.gathering import Ledgers
 from chaos.proxy import Proxy
 
 HOME = Path(os.environ.get("CHAOS_HOME") or ".data/chaos").absolute()
@@ -40,11 +42,14 @@ os.environ |= {
 FAILPOINTS = os.environ.pop("FAILPOINTS", "")
 
 HOLD_SECONDS = 5
+PAGE_HOLD_SECONDS = 6
+GIVE_UP_SECONDS = 20
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
     "SECRET_KEY": "only-for-chaos-" * 5,
     "HOLD_SECONDS": str(HOLD_SECONDS),
-    "HOLD_GIVE_UP_SECONDS": "20",
+    "HOLD_GIVE_UP_SECONDS": str(GIVE_UP_SECONDS),
+    "HOSTED_HOLD_SECONDS": str(PAGE_HOLD_SECONDS),
     "PAYMENT_TIME_LIMIT_MS": "1000",
     "MAX_UNPAID_HOLDS": "0",
     "LOCK_TIMEOUT_MS": "900",
@@ -131,7 +136,7 @@ class System:
 
     def __init__(self, folder: Path, seed: int, settings: Mapping[str, str] | None = None) -> None:
         self.folder, self.seed, self.settings = folder, seed, dict(settings or {})
-        self.ledger = folder / "ledger.sqlite3"
+        self.ledgers = Ledgers(folder / "ledger.sqlite3", folder / "payment_page.sqlite3")
         self.clocks = folder / "clocks"
         self.problems: list[str] = []  # what went wrong with the processes themselves
         self.orphans: list[Orphan] = []
@@ -139,6 +144,9 @@ class System:
         self.proxy = Proxy(lambda: self._database_port)
         self.cache: Any = None
         self.cache_proxy = Proxy(lambda: self.cache.port)
+        self.page: Process | None = None  # the payment page, if there is one
+        self.page_port = 0
+        self.page_proxy = Proxy(lambda: self.page_port)  # for what the site asks of it
         self._database_port = 0
         self._keeping: asyncio.Task[None] | None = None
 
@@ -148,19 +156,22 @@ class System:
 
     # --- Up and down --------------------------------------------------------------------------------------
 
-    async def start(self, *, worker: bool, cache: bool) -> None:
+    async def start(self, *, worker: bool, cache: bool, page: bool = False) -> None:
         """Start everything, and return when the site is ready. PostgreSQL runs and has its tables."""
         self.clocks.mkdir()
         await self.start_database()
         self.proxy.start()
         self.web_port, self.gateway_port = free_port(), free_port()
-        environment = self.environment()
+        environment, options = self.environment(), []
         if cache:
             environment["CACHE_URL"] = self._start_cache()
-        arguments = [str(self.gateway_port), str(self.ledger), str(self.seed)]
+        if page:
+            environment["HOSTED_PORT"] = str(self._start_page(environment))
+            options = ["-c", str(Path(__file__).parent / "two_gateways.py")]
+        arguments = [str(self.gateway_port), str(self.ledgers.main), str(self.seed)]
         self.gateway = self._process("gateway", "-m", "chaos.gateway", *arguments)
         self.web = self._process(
-            "web", "-m", "gunicorn", "ticketbook.asgi", environment=environment
+            "web", "-m", "gunicorn", *options, "ticketbook.asgi", environment=environment
         )
         self.worker = self._process(
             "worker", "manage.py", "procrastinate", "worker", environment=environment
@@ -208,6 +219,19 @@ class System:
         self.cache_proxy.start()
         return f"valkey://127.0.0.1:{self.cache_proxy.port}/0"
 
+    def _start_page(self, environment: dict[str, str]) -> int:
+        # Returns the port at which the site finds it.
+        self.page_port = free_port()
+        webhooks = f"{self.url}/payments/hosted/events"
+        arguments = [str(self.page_port), str(self.ledgers.page), webhooks, str(self.seed)]
+        environment = environment | {"HOSTED_PORT": str(self.page_port)}
+        self.page = self._process(
+            "page", "-m", "chaos.payment_page", *arguments, environment=environment
+        )
+        self.page.start()
+        self.page_proxy.start()
+        return self.page_proxy.port
+
     async def ready(self) -> None:
         """Wait until the site answers that it is ready. Ends the program if it never does."""
         deadline = time.monotonic() + READY_LIMIT
@@ -228,6 +252,7 @@ class System:
         """After the last fault: everything is up, and nothing disturbs it any more."""
         self.proxy.heal(cut=False)
         self.cache_proxy.heal(cut=False)
+        self.page_proxy.heal(cut=False)
         shutil.rmtree(self.clocks)
         for process in self.web_processes():
             with suppress(psutil.NoSuchProcess):
@@ -244,7 +269,7 @@ class System:
     async def stop(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-        for name in ("web", "worker", "gateway"):
+        for name in ("web", "worker", "gateway", "page"):
             if process := getattr(self, name, None):
                 await asyncio.to_thread(process.stop)
         for orphan in self.orphans:
@@ -252,6 +277,7 @@ class System:
                 orphan.process.kill()
         self.proxy.stop()
         self.cache_proxy.stop()
+        self.page_proxy.stop()
         if self.cache is not None:
             with suppress(Exception):
                 self.cache.terminate()
@@ -259,7 +285,7 @@ class System:
     async def _keep_up(self) -> None:
         while True:
             await asyncio.sleep(0.2)
-            for process in (self.gateway, self.web, self.worker):
+            for process in filter(None, (self.gateway, self.page, self.web, self.worker)):
                 if process.is_due() and (process is not self.web or port_is_free(self.web_port)):
                     process.start()
 

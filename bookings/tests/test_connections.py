@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
@@ -12,6 +12,7 @@ from knox.models import AuthToken
 from bookings import payments
 from bookings.audit import audit
 from bookings.cancelling import cancel
+from bookings.jobs import defer
 from bookings.models import Booking
 from bookings.payments import Outcome
 from bookings.tests.jam import kinds
@@ -144,3 +145,18 @@ with connection.cursor() as cursor:
     cursor.execute("SHOW idle_in_transaction_session_timeout")
     print(*cursor.fetchone())
 """
+
+
+def test_a_connection_that_dies_while_a_job_is_put_on_the_queue_counts_as_busy(book, ann, tier):
+    """A chaos run found that a cancellation was then answered 500, not 503."""
+    booking = book(ann, tier)
+
+    def owe_and_lose_the_connection():
+        with transaction.atomic():
+            Booking.objects.select_for_update().get(pk=booking.pk)
+            hang_up()
+            defer("refund_booking", booking)
+
+    with pytest.raises(OperationalError) as caught:
+        owe_and_lose_the_connection()
+    assert is_busy(caught.value)

@@ -90,13 +90,14 @@ def _lost_returns(case: Case) -> Iterator[Finding]:
 
 def key_story(case: Case) -> Iterator[Finding]:
     """One key, one booking, one amount. A decline is never followed by a confirmation."""
-    stories_of_key: dict[str, dict[str, Story]] = defaultdict(dict)
+    stories_of_key: dict[tuple[str, str], dict[str, Story]] = defaultdict(dict)
     for story in case.stories.values():
         for shown in story.shown:
             if shown.attempt.verb in BOOKS:
-                stories_of_key[shown.attempt.request["key"]][story.booking] = story
+                customer = case.history.customer_of(shown.attempt)
+                stories_of_key[customer, shown.attempt.request["key"]][story.booking] = story
         yield from _one_story(story)
-    for key, stories in stories_of_key.items():
+    for (_, key), stories in stories_of_key.items():
         if len(stories) > 1:
             attempts = [shown.attempt for each in stories.values() for shown in each.shown]
             attempts = [each for each in attempts if each.request.get("key") == key]
@@ -156,15 +157,17 @@ def _one_story(story: Story) -> Iterator[Finding]:
 def _reused_without_use(case: Case) -> Iterator[Finding]:
     rows = defaultdict(list)
     for pk, row in case.facts.bookings.items():
-        rows[row.key].append((pk, row.tier, row.quantity))
+        user = row.user if case.history.header.customers else ""
+        rows[user, row.key].append((pk, row.tier, row.quantity))
     for attempt in case.history.attempts:
         if attempt.verb in BOOKS and attempt.code == "idempotency_key_reused":
             wish = attempt.request["tier"], attempt.request["quantity"]
-            if all((tier, quantity) == wish for _, tier, quantity in rows[attempt.request["key"]]):
+            theirs = rows[case.history.customer_of(attempt), attempt.request["key"]]
+            if all((tier, quantity) == wish for _, tier, quantity in theirs):
                 yield Finding(
                     f"{who_asked(attempt)} was told that its key is another booking's, and it is not.",
                     (attempt,),
-                    tuple(pk for pk, *_ in rows[attempt.request["key"]]),
+                    tuple(pk for pk, *_ in theirs),
                 )
 
 
@@ -181,7 +184,8 @@ def stale_answer(case: Case) -> Iterator[Finding]:
     for attempt in reads(case):
         if attempt.verb != "my_bookings":
             booking = attempt.request["booking"]
-            if attempt.status == 404 and first.get(booking, inf) < attempt.began:
+            own = case.is_own(attempt, booking)
+            if own and attempt.status == 404 and first.get(booking, inf) < attempt.began:
                 sentence = (
                     f"{who_asked(attempt)} did not find booking {booking}, which was told before."
                 )
@@ -189,7 +193,7 @@ def stale_answer(case: Case) -> Iterator[Finding]:
             continue
         listed = {body["id"] for body in attempt.answer}
         oldest = min(listed, default="") if len(listed) >= PAGE else ""
-        for told, booking in known[case.user_of.get(attempt.client, "")]:
+        for told, booking in known[case.history.customer_of(attempt)]:
             if told < attempt.began and booking not in listed and booking >= oldest:
                 yield Finding(
                     f"{who_asked(attempt)} was not shown booking {booking}, which was told at second "
@@ -232,6 +236,23 @@ def _gone_backwards(story: Story, verbs: set[str]) -> Iterator[Finding]:
 
 def _progress(shown: Shown) -> tuple[int, int]:
     return RANK[shown.status], shown.returned
+
+
+def stranger(case: Case) -> Iterator[Finding]:
+    """Nobody is shown a booking of somebody else, nor can cancel it, nor meets it by the same key."""
+    for story in case.stories.values():
+        for shown in story.shown if story.row is not None else []:
+            if is_customers(shown.attempt) and not case.is_own(shown.attempt, story.booking):
+                assert story.row is not None
+                yield Finding(
+                    f"{who_asked(shown.attempt)} was shown booking {story.booking} of {story.row.user}.",
+                    (shown.attempt,),
+                    (story.booking,),
+                )
+
+
+def is_customers(attempt: Attempt) -> bool:
+    return attempt.client != "staff"
 
 
 def kept_after_call_off(case: Case) -> Iterator[Finding]:

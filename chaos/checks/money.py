@@ -111,3 +111,27 @@ def _owed_twice(case: Case, pk: str, refunds: list[Refund]) -> Iterator[Finding]
     goodwill = Counter(Decimal(each.amount) for each in refunds if each.reason == "GOODWILL")
     for amount, number in (goodwill - asked).items():
         yield _about(case, pk, f"Booking {pk} got goodwill of {amount} {number} times too often.")
+
+
+def wrong_refund(case: Case) -> Iterator[Finding]:
+    """A returned ticket brings its price back, unless some was given back before; all tickets bring all."""
+    refunds = defaultdict(list)
+    for refund in case.facts.refunds:
+        refunds[refund.booking].append(refund)
+    for pk, booking in case.facts.bookings.items():
+        total, price = Decimal(booking.total), Decimal(booking.total) / booking.quantity
+        reasons = {refund.reason for refund in refunds[pk]}
+        for refund in refunds[pk]:
+            amount, right = Decimal(refund.amount), price * refund.tickets
+            exact = amount == right or (amount < right and "GOODWILL" in reasons)
+            if refund.reason == "PART" and not exact:
+                yield _about(
+                    case,
+                    pk,
+                    f"{refund.tickets} tickets of booking {pk} were returned, at {price} each, and {amount} "
+                    f"is sent back.",
+                )
+        if booking.status == "CANCELLED" and Decimal(booking.refunded) != total:
+            yield _about(
+                case, pk, f"Booking {pk} is CANCELLED, and {booking.refunded} of {total} goes back."
+            )

@@ -131,6 +131,36 @@ def limit_exceeded(case: Case) -> Iterator[Finding]:
             )
 
 
+def limit_lie(case: Case) -> Iterator[Finding]:
+    """The limit was told to be reached, and so many tickets the customer cannot have had by then."""
+    theirs = defaultdict(list)
+    for story in case.stories.values():
+        if story.row is not None:
+            theirs[story.row.user, story.tier].append(story)
+    for attempt in refused_for_limit(case):
+        tier = attempt.request["tier"]
+        stories = theirs[case.history.customer_of(attempt), tier]
+        has = Steps(change for story in stories for change in story.possible())
+        during = [time for time in has.times if attempt.began < time <= attempt.ended]
+        most = max(has.at(time) for time in [attempt.began, *during])
+        limit, wanted = case.facts.tiers[tier].max_per_customer, attempt.request["quantity"]
+        if limit is None or most + wanted <= limit:
+            yield Finding(
+                f"{who_asked(attempt)} was refused {wanted} tickets of tier {tier} for the limit of {limit}, "
+                f"and had {most} at most.",
+                (attempt,),
+                (tier, *(story.booking for story in stories)),
+            )
+
+
+def refused_for_limit(case: Case) -> list[Attempt]:
+    return [
+        attempt
+        for attempt in case.history.attempts
+        if attempt.code == "customer_limit_reached" and attempt.request["tier"] in case.facts.tiers
+    ]
+
+
 def limited(case: Case) -> dict[tuple[str, str], list[Story]]:
     found = defaultdict(list)
     for story in case.stories.values():

@@ -52,7 +52,7 @@ async def _drill(staged: stage.Stage) -> list[str]:
         await _pay(drill)
         seconds = time.monotonic() - began
         rest = await at_rest(drill)
-    late, captures = _late(drill.system.ledger), len(rest.facts.captures)
+    late, captures = _late(drill.system.ledgers.main), len(rest.facts.captures)
     states = Counter(f"{row.status} {row.payment_status}" for row in rest.facts.bookings.values())
     print(
         f"{len(rest.facts.bookings)} payments in {seconds:.0f} s, {late} of them answered too late"

@@ -32,7 +32,9 @@ class Drill:
     async def facts(self, *, limit: float) -> facts.Facts:
         """The facts when all has come to rest, or after `limit` seconds."""
         tiers = [tier.id for tier in self.staged.tiers]
-        return await until_quiet(self.system.ledger, tiers, self.recorder.header.epoch, limit=limit)
+        return await until_quiet(
+            self.system.ledgers, tiers, self.recorder.header.epoch, limit=limit
+        )
 
 
 @dataclass

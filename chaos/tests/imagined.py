@@ -15,9 +15,12 @@ from chaos.facts import (
     Capture,
     Concert,
     Facts,
+    Mail,
+    Payment,
     Refund,
     Return,
     SentBack,
+    Ticket,
     Tier,
 )
 from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Header, History
@@ -48,6 +51,7 @@ class Site:
     capacity: int = 8
     limit: int | None = None
     time: float = 0.0
+    price: int = PRICE
     facts: Facts = field(default_factory=Facts)
     attempts: list[Attempt] = field(default_factory=list)
     asked: list[dict] = field(default_factory=list)
@@ -62,11 +66,7 @@ class Site:
     def book(self, client=None, quantity=None, request=None):
         """Ask for tickets. Whoever gets a hold waits for its settlement."""
         client = client or f"buyer-{self.draw.randrange(4)}"
-        request = request or {
-            "tier": "t",
-            "quantity": quantity or self.draw.choice([1, 1, 2, 3]),
-            "key": self.name(),
-        }
+        request = request or self.wish(quantity or self.draw.choice([1, 1, 2, 3]))
         self.asked.append({"client": client, "request": request})
         attempt = self.begin(client, "book", request)
         for pk, row in self.facts.bookings.items():
@@ -87,13 +87,22 @@ class Site:
         if tier.max_per_customer is not None and has + request["quantity"] > tier.max_per_customer:
             return self.refuse(attempt, 409, "customer_limit_reached")
         pk = self.name()
-        total = f"{PRICE * request['quantity']}.00"
+        total = f"{self.price * request['quantity']}.00"
+        if float(request.get("max_total", total)) < float(total):
+            return self.refuse(attempt, 409, "changed", price=f"{self.price}.00", total=total)
         self.facts.bookings[pk] = replace(
             ONE, user=client, quantity=request["quantity"], total=total, key=request["key"]
         )
         self.move(-request["quantity"])
         attempt.error = pk  # it waits
         return attempt
+
+    def wish(self, quantity):
+        request = {"tier": "t", "quantity": quantity, "key": self.name()}
+        if self.draw.random() < 0.7:
+            price = self.draw.choice([self.price, self.price, PRICE])
+            request["max_total"] = f"{price * quantity}.00"
+        return request
 
     def book_again(self):
         if self.asked:
@@ -155,6 +164,18 @@ class Site:
         theirs = [pk for pk, row in self.facts.bookings.items() if row.user == client]
         self.answer(attempt, 200, [self.body(pk) for pk in theirs])
 
+    def availability(self):
+        tier = self.facts.tiers["t"]
+        body = {"tierId": "t", "availableQuantity": tier.available, "price": tier.price}
+        attempt = self.begin("buyer-0", "availability", {"concert": "c"})
+        self.answer(attempt, 200, {"tiers": [body]})
+
+    def change_price(self, price=None):
+        old, self.price = self.price, price or self.draw.randint(5, 15)
+        attempt = self.begin("staff", "price", {"tier": "t", "price": f"{self.price}.00"})
+        self.set_tier(price=f"{self.price}.00")
+        self.answer(attempt, 0, {"old": f"{old}.00"})
+
     def change_capacity(self, total=None):
         tier = self.facts.tiers["t"]
         total = self.draw.randint(4, 12) if total is None else total
@@ -198,6 +219,8 @@ class Site:
 
     def write(self, pk, outcome):
         row = self.facts.bookings[pk]
+        state = "declined" if outcome == "declined" else "paid"
+        self.facts.payments.append(Payment(pk, state, row.total, self.time))
         if outcome == "declined":
             self.facts.bookings[pk] = replace(row, status="FAILED", payment_status="FAILED")
             return self.move(row.quantity)
@@ -217,7 +240,7 @@ class Site:
         self.facts.returns.append(Return(self.name(), pk, number, key))
         self.move(number)
         left = float(row.total) - float(row.refunded)
-        amount = left if reason else min(left, PRICE * number)
+        amount = left if reason else min(left, float(row.total) / row.quantity * number)
         if ends:
             amount = left
         if amount:
@@ -295,17 +318,34 @@ class Site:
 
     def told(self, stretch=0.0, lost=0.0):
         """The history and the facts. Each request takes up to `stretch` seconds longer at both ends."""
-        history = History(Header(self.seed, [], "", 0.0), deepcopy(self.attempts))
+        customers = {attempt.client: attempt.client for attempt in self.attempts}
+        header = Header(self.seed, [], "", 0.0, customers=customers)
+        history = History(header, deepcopy(self.attempts))
         for attempt in history.attempts:
             if self.draw.random() < lost:  # the client may have given up before anything happened
                 attempt.outcome, attempt.status, attempt.code = UNKNOWN, 0, ""
-                attempt.answer = None
+                attempt.answer, attempt.error = None, "TimeoutError"
                 attempt.began -= self.draw.uniform(0, stretch)
                 attempt.ended = attempt.began + self.draw.uniform(0, 2 * stretch)
             else:
                 attempt.began -= self.draw.uniform(0, stretch)
                 attempt.ended += self.draw.uniform(0, stretch)
-        return history, deepcopy(self.facts)
+        facts = deepcopy(self.facts)
+        facts.apps = ["tickets", "mail"]
+        for pk in facts.bookings:
+            print_and_mail(facts, pk)
+        return history, facts
+
+
+def print_and_mail(facts, pk):
+    """What the site makes of a booking when all is quiet."""
+    row = facts.bookings[pk]
+    if row.status in {"CONFIRMED", "CANCELLED"}:
+        kept = row.quantity - row.returned if row.status == "CONFIRMED" else 0
+        for number in range(1, row.quantity + 1):
+            facts.tickets.append(Ticket(pk, number, f"{pk} {number}", number <= kept))
+        facts.mails.append(Mail(f"tickets:{pk}", pk, "SENT", f"<{pk}>"))
+        facts.letters.append(f"<{pk}>")
 
 
 STEPS = {
@@ -317,6 +357,8 @@ STEPS = {
     Site.return_tickets: 3,
     Site.look_up: 2,
     Site.my_bookings: 2,
+    Site.availability: 2,
+    Site.change_price: 1,
     Site.change_capacity: 2,
     Site.keep_back: 2,
     Site.goodwill: 1,
