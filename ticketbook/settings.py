@@ -21,6 +21,7 @@ from ticketbook.environment import (
     secret_key,
     switch,
     text,
+    ticket_keys,
     time_zone,
     whole,
     words,
@@ -123,6 +124,12 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # Only these may say by X-Forwarded-For who their client is.
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
 
+# --- Tickets ----------------------------------------------------------------------------------
+
+# The keys of the QR codes (docs/tickets.md): the first one signs, and all of them verify.
+TICKET_KEYS_SET = bool(words("TICKET_KEYS", []))
+TICKET_KEYS = ticket_keys(words("TICKET_KEYS", []), SECRET_KEY)
+
 # --- Log-in and sign-up (accounts/throttle.py); 0 for no limit ---------------------------------
 
 # So many wrong log-ins for one account, and then the waits grow.
@@ -219,6 +226,7 @@ INSTALLED_APPS = [
     "accounts",
     "concerts",
     "bookings",
+    "tickets",
     "demo",
 ]
 
