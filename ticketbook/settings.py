@@ -23,6 +23,7 @@ from ticketbook.environment import (
     sender,
     switch,
     text,
+    ticket_keys,
     time_zone,
     whole,
     words,
@@ -124,6 +125,12 @@ FILE_UPLOAD_HANDLERS = ["ticketbook.uploads.NoFiles"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # Only these may say by X-Forwarded-For who their client is.
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
+
+# --- Tickets ----------------------------------------------------------------------------------
+
+# The keys of the QR codes (docs/tickets.md): the first one signs, and all of them verify.
+TICKET_KEYS_SET = bool(words("TICKET_KEYS", []))
+TICKET_KEYS = ticket_keys(words("TICKET_KEYS", []), SECRET_KEY)
 
 # --- Log-in and sign-up (accounts/throttle.py); 0 for no limit ---------------------------------
 
@@ -241,6 +248,7 @@ INSTALLED_APPS = [
     "accounts",
     "concerts",
     "bookings",
+    "tickets",
     "demo",
 ]
 
