@@ -223,7 +223,7 @@ EMAIL_HOST_PASSWORD = _mails.get("EMAIL_HOST_PASSWORD") or ""
 EMAIL_USE_TLS = _mails.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _mails.get("EMAIL_USE_SSL", False)
 # How long each answer of the server may take, in seconds.
-EMAIL_TIMEOUT = 30
+EMAIL_TIMEOUT = 20
 # Whom mails come from, and so the name that their Message-IDs end with.
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender("EMAIL_FROM", SITE_URL)
 MAIL_DOMAIN = DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
@@ -373,4 +373,4 @@ SPECTACULAR_SETTINGS = {
 
 # --- Jobs -------------------------------------------------------------------------------------
 
-PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 2}
+PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 3}
