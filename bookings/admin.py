@@ -13,19 +13,7 @@ from bookings.gateways import named
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.refunding import send_again
 from ticketbook.amounts import plain
-
-
-class ReadOnly:
-    """Whoever may view it sees it, and nobody changes it."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from ticketbook.read_only_admin import ReadOnly
 
 
 class RefundInline(ReadOnly, admin.TabularInline):

@@ -16,13 +16,17 @@ class BookingsConfig(AppConfig):
     def ready(self) -> None:
         if settings.FAILPOINTS:  # before anybody keeps a reference to a function that it wraps
             failpoints.install(settings.FAILPOINTS)
+        from bookings import mails
         from bookings.calling_off import cancel_all, has_bookings
         from bookings.forms import new_key
         from concerts.calling_off import called_off, ever_sold
+        from concerts.moving import moved
 
         differs_between_visitors("idempotency_key", new_key)
         called_off.connect(cancel_all)
         ever_sold.connect(has_bookings)
+        moved.connect(mails.tell_moved)
+        mails.register_kinds()
         named.check()
         checks.register(_every_gateway_is_known, checks.Tags.database)
 

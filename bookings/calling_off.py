@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import User
+from bookings import mails
 from bookings.cancelling import give_back
 from bookings.jobs import defer_for_concert
 from bookings.models import Booking, Refund
@@ -91,6 +92,11 @@ def cancel_all(
         stock.give_back(by_key[tier_id], tickets, now=now)
     bookings = sum(count for *_, count, _ in ended)
     owed = sum((amount for *_, amount in ended), Decimal(0))
+    if bookings:
+        told = Booking.objects.filter(
+            ticket_tier__in=tiers, called_off=True, status=Booking.Status.CANCELLED, updated_at=now
+        )
+        mails.tell_called_off(told.select_related("user"))
     if owed:
         defer_for_concert("send_refunds_of_concert", concert)
     return _sentence(bookings, owed, pending)

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from accounts.models import User
+from bookings import mails
 from bookings.errors import (
     Changed,
     IdempotencyKeyReused,
@@ -132,8 +133,8 @@ def give_back(
 ) -> Return:
     """Put tickets of a confirmed booking back into stock, and owe their money.
 
-    The caller has locked the tier and the booking, in this order. The refund's reason is CANCELLED or PART if
-    none is given. Raises TooManyReturned (`returnable`).
+    The caller has locked the tier and the booking, in this order. The customer is told by mail. The refund's
+    reason is CANCELLED or PART if none is given. Raises TooManyReturned (`returnable`).
     """
     if not 1 <= tickets <= booking.kept_quantity:
         raise TooManyReturned(returnable=booking.kept_quantity)
@@ -151,7 +152,7 @@ def give_back(
     if amount:
         reason = reason or (Refund.Reason.CANCELLED if all_of_them else Refund.Reason.PART)
         refund = owe(booking, amount, reason, tickets=tickets, by=by, note=note, now=now)
-    return Return.objects.create(
+    made = Return.objects.create(
         booking=booking,
         tickets=tickets,
         refund=refund,
@@ -160,3 +161,8 @@ def give_back(
         note=note,
         created_at=now,
     )
+    if reason == Refund.Reason.CALLED_OFF:
+        mails.tell_called_off([booking])
+    else:
+        mails.tell_returned(made, all_of_them=all_of_them)
+    return made

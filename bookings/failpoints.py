@@ -70,6 +70,9 @@ PLACES = {
     "refund.sent": Place("after", "bookings.payments:arefund"),  # and not noted
     "call_off.written": Place("after", "bookings.calling_off:cancel_all"),  # not committed
     "call_off.committed": Place("after", "concerts.calling_off:call_off"),
+    # A mail.
+    "mail.claimed": Place("after", "mail.sending:claim"),
+    "mail.accepted": Place("after", "mail.sending:deliver"),  # and not noted
 }
 
 

@@ -22,7 +22,7 @@ from django.db import OperationalError, transaction
 from django.db.models import F
 
 from accounts.models import User
-from bookings import payments
+from bookings import mails, payments
 from bookings.errors import NothingToRefund, RefundNotExact, RefundTooLarge
 from bookings.gateways.base import GatewayUnavailable, RefundRefused
 from bookings.jobs import defer
@@ -83,6 +83,7 @@ def give_money_back(
         lock_booking(booking)
         check_refundable(booking, amount)
         refund = owe(booking, amount, Refund.Reason.GOODWILL, by=by, note=note, now=now)
+        mails.tell_refunded(refund)
     try_to_send(booking, now=now)
     refund.refresh_from_db()
     return refund

@@ -28,6 +28,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
+from bookings import mails
 from bookings.calling_off import cancel_paid
 from bookings.gateways.base import ActionNeeded, Outcome
 from bookings.jobs import defer
@@ -189,4 +190,5 @@ def _note_late_money(booking: Booking, *, now: datetime) -> None:
         payment_status=PaymentStatus.SUCCESS, failure_reason=FailureReason.EXPIRED, updated_at=now
     )
     if too_late:
-        owe(booking, booking.total_price, Refund.Reason.LATE, now=now)
+        refund = owe(booking, booking.total_price, Refund.Reason.LATE, now=now)
+        mails.tell_refunded(refund)

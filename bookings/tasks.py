@@ -153,4 +153,5 @@ PERIODIC = {
     "rescue_jobs",
     "handle_events",
     "forget_events",
+    "send_mails",
 }

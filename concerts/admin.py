@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from concerts import stock
 from concerts.calling_off import call_off, was_ever_sold
 from concerts.models import DAY_THERE, TODAY_THERE, Concert, ConcertQuerySet, TicketTier
+from concerts.moving import tell_if_moved
 from concerts.venue_times import VenueTimesForm, WallClock, WallClockField
 from ticketbook.admin_forms import MergingAdmin
 from ticketbook.copies.store import forget
@@ -170,7 +171,10 @@ class ConcertAdmin(SeenAtOnce):
     def save_model(
         self, request: HttpRequest, obj: Concert, form: forms.ModelForm, change: bool
     ) -> None:
+        before = Concert.objects.get(pk=obj.pk) if change else None
         super().save_model(request, obj, form, change)
+        if before is not None:
+            tell_if_moved(before, obj, now=clock.now())
         if change and "status" in form.changed_data and obj.status == Concert.Status.CANCELLED:
             said = call_off(obj.pk, by=request.user, now=clock.ask())  # type: ignore[arg-type]
             self.message_user(request, " ".join(["The concert is called off.", *said]))

@@ -170,6 +170,41 @@ def cache_server(url: str) -> dict[str, Any]:
     }
 
 
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+
+def mail_server(name: str) -> dict[str, Any]:
+    """The SMTP server that a URL names, as Django's settings EMAIL_…; without a URL, {}."""
+    url = text(name)
+    if not url:
+        return {}
+    try:
+        # `smtps` is left out: some mean STARTTLS by it, others TLS from the first byte.
+        if not (url.partition("://")[0] in MAIL_PORTS and urlsplit(url).hostname):
+            raise ValueError(name)
+        server: dict[str, Any] = _env.email_url_config(url)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} must name a mail server: smtp+tls://user:password@host:587 (smtp+ssl:// for TLS from "
+            "the first byte, smtp:// for none; special characters percent-encoded). Leave it out to write "
+            "mails to files in DATA_DIR/mail."
+        ) from None
+    return server | {"EMAIL_PORT": server["EMAIL_PORT"] or MAIL_PORTS[url.partition("://")[0]]}
+
+
+def sender(name: str, site: str) -> str:
+    """The address that mails come from, such as TicketBook <tickets@example.com>."""
+    host = urlsplit(site).hostname or ""
+    is_a_name = re.search("[a-z]", host) and ":" not in host
+    default = f"TicketBook <tickets@{host if is_a_name else 'localhost'}>"
+    value = text(name) or default
+    if not re.fullmatch(r"[^<>\r\n]*<[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+", value):
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is no address. Set it to one like TicketBook <tickets@example.com>."
+        )
+    return value
+
+
 def secret_key(data_dir: Path, *, required: bool) -> str:
     """SECRET_KEY. If it is unset and not required, a key is made once and kept in data_dir."""
     key = text("SECRET_KEY")

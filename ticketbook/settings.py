@@ -14,11 +14,13 @@ from ticketbook.environment import (
     cache_server,
     currency,
     folder,
+    mail_server,
     named,
     networks,
     number,
     postgres_server,
     secret_key,
+    sender,
     switch,
     text,
     ticket_keys,
@@ -207,6 +209,25 @@ STRIPE_WEBHOOK_SECRET = text("STRIPE_WEBHOOK_SECRET")
 STRIPE_HOLD_SECONDS = number("STRIPE_HOLD_SECONDS", 15 * 60, 60, 23 * 3600)
 STRIPE_API_BASE = address("STRIPE_API_BASE", "https://api.stripe.com")
 
+# --- Mail (mail/) -----------------------------------------------------------------------------
+
+# The server that sends mails. Without one they become files in DATA_DIR/mail.
+EMAIL_URL = text("EMAIL_URL")
+_mails = mail_server("EMAIL_URL")
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend" if _mails else "mail.files.Files"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_HOST = _mails.get("EMAIL_HOST", "")
+EMAIL_PORT = _mails.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER = _mails.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _mails.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = _mails.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mails.get("EMAIL_USE_SSL", False)
+# How long each answer of the server may take, in seconds.
+EMAIL_TIMEOUT = 20
+# Whom mails come from, and so the name that their Message-IDs end with.
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender("EMAIL_FROM", SITE_URL)
+MAIL_DOMAIN = DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
+
 # --- Django -----------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -223,6 +244,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "procrastinate.contrib.django",
     "ticketbook",
+    "mail",
     "accounts",
     "concerts",
     "bookings",
@@ -351,4 +373,4 @@ SPECTACULAR_SETTINGS = {
 
 # --- Jobs -------------------------------------------------------------------------------------
 
-PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 2}
+PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 3}

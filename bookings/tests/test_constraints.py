@@ -10,6 +10,7 @@ from accounts.tests.factories import UserFactory
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
+from mail.models import Mail
 
 pytestmark = pytest.mark.django_db
 
@@ -21,8 +22,9 @@ OURS = {
     "bookings_refund",
     "bookings_return",
     "bookings_paymentevent",
+    "mail_mail",
 }
-MODELS = [User, Concert, TicketTier, Booking, Refund, Return, PaymentEvent]
+MODELS = [User, Concert, TicketTier, Booking, Refund, Return, PaymentEvent, Mail]
 
 
 def refused_by(sql, *params):

@@ -149,7 +149,7 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r"\b(?:text|words|named|address|currency|networks|number|whole|switch|folder|time_zone|postgres_server)"
+        r"\b(?:text|words|named|address|currency|networks|number|whole|switch|folder|time_zone|postgres_server|sender)"
         r'\(\s*"(\w+)"',
         source,
     )

@@ -1,0 +1,87 @@
+"""The back office shows mails. Staff change nothing of them, and send failed ones again."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
+
+from mail import kinds
+from mail.models import Mail
+from mail.outbox import send_again
+from ticketbook import ids  # noqa: F401  (for <id:…>)
+from ticketbook.postgres import clock
+from ticketbook.read_only_admin import ReadOnly
+
+
+class KindFilter(admin.SimpleListFilter):
+    # Django's own filter would look for the kinds in all mails, each time that the list is drawn.
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name.replace("_", " ").capitalize()) for name in kinds.names()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+@admin.register(Mail)
+class MailAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["made_at", "kind", "address", "status", "attempts", "sent_at", "last_error"]
+    list_filter = ["status", KindFilter]
+    search_fields = ["address", "=about", "=message_id"]
+    ordering = ["-id"]
+    show_full_result_count = False
+    fields = ["kind", "address", "status", "last_error", "attempts", "next_attempt_at", "made_at",
+              "sent_at", "about", "key", "message_id", "language"]  # fmt: skip
+    readonly_fields = ["made_at"]
+    actions = ["send_again"]
+    change_form_template = "admin/mail/mail/change_form.html"
+
+    def has_send_again_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("mail.change_mail")
+
+    def get_urls(self) -> list[URLPattern]:
+        again = self.admin_site.admin_view(self.send_this_again)
+        return [
+            path("<id:mail_id>/send-again/", again, name="mail_mail_send_again"),
+            *super().get_urls(),
+        ]
+
+    @admin.action(description="Send again (failed mails)", permissions=["send_again"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Mail]) -> None:
+        self._send_again(request, list(queryset))
+
+    @method_decorator(require_POST)
+    def send_this_again(self, request: HttpRequest, mail_id: UUID) -> HttpResponse:
+        if not self.has_send_again_permission(request):
+            raise PermissionDenied
+        mail = get_object_or_404(Mail, pk=mail_id)
+        self._send_again(request, [mail])
+        return redirect("admin:mail_mail_change", mail.pk)
+
+    def _send_again(self, request: HttpRequest, chosen: list[Mail]) -> None:
+        now, by = clock.ask(), request.user
+        again = [mail for mail in chosen if send_again(mail, by=by, now=now)]  # type: ignore[arg-type]
+        if again:
+            said = f"Mails that are sent again within seconds: {len(again)}."
+            self.message_user(request, said, messages.SUCCESS)
+        if len(again) < len(chosen):
+            said = f"Mails that had not failed, and stay as they are: {len(chosen) - len(again)}."
+            self.message_user(request, said, messages.WARNING)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        mail = context["original"]
+        context["may_send_again"] = (
+            mail.status == Mail.Status.FAILED and self.has_send_again_permission(request)
+        )
+        return super().render_change_form(request, context, *args, **kwargs)
