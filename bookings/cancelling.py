@@ -62,8 +62,8 @@ def return_tickets(
 
     `numbers` says which, and has as many numbers as there are tickets. A second call with the same key
     changes nothing and returns True. `booking` then has its new state. Raises what `cancel` raises;
-    TooManyReturned (`returnable`); WasReturned (`kept`); and IdempotencyKeyReused if the key has returned other
-    tickets of this booking.
+    TooManyReturned (`returnable`); WasReturned (`kept`); and IdempotencyKeyReused if the key has returned
+    other tickets of this booking.
     """
     return _give_back_once(booking, tickets, numbers, key=key, shown=shown, now=now)
 
