@@ -5,6 +5,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from io import BytesIO
 from itertools import groupby
+from threading import Lock
 from typing import Any
 
 from reportlab.lib.pagesizes import A4
@@ -29,6 +30,8 @@ ONCE = (
     "code is let in. So give it only to the person who is to come."
 )
 LACKING = f"{BOX} stands for a character that this page cannot print."
+# A font that is registered anew in the middle of a document would lose the characters that it has there.
+_registering = Lock()
 
 
 def tickets_pdf(booking: Booking, tickets: Iterable[Any]) -> bytes:
@@ -56,18 +59,21 @@ def tickets_pdf(booking: Booking, tickets: Iterable[Any]) -> bytes:
 
 @cache
 def _glyphs() -> frozenset[int]:
-    """Registers the fonts; returns the characters that both of them have."""
-    folder = files("ttf_opensans") / "ttf"
-    known = []
-    for name in (REGULAR, BOLD):
-        with as_file(folder / f"{name}.ttf") as file:
-            font = TTFont(name, str(file))
-        # The sign that the font draws for what it lacks. It is a box, and readers of the text learn so.
-        font.face.charToGlyph[ord(BOX)] = 0
-        font.face.charWidths[ord(BOX)] = font.face.defaultWidth
-        pdfmetrics.registerFont(font)
-        known.append(set(font.face.charToGlyph))
-    return frozenset(set.intersection(*known))
+    """The characters that both fonts have."""
+    with _registering:
+        for name in {REGULAR, BOLD} - set(pdfmetrics.getRegisteredFontNames()):
+            pdfmetrics.registerFont(_font(name))
+    faces = [pdfmetrics.getFont(name).face for name in (REGULAR, BOLD)]
+    return frozenset(set.intersection(*(set(face.charToGlyph) for face in faces)))
+
+
+def _font(name: str) -> TTFont:
+    with as_file(files("ttf_opensans") / "ttf" / f"{name}.ttf") as file:
+        font = TTFont(name, str(file))
+    # The sign that the font draws for what it lacks. It is a box, and readers of the text learn so.
+    font.face.charToGlyph[ord(BOX)] = 0
+    font.face.charWidths[ord(BOX)] = font.face.defaultWidth
+    return font
 
 
 def _text(text: str) -> str:
