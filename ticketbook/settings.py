@@ -101,7 +101,15 @@ COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
 # The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
 # Answers below these addresses are somebody's own (ticketbook/no_store.py).
-NEVER_STORED = ("/accounts/", "/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
+NEVER_STORED = (
+    "/accounts/",
+    "/bookings/",
+    "/tickets/",
+    f"{API}/bookings",
+    f"{API}/tickets",
+    f"{API}/users",
+    f"{API}/auth/",
+)
 
 # --- Security ---------------------------------------------------------------------------------
 
