@@ -6,7 +6,6 @@ from importlib.resources import as_file, files
 from io import BytesIO
 from itertools import groupby
 from threading import Lock
-from typing import Any
 
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
@@ -18,6 +17,7 @@ from bookings.models import Booking
 from ticketbook.zones import in_words
 from tickets import qr
 from tickets.drawable import BOX, drawable, lines
+from tickets.models import Ticket
 
 REGULAR, BOLD = "OpenSans-Regular", "OpenSans-Bold"
 MARGIN = 20 * mm
@@ -34,7 +34,7 @@ LACKING = f"{BOX} stands for a character that this page cannot print."
 _registering = Lock()
 
 
-def tickets_pdf(booking: Booking, tickets: Iterable[Any]) -> bytes:
+def tickets_pdf(booking: Booking, tickets: Iterable[Ticket]) -> bytes:
     """A page for each valid one of these tickets. The same rows make the same bytes.
 
     Raises ValueError if none of them is valid.
@@ -91,7 +91,7 @@ def _runs(modules: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 class Page:
-    def __init__(self, canvas: Canvas, booking: Booking, ticket: Any) -> None:
+    def __init__(self, canvas: Canvas, booking: Booking, ticket: Ticket) -> None:
         self.canvas, self.booking, self.ticket = canvas, booking, ticket
         self.y = A4[1] - MARGIN  # where the next line ends above
         self.lacks = False
