@@ -6,7 +6,7 @@ from bookings.mails import booking_letter
 from bookings.models import Booking
 from mail.kinds import Letter
 from mail.models import Mail
-from tickets import calendar, files, pdf
+from tickets import files
 from tickets.fulfilment import tickets_of
 
 
@@ -16,8 +16,8 @@ def tickets(mail: Mail) -> Letter | None:
     if not kept:  # it was cancelled meanwhile, and there is another mail about that
         return None
     attachments = [
-        (files.PDF_NAME, pdf.tickets_pdf(booking, kept), files.PDF),
-        (files.CALENDAR_NAME, calendar.booking_ics(booking), files.CALENDAR),
+        (files.PDF_NAME, files.printed(booking, kept), files.PDF),
+        (files.CALENDAR_NAME, files.for_calendars(booking), files.CALENDAR),
     ]
     letter = booking_letter(
         booking, "tickets/mail/tickets", "Your tickets", attachments=attachments, kept=len(kept)

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from io import BytesIO
 from itertools import groupby
-from typing import Any
+from threading import Lock
 
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
@@ -17,6 +17,7 @@ from bookings.models import Booking
 from ticketbook.zones import in_words
 from tickets import qr
 from tickets.drawable import BOX, drawable, lines
+from tickets.models import Ticket
 
 REGULAR, BOLD = "OpenSans-Regular", "OpenSans-Bold"
 MARGIN = 20 * mm
@@ -29,9 +30,11 @@ ONCE = (
     "code is let in. So give it only to the person who is to come."
 )
 LACKING = f"{BOX} stands for a character that this page cannot print."
+# A font that is registered anew in the middle of a document would lose the characters that it has there.
+_registering = Lock()
 
 
-def tickets_pdf(booking: Booking, tickets: Iterable[Any]) -> bytes:
+def tickets_pdf(booking: Booking, tickets: Iterable[Ticket]) -> bytes:
     """A page for each valid one of these tickets. The same rows make the same bytes.
 
     Raises ValueError if none of them is valid.
@@ -56,18 +59,21 @@ def tickets_pdf(booking: Booking, tickets: Iterable[Any]) -> bytes:
 
 @cache
 def _glyphs() -> frozenset[int]:
-    """Registers the fonts; returns the characters that both of them have."""
-    folder = files("ttf_opensans") / "ttf"
-    known = []
-    for name in (REGULAR, BOLD):
-        with as_file(folder / f"{name}.ttf") as file:
-            font = TTFont(name, str(file))
-        # The sign that the font draws for what it lacks. It is a box, and readers of the text learn so.
-        font.face.charToGlyph[ord(BOX)] = 0
-        font.face.charWidths[ord(BOX)] = font.face.defaultWidth
-        pdfmetrics.registerFont(font)
-        known.append(set(font.face.charToGlyph))
-    return frozenset(set.intersection(*known))
+    """The characters that both fonts have."""
+    with _registering:
+        for name in {REGULAR, BOLD} - set(pdfmetrics.getRegisteredFontNames()):
+            pdfmetrics.registerFont(_font(name))
+    faces = [pdfmetrics.getFont(name).face for name in (REGULAR, BOLD)]
+    return frozenset(set.intersection(*(set(face.charToGlyph) for face in faces)))
+
+
+def _font(name: str) -> TTFont:
+    with as_file(files("ttf_opensans") / "ttf" / f"{name}.ttf") as file:
+        font = TTFont(name, str(file))
+    # The sign that the font draws for what it lacks. It is a box, and readers of the text learn so.
+    font.face.charToGlyph[ord(BOX)] = 0
+    font.face.charWidths[ord(BOX)] = font.face.defaultWidth
+    return font
 
 
 def _text(text: str) -> str:
@@ -85,7 +91,7 @@ def _runs(modules: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 class Page:
-    def __init__(self, canvas: Canvas, booking: Booking, ticket: Any) -> None:
+    def __init__(self, canvas: Canvas, booking: Booking, ticket: Ticket) -> None:
         self.canvas, self.booking, self.ticket = canvas, booking, ticket
         self.y = A4[1] - MARGIN  # where the next line ends above
         self.lacks = False

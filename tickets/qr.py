@@ -1,16 +1,21 @@
 """QR codes: black on white whatever the page's colours are, with the quiet zone that scanners need."""
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
-import segno
 from django.utils.safestring import SafeString, mark_safe
+
+if TYPE_CHECKING:
+    import segno
 
 QUIET_ZONE = 4  # modules, as ISO/IEC 18004 asks for
 COLOURS = {"dark": "#000", "light": "#fff"}
 
 
-def code(text: str) -> segno.QRCode:
+def code(text: str) -> "segno.QRCode":
     """Error correction M: about 15 % of the code may be dirty. A token makes 49 × 49 modules (version 8)."""
+    import segno  # only here, because the import takes a while, and every process loads the template tag
+
     return segno.make_qr(text, error="m", boost_error=False)
 
 

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import zxingcpp
 from PIL import Image
+from reportlab.pdfbase import pdfmetrics
 
+from tickets import pdf
 from tickets.drawable import BOX
 from tickets.pdf import tickets_pdf
 from tickets.tests.paper import booking_of, tickets_of
@@ -62,6 +64,9 @@ def test_nothing_is_printed_of_void_tickets():
 def test_the_same_tickets_make_the_same_file_also_in_many_threads():
     booking = booking_of(2, name="Ночь")
     tickets = tickets_of(booking, "Ann", "Олег")
+    pdf._glyphs.cache_clear()  # as in a new process
+    for name in (pdf.REGULAR, pdf.BOLD):
+        pdfmetrics._fonts.pop(name, None)
     with ThreadPoolExecutor(4) as threads:
         made = list(threads.map(lambda _: tickets_pdf(booking, tickets), range(12)))
     assert len(set(made)) == 1
