@@ -12,7 +12,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-soak soak-payments fuzz chaos chaos-patches format lock clean
+	bench-soak soak-payments soak-mail fuzz chaos chaos-patches format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench-soak: .venv/.run-installed ## two million bookings in one sitting (make be
 
 soak-payments: .venv/.run-installed ## let 10,000 customers pay at the payment page, and check every cent (PAYMENTS=1000)
 	PAYMENTS=$(PAYMENTS) .venv/bin/python -m bench.payments
+
+soak-mail: .venv/.dev-installed ## kill the worker while a bad mail server takes 1,000 mails, ten minutes (EVENTS=100)
+	.venv/bin/python -m bench.mails
 
 fuzz: .venv/.dev-installed ## knock at every door with hostile values, ten minutes (make fuzz REQUESTS=500 SEED=3)
 	.venv/bin/python -m fuzz $(REQUESTS) $(SEED)

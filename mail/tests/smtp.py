@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 from collections.abc import Callable
+from typing import Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
@@ -34,7 +35,7 @@ class MailServer:
     def ids(self) -> list[str]:
         return [message["Message-ID"] for message in self.accepted]
 
-    def start(self) -> "MailServer":
+    def start(self) -> Self:
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
         return self
@@ -44,7 +45,7 @@ class MailServer:
             self._controller.stop(no_assert=True)
             self._controller = None
 
-    def __enter__(self) -> "MailServer":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *error: object) -> None:

@@ -109,3 +109,10 @@ def test_a_subject_is_one_line_and_short():
     assert one_line(" a\t b\n\nc ") == "a b c"
     assert short("a" * 9, 9) == "a" * 9
     assert short("abc defghij", 5) == "abc…"
+
+
+def test_paragraphs_of_the_html_are_those_of_the_text():
+    _, html = bodies(composed(details=[("Concert", MARKUP)]))
+    assert html.startswith("<!doctype html>")
+    assert "<br>" not in html.partition("<table")[0]
+    assert html.partition("<table")[0].count("<p>") == 2  # the greeting and the words

@@ -67,6 +67,10 @@ class Command(BaseCommand):
         where = f"TicketBook is ready: {_address()}/"
         if _has_payment_page():
             where += f"\nIts customers pay at {hosted.address()}/, where no money moves."
+        if not settings.EMAIL_URL:
+            where += (
+                f"\nMails become files in {settings.EMAIL_FILE_PATH}/, which a mail program opens."
+            )
         self.say(f"\n{where}\n\n{log_ins.rstrip()}\n\nCtrl-C stops it.")
 
     def stop(self, children: "list[Child]") -> None:

@@ -1,0 +1,135 @@
+"""The real worker and a mail server that misbehaves: every mail arrives, under one Message-ID."""
+
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from accounts.tasks import forget_expired_sessions
+from bookings.models import Booking
+from mail.models import Mail
+from mail.outbox import Post, post, post_all
+from mail.tests.smtp import MailServer
+from ticketbook.postgres import clock
+from ticketbook.tests.running import environment
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_queue", "every_payment_succeeds"),
+]
+
+
+@pytest.fixture
+def server():
+    with MailServer() as server:
+        yield server
+
+
+@pytest.fixture
+def start_worker(server, tmp_path):
+    """Starts a worker, which is killed in the end."""
+    workers = []
+
+    def start(**changes):
+        params = connection.get_connection_params()
+        url = "postgres://{user}:{password}@{host}:{port}/{dbname}".format(**params)
+        own = {"DATABASE_URL": url, "SECRET_KEY": "only-for-tests", "DATA_DIR": tmp_path}
+        worker = subprocess.Popen(
+            [sys.executable, "manage.py", "procrastinate", "worker"],
+            cwd=settings.BASE_DIR,
+            env=environment(**own, EMAIL_URL=server.url, **changes),
+            stderr=subprocess.DEVNULL,
+        )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.fixture
+def booking(ann, tier, book):
+    return book(ann, tier)
+
+
+def events(booking, number):
+    return [
+        Post(
+            kind="called_off",
+            about=booking.pk,
+            to=booking.user.email,
+            key=f"called_off:{uuid.uuid4()}",
+        )
+        for _ in range(number)
+    ]
+
+
+def wait_until(condition, limit=30):
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+def let_claims_run_out():
+    Mail.objects.waiting().update(next_attempt_at=clock.ask())
+
+
+def test_a_worker_that_dies_before_its_note_sends_a_second_copy_with_the_same_message_id(
+    server, start_worker, booking
+):
+    post_all(events(booking, 1))
+    first = start_worker(FAILPOINTS="mail.accepted=kill@once")
+    wait_until(lambda: first.poll() is not None)
+    assert len(server.accepted) == 1
+    assert Mail.objects.get().status == "WAITING"
+    let_claims_run_out()
+    start_worker(FAILPOINTS="mail.accepted=kill@once")
+    wait_until(lambda: Mail.objects.get().status == "SENT")
+    assert server.ids == [Mail.objects.get().message_id] * 2
+
+
+def test_workers_that_are_killed_lose_no_mail_and_send_none_under_two_ids(
+    server, start_worker, booking
+):
+    post_all(events(booking, 60))
+    server.data = lambda message: time.sleep(0.02)
+    for number in (10, 30):
+        both = [start_worker(), start_worker()]
+        wait_until(lambda number=number: len(server.accepted) >= number)
+        for worker in both:
+            worker.kill()
+        let_claims_run_out()
+    start_worker()
+    wait_until(lambda: not Mail.objects.exclude(status="SENT").exists())
+    assert set(server.ids) == set(Mail.objects.values_list("message_id", flat=True))
+    assert 60 <= len(server.ids) <= 60 + 4  # a copy for each kill at most
+
+
+def test_a_mail_leaves_soon_and_a_server_that_hangs_keeps_no_other_job_waiting(
+    server, start_worker, booking
+):
+    worker = start_worker()
+    post_all(events(booking, 1))
+    wait_until(lambda: server.accepted)
+    began = time.monotonic()
+    post_all(events(booking, 1))
+    wait_until(lambda: len(server.accepted) == 2)
+    assert time.monotonic() - began < 3  # about a second, on a machine with nothing else to do
+
+    server.hangs = 15
+    post(kind="declined", about=booking.pk, to=booking.user.email)  # is skipped
+    post_all(events(booking, 1))
+    wait_until(lambda: server.connections >= 3)
+    jobs = [forget_expired_sessions.defer(timestamp=0) for _ in range(3)]
+    wait_until(lambda: not ProcrastinateJob.objects.filter(pk__in=jobs).exists(), limit=5)
+    assert Mail.objects.filter(status="WAITING").count() == 1
+    assert worker.poll() is None
+    assert Booking.objects.get().status == "CONFIRMED"
