@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from bookings.audit import many, name_of, rows_of
 
-# Confirmed bookings that were fulfilled without having all their tickets, or whose valid tickets are not
-# those that they kept; tickets of a booking that was never confirmed; numbers above the quantity. Bookings that
-# wait for the worker, or are from before there were tickets, have none or all.
+# Confirmed bookings that were fulfilled and lack tickets, or whose valid tickets are not those that they
+# kept; tickets of a booking that was never confirmed; numbers above the quantity. Bookings that wait for the
+# worker, or are from before there were tickets, have none or all.
 WRONG_TICKETS = """
 SELECT booking.id, ticket_tier_id, booking.status, quantity, returned_quantity,
        coalesce(made, 0), coalesce(valid, 0)

@@ -1,4 +1,4 @@
-"""The page of a booking with its tickets, and the page of one ticket that anybody may open who has its address."""
+"""The page of a booking with its tickets, and of one ticket for whoever has its address."""
 
 import re
 import uuid
