@@ -19,6 +19,7 @@ from bookings.events import handle_left_over
 from bookings.gateways.base import GatewayUnavailable, Outcome
 from bookings.models import Booking, PaymentEvent, Refund
 from bookings.refunding import send_refunds, send_together
+from bookings.rescuing import broken_off
 from bookings.resolving import poll, resolve_expired
 from bookings.settling import settle
 from ticketbook.postgres import clock
@@ -122,8 +123,7 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="rescue_jobs", priority=URGENT)
 async def rescue_jobs(timestamp: int) -> None:
-    # Jobs of workers that died in the middle of them run again.
-    for job in await app.job_manager.get_stalled_jobs():
+    for job in await broken_off(app):
         with suppress(ConnectorException):  # another rescuer was faster
             if job.queueing_lock in PERIODIC:  # its next run is queued anyway
                 await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)

@@ -381,4 +381,6 @@ SPECTACULAR_SETTINGS = {
 
 # --- Jobs -------------------------------------------------------------------------------------
 
+# Jobs at a time. One of them may wait for a mail server (mail/tasks.py).
 PROCRASTINATE_WORKER_DEFAULTS = {"delete_jobs": "successful", "concurrency": 3}
+PROCRASTINATE_ON_APP_READY = "bookings.rescuing.watch"

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db import connection
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from accounts.tasks import forget_expired_sessions
 from bookings.models import Booking
+from bookings.tasks import refund_booking
 from mail.models import Mail
 from mail.outbox import Post, post, post_all
 from mail.tests.smtp import MailServer
@@ -128,7 +128,7 @@ def test_a_mail_leaves_soon_and_a_server_that_hangs_keeps_no_other_job_waiting(
     post(kind="declined", about=booking.pk, to=booking.user.email)  # is skipped
     post_all(events(booking, 1))
     wait_until(lambda: server.connections >= 3)
-    jobs = [forget_expired_sessions.defer(timestamp=0) for _ in range(3)]
+    jobs = [refund_booking.defer(booking_id=str(booking.pk)) for _ in range(3)]
     wait_until(lambda: not ProcrastinateJob.objects.filter(pk__in=jobs).exists(), limit=5)
     assert Mail.objects.filter(status="WAITING").count() == 1
     assert worker.poll() is None

@@ -1,14 +1,17 @@
 """The job queue, with a real worker."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
+from bookings import rescuing
 from bookings.cancelling import cancel
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
@@ -118,6 +121,69 @@ def test_the_jobs_of_a_killed_worker_are_done_by_another_one(ledger, ann, tier, 
     booking.refresh_from_db()
     assert booking.payment_status == "REFUNDED"
     assert not ProcrastinateJob.objects.filter(status__in=["doing", "failed"]).exists()
+
+
+def test_a_worker_finds_the_jobs_that_it_has_lost(ledger, ann, tier, book, work, monkeypatch):
+    """Its connection broke when it fetched the job, or noted its end, and its heartbeat went on."""
+    booking = book(ann, tier)
+    ledger.mode("outage")
+    cancel(booking, now=timezone.now())
+    ledger.mode("approve")
+    connection.cursor().execute("UPDATE procrastinate_jobs SET scheduled_at = 'infinity'")
+
+    async def lose_the_refund(call_next, context, worker):
+        if context.job.task_name.endswith("rescue_jobs"):
+            await sync_to_async(lose_at_work)(worker.worker_id)
+        return await rescuing.remember(call_next, context, worker)
+
+    monkeypatch.setitem(app.worker_defaults, "worker_middleware", [lose_the_refund])
+    rescue_jobs.defer(timestamp=0)
+    work()
+    booking.refresh_from_db()
+    assert booking.payment_status == "REFUNDED"
+
+
+@pytest.mark.parametrize(("at_work", "minutes"), [(True, 10), (False, 0)])
+def test_a_job_that_is_at_work_is_left_alone(at_work, minutes, ann, tier, book, monkeypatch):
+    booking = book(ann, tier)
+    defer("refund_booking", booking)
+    lose_at_work(worker := new_worker(), minutes=minutes)
+    job = ProcrastinateJob.objects.get()
+    monkeypatch.setattr(rescuing, "_workers", {worker})
+    monkeypatch.setattr(rescuing, "_at_work", Counter([job.pk] if at_work else []))
+    assert found() == []
+    monkeypatch.setattr(rescuing, "_at_work", Counter())
+    lose_at_work(worker, minutes=10)
+    assert found() == [job.pk]
+
+
+def found():
+    async def find():
+        async with app.open_async():
+            return [job.id for job in await rescuing.broken_off(app)]
+
+    with app.replace_connector(app.connector.get_worker_connector()):
+        return asyncio.run(find())
+
+
+def new_worker():
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        return cursor.fetchone()[0]
+
+
+def lose_at_work(worker, minutes=10):
+    """Leave what a worker leaves that lives, and lost its connection at the wrong moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s, scheduled_at = NULL"
+            " WHERE task_name LIKE '%%refund_booking'",
+            [worker],
+        )
+        cursor.execute(
+            "UPDATE procrastinate_events SET at = now() - make_interval(mins => %s) WHERE type = 'started'",
+            [minutes],
+        )
 
 
 def die_at_work():
