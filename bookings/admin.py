@@ -26,7 +26,7 @@ class RefundInline(ReadOnly, admin.TabularInline):
 
 class ReturnInline(ReadOnly, admin.TabularInline):
     model = Return
-    fields = ["created_at", "tickets", "refund", "made_by", "note"]
+    fields = ["created_at", "tickets", "numbers", "refund", "made_by", "note"]
     readonly_fields = ["created_at"]
     ordering = ["created_at"]
 

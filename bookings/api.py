@@ -8,7 +8,6 @@ from rest_framework.response import Response
 
 from accounts.auth import customer
 from bookings.answers import answer_of
-from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking, BookingQuerySet
 from bookings.placing import place
 from bookings.seen import Seen
@@ -18,7 +17,6 @@ from bookings.serializers import (
     PLACE_BOOKING,
     BookingSerializer,
     BookingWithDetailsSerializer,
-    CancellationSerializer,
     PaymentDeclinedSerializer,
     PendingBookingSerializer,
     PlaceBookingSerializer,
@@ -102,27 +100,6 @@ class BookingDetail(StrictView):
     def get(self, request: Request, booking_id: UUID) -> Response:
         booking, now = get_object_or_404(_mine(request), pk=booking_id), clock.now()
         return Response(BookingWithDetailsSerializer(booking, context={"now": now}).data)
-
-
-class Cancellation(StrictView):
-    @extend_schema(
-        summary="Cancel a confirmed booking, or return some of its tickets; the money goes back",
-        request=CancellationSerializer,
-        parameters=[OpenApiParameter(KEY_HEADER, UUID, OpenApiParameter.HEADER)],
-        responses=BookingSerializer,
-    )
-    def post(self, request: Request, booking_id: UUID) -> Response:
-        booking, now = get_object_or_404(_mine(request), pk=booking_id), clock.ask()
-        body = with_key_of_header(request.data, request.META.get(KEY_META))
-        values = CancellationSerializer().run_validation(body)
-        tickets, key = values.get("quantity"), values.get("idempotencyKey")
-        replayed = False
-        if tickets is None:
-            cancel(booking, key=key, now=now)
-        else:
-            replayed = return_tickets(booking, tickets, key=key, now=now)
-        headers = {"Idempotent-Replayed": "true"} if replayed else None
-        return Response(BookingSerializer(booking).data, headers=headers)
 
 
 def _mine(request: Request) -> BookingQuerySet:

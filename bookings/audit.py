@@ -17,6 +17,9 @@ from accounts.models import User
 from bookings.models import HOLDS_TICKETS, MAX_QUANTITY, Booking
 from concerts.models import TicketTier
 
+# What the apps above check, in the same snapshot: each yields a sentence for each difference.
+also_checked: list[Callable[[], Iterator[str]]] = []
+
 # Tiers in one step. A step reads one range of the index booking_tier_status.
 BATCH = 500
 
@@ -31,8 +34,8 @@ class Tally:
 
     def __str__(self) -> str:
         if self.differences:
-            return f"{_many(self.differences, 'difference')}."
-        return f"{_many(self.tiers, 'tier')} and {_many(self.bookings, 'booking')}: no difference."
+            return f"{many(self.differences, 'difference')}."
+        return f"{many(self.tiers, 'tier')} and {many(self.bookings, 'booking')}: no difference."
 
 
 def audit() -> list[str]:
@@ -52,6 +55,7 @@ def differences(
             _wrong_refunds(),
             _kept_after_calling_off(),
             _keys_used_twice(),
+            *(check() for check in also_checked),
         ):
             for sentence in find:
                 tally.differences += 1
@@ -90,7 +94,7 @@ def holdings(after: UUID | None, upto: UUID | None) -> QuerySet[Booking, Any]:
         bookings = bookings.filter(ticket_tier_id__lte=upto)
     kept = F("quantity") - F("returned_quantity")
     return bookings.values_list("ticket_tier_id").annotate(
-        bookings=Count("*"), tickets=Sum(kept, filter=HOLDS_TICKETS, default=0)
+        bookings=Count("*"), held=Sum(kept, filter=HOLDS_TICKETS, default=0)
     )
 
 
@@ -108,7 +112,7 @@ def _wrong_stock(tally: Tally, progress: Callable[[int], object]) -> Iterator[st
         for tier_id, total, kept_back, available in tiers:
             yield from _compare(tier_id, total - kept_back, available, held.pop(tier_id, 0))
         for tier_id, tickets in held.items():
-            yield f"{_name(tier_id)}: its bookings hold {_many(tickets, 'ticket')}."
+            yield f"{name_of(tier_id)}: its bookings hold {many(tickets, 'ticket')}."
         tally.tiers += len(tiers)
         progress(len(tiers))
         after = upto
@@ -118,10 +122,10 @@ def _compare(tier_id: UUID, for_sale: int, available: int, held: int) -> Iterato
     out = for_sale - available
     if out != held:
         are = "ticket is" if out == 1 else "tickets are"
-        yield f"{_name(tier_id)}: {out:,} {are} out of stock, but its bookings hold {held:,}."
+        yield f"{name_of(tier_id)}: {out:,} {are} out of stock, but its bookings hold {held:,}."
     if held > for_sale:
         # The counters may agree with the bookings and still be below zero.
-        yield f"{_name(tier_id)}: oversold, its bookings hold {held:,} of {_many(for_sale, 'ticket')}."
+        yield f"{name_of(tier_id)}: oversold, its bookings hold {held:,} of {many(for_sale, 'ticket')}."
 
 
 def _wrong_bookings() -> Iterator[str]:
@@ -135,7 +139,7 @@ def _wrong_bookings() -> Iterator[str]:
     for booking in kept.exclude(**dict.fromkeys(rules, True)).order_by("pk").iterator():
         for rule in rules:
             if not getattr(booking, rule):
-                tier = _name(booking.ticket_tier_id)
+                tier = name_of(booking.ticket_tier_id)
                 yield f"Booking {booking.pk}, {tier}: {BROKEN[rule](booking)}."
 
 
@@ -240,27 +244,27 @@ ORDER BY booking.id
 
 
 def _wrong_returns() -> Iterator[str]:
-    for pk, tier_id, says, returned in _rows(WRONG_RETURNS):
+    for pk, tier_id, says, returned in rows_of(WRONG_RETURNS):
         yield (
-            f"Booking {pk}, {_name(tier_id)}: it says that {_many(says, 'ticket')} went back, "
+            f"Booking {pk}, {name_of(tier_id)}: it says that {many(says, 'ticket')} went back, "
             f"but its returns are {returned}."
         )
 
 
 def _wrong_refunds() -> Iterator[str]:
-    for pk, tier_id, says, owed, sent, payment_status in _rows(WRONG_REFUNDS):
+    for pk, tier_id, says, owed, sent, payment_status in rows_of(WRONG_REFUNDS):
         yield (
-            f"Booking {pk}, {_name(tier_id)}: it says that {says} went back, but its refunds are "
+            f"Booking {pk}, {name_of(tier_id)}: it says that {says} went back, but its refunds are "
             f"{owed}, {sent} of them sent, and its payment status is {payment_status}."
         )
 
 
 def _kept_after_calling_off() -> Iterator[str]:
-    for pk, tier_id in _rows(KEPT_AFTER_CALLING_OFF):
-        yield f"Booking {pk}, {_name(tier_id)}: it is kept, but the concert was called off."
+    for pk, tier_id in rows_of(KEPT_AFTER_CALLING_OFF):
+        yield f"Booking {pk}, {name_of(tier_id)}: it is kept, but the concert was called off."
 
 
-def _rows(sql: str) -> list[tuple[Any, ...]]:
+def rows_of(sql: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
@@ -275,7 +279,7 @@ def _keys_used_twice() -> Iterator[str]:
         yield f"{user} ({user_id}) has {uses:,} bookings under one idempotency key, {key}: {ids}."
 
 
-def _name(tier_id: UUID) -> str:
+def name_of(tier_id: UUID) -> str:
     # The name of a tier is read only when a difference has to be reported.
     tier = TicketTier.objects.select_related("concert").filter(pk=tier_id).first()
     if tier is None:
@@ -283,5 +287,5 @@ def _name(tier_id: UUID) -> str:
     return f"{tier.get_tier_type_display()} of “{tier.concert.name}” ({tier_id})"
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,11 +1,17 @@
-"""To give back tickets of a CONFIRMED booking, all or some: they go to stock, their money to the customer."""
+"""To give back tickets of a CONFIRMED booking, all or some: they go to stock, their money to the customer.
 
+The tickets of a booking have numbers from 1. Whoever gives back some of them may say which; otherwise the
+last ones go.
+"""
+
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
+from django.dispatch import Signal
 
 from accounts.models import User
 from bookings import mails
@@ -16,11 +22,16 @@ from bookings.errors import (
     PaidInCash,
     RequestInProgress,
     TooManyReturned,
+    WasReturned,
 )
 from bookings.gateways import named
 from bookings.models import Booking, Refund, Return
 from bookings.refunding import check_refundable, lock_booking, owe, try_to_send
 from concerts import stock
+
+# Sent in the transaction in which some tickets of a booking go back and others stay, with `booking`, the
+# `numbers` of the tickets, and `now`. (If none stays, the booking is CANCELLED, which says it all.)
+returned = Signal()
 
 
 def cancel(
@@ -34,25 +45,33 @@ def cancel(
     called off never begins), PaidInCash, IdempotencyKeyReused if the key has returned only some of the
     tickets, and Changed (`refundable`) if the customer was shown another sum for all tickets.
     """
-    _give_back_once(booking, None, key=key, shown=shown, now=now)
+    _give_back_once(booking, None, None, key=key, shown=shown, now=now)
     return booking
 
 
 def return_tickets(
-    booking: Booking, tickets: int, *, key: UUID, now: datetime, shown: Decimal | None = None
+    booking: Booking,
+    tickets: int,
+    *,
+    numbers: Collection[int] | None = None,
+    key: UUID,
+    now: datetime,
+    shown: Decimal | None = None,
 ) -> bool:
     """Give back some of a booking's tickets, or all, and try to refund their price.
 
-    A second call with the same key changes nothing and returns True. `booking` then has its new state. Raises
-    what `cancel` raises; TooManyReturned (`returnable`); and IdempotencyKeyReused if the key has returned
-    another number of tickets of this booking.
+    `numbers` says which, and has as many numbers as there are tickets. A second call with the same key
+    changes nothing and returns True. `booking` then has its new state. Raises what `cancel` raises;
+    TooManyReturned (`returnable`); WasReturned (`kept`); and IdempotencyKeyReused if the key has returned
+    other tickets of this booking.
     """
-    return _give_back_once(booking, tickets, key=key, shown=shown, now=now)
+    return _give_back_once(booking, tickets, numbers, key=key, shown=shown, now=now)
 
 
 def _give_back_once(
     booking: Booking,
     tickets: int | None,
+    numbers: Collection[int] | None,
     *,
     key: UUID | None,
     shown: Decimal | None,
@@ -64,7 +83,7 @@ def _give_back_once(
         if booking.status == Booking.Status.PENDING:  # without a wait for whoever settles it now
             raise RequestInProgress(bookingId=booking.pk)
         lock_booking(booking)
-        replayed = _is_replay(booking, tickets, key)
+        replayed = _is_replay(booking, tickets, numbers, key)
         if not replayed:
             if booking.gateway == named.CASH and booking.status == Booking.Status.CONFIRMED:
                 raise PaidInCash
@@ -73,18 +92,22 @@ def _give_back_once(
             if shown is not None and shown != booking.refundable:
                 raise Changed(refundable=booking.refundable)
             number = booking.kept_quantity if tickets is None else tickets
-            give_back(booking, number, _price_of(booking, number), key=key, now=now)
+            price = _price_of(booking, number)
+            give_back(booking, number, price, numbers=numbers, key=key, now=now)
     booking.refresh_state()
     try_to_send(booking, now=now)
     return replayed
 
 
-def _is_replay(booking: Booking, tickets: int | None, key: UUID | None) -> bool:
+def _is_replay(
+    booking: Booking, tickets: int | None, numbers: Collection[int] | None, key: UUID | None
+) -> bool:
     before = booking.returns.filter(idempotency_key=key).first() if key else None
     if before is None:
         return tickets is None and booking.status == Booking.Status.CANCELLED
     was_for_all = tickets is None and booking.status == Booking.Status.CANCELLED
-    if not was_for_all and tickets != before.tickets:
+    others = numbers and before.numbers and set(numbers) != set(before.numbers)
+    if not was_for_all and (tickets != before.tickets or others):
         raise IdempotencyKeyReused(bookingId=booking.pk)
     return True
 
@@ -95,13 +118,20 @@ def _price_of(booking: Booking, tickets: int) -> Decimal:
 
 
 def cancel_for_customer(
-    booking: Booking, tickets: int, *, refund: Decimal | None, by: User, note: str, now: datetime
+    booking: Booking,
+    tickets: int,
+    *,
+    numbers: Collection[int] | None = None,
+    refund: Decimal | None,
+    by: User,
+    note: str,
+    now: datetime,
 ) -> Return:
     """Staff give tickets back, also after the concert has begun, and decide what is refunded.
 
-    `refund` is 0 or more; None refunds what a customer would get, their price. `note` says why. Raises
-    NotCancellable, TooManyReturned (`returnable`), NothingToRefund, RefundTooLarge (`refundable`) and
-    RefundNotExact.
+    `numbers` says which tickets. `refund` is 0 or more; None refunds what a customer would get, their price.
+    `note` says why. Raises NotCancellable, TooManyReturned (`returnable`), WasReturned, NothingToRefund,
+    RefundTooLarge (`refundable`) and RefundNotExact.
     """
     with transaction.atomic(durable=True):
         booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)
@@ -112,7 +142,7 @@ def cancel_for_customer(
             refund = _price_of(booking, tickets)
         elif refund:
             check_refundable(booking, refund)
-        made = give_back(booking, tickets, refund, by=by, note=note, now=now)
+        made = give_back(booking, tickets, refund, numbers=numbers, by=by, note=note, now=now)
     booking.refresh_state()
     try_to_send(booking, now=now)
     if made.refund is not None:
@@ -125,6 +155,7 @@ def give_back(
     tickets: int,
     amount: Decimal,
     *,
+    numbers: Collection[int] | None = None,
     reason: Refund.Reason | None = None,
     key: UUID | None = None,
     by: User | None = None,
@@ -134,10 +165,12 @@ def give_back(
     """Put tickets of a confirmed booking back into stock, and owe their money.
 
     The caller has locked the tier and the booking, in this order. The customer is told by mail. The refund's
-    reason is CANCELLED or PART if none is given. Raises TooManyReturned (`returnable`).
+    reason is CANCELLED or PART if none is given. Without `numbers` the last tickets go. Raises
+    TooManyReturned (`returnable`) and WasReturned (`kept`).
     """
     if not 1 <= tickets <= booking.kept_quantity:
         raise TooManyReturned(returnable=booking.kept_quantity)
+    numbers = _which(booking, tickets, numbers)
     all_of_them = tickets == booking.kept_quantity
     booking_row = Booking.objects.filter(pk=booking.pk)
     booking_row.update(
@@ -148,6 +181,8 @@ def give_back(
     if all_of_them and not booking.total_price:  # nothing was paid, so all of it was sent back
         booking_row.update(payment_status=Booking.PaymentStatus.REFUNDED)
     stock.give_back(booking.ticket_tier, tickets, now=now)
+    if not all_of_them:
+        returned.send(Booking, booking=booking, numbers=numbers, now=now)
     refund = None
     if amount:
         reason = reason or (Refund.Reason.CANCELLED if all_of_them else Refund.Reason.PART)
@@ -155,6 +190,7 @@ def give_back(
     made = Return.objects.create(
         booking=booking,
         tickets=tickets,
+        numbers=numbers,
         refund=refund,
         idempotency_key=key,
         made_by=by,
@@ -166,3 +202,13 @@ def give_back(
     else:
         mails.tell_returned(made, all_of_them=all_of_them)
     return made
+
+
+def _which(booking: Booking, tickets: int, numbers: Collection[int] | None) -> list[int]:
+    kept = booking.kept_numbers
+    if numbers is None:
+        return kept[-tickets:]
+    assert len(numbers) == tickets
+    if not set(numbers) <= set(kept):
+        raise WasReturned(kept=kept)
+    return sorted(numbers)

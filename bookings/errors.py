@@ -82,6 +82,10 @@ class TooManyReturned(NotCancellable):
     """This booking does not have that many tickets left to return. Choose fewer."""
 
 
+class WasReturned(NotCancellable):
+    """Some of these tickets are not there to return, or went back before. Look again, and choose others."""
+
+
 class NothingToRefund(BookingError):
     """Nothing can be refunded: this booking was not paid, or all of its price was sent back."""
 

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from bookings.models import MAX_QUANTITY, Booking
+from bookings.models import MAX_QUANTITY
 from bookings.seen import Seen
 from concerts.models import Concert, TicketTier
 from concerts.sales import Sale
@@ -127,29 +127,3 @@ def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
     return BookingForm(
         initial={"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
     )
-
-
-class CancellationForm(forms.Form):
-    """How many tickets of a booking go back. Without a number, all of them do."""
-
-    quantity = forms.IntegerField(required=False, min_value=1)
-    idempotency_key = forms.UUIDField(required=False, error_messages={"invalid": OUT_OF_DATE})
-    # What would come back for all tickets, as the page showed it.
-    seen_refund = forms.DecimalField(required=False, min_value=0, max_digits=10, decimal_places=2)
-
-    def __init__(self, booking: Booking, data: Any = None, *, chosen: int | None = None) -> None:
-        super().__init__(data)
-        self.quantities = range(1, booking.kept_quantity + 1)
-        says = f"Choose 1 to {booking.kept_quantity} tickets."
-        self.fields["quantity"].error_messages |= {"invalid": says, "min_value": says}
-        kept = booking.kept_quantity
-        self.fields["quantity"].initial = kept if chosen is None else min(chosen, kept)
-
-    def clean(self) -> None:
-        if "seen_refund" in self.errors and "idempotency_key" not in self.errors:
-            self.add_error("idempotency_key", OUT_OF_DATE)
-
-    @property
-    def key(self) -> object:
-        usable = self.is_bound and "idempotency_key" not in self.errors
-        return self["idempotency_key"].value() if usable else uuid4()

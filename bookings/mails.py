@@ -11,7 +11,7 @@ when the mail is sent: what is true for good, such as the sum of one refund, or 
 | `late_payment` | money came after its tickets had gone back to stock | the Refund |
 | `refunded` | staff gave money back | the Refund |
 | `moved` | its concert has another date or place | a booking of the customer; the key also has the change |
-| `declined` | a payment of which nothing was known was declined after all | the booking |
+| `declined` | a booking failed after its customer had been told that nothing is known yet | the booking |
 """
 
 from collections.abc import Iterable, Sequence
@@ -176,8 +176,10 @@ def _moved(mail: Mail) -> Letter | None:
 
 def _declined(mail: Mail) -> Letter | None:
     booking = _booking(mail.about)
-    if booking.failure_reason != Booking.FailureReason.DECLINED:
-        return None
+    if booking.payment_status != Booking.PaymentStatus.FAILED:
+        return None  # the money came after all, and there is another mail about that
     page = settings.SITE_URL + reverse("concert", args=[booking.ticket_tier.concert_id])
     link = ("See the concert", page)
-    return booking_letter(booking, "bookings/mail/declined", "Payment declined", link=link)
+    declined = booking.failure_reason == Booking.FailureReason.DECLINED
+    what = "Payment declined" if declined else "Not booked"
+    return booking_letter(booking, "bookings/mail/declined", what, link=link)

@@ -1,8 +1,9 @@
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Self
 from uuid import UUID
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Sum, Value
 from django.db.models.functions import Concat, Now
@@ -33,6 +34,16 @@ ALLOWED_STATES = [
     "CANCELLED REFUNDED ",
 ]
 
+# `fulfilled_at` of bookings that were made before there were tickets. Nobody is mailed about them, and
+# their tickets are made when somebody asks for them.
+BEFORE_TICKETS = datetime(1970, 1, 1, tzinfo=UTC)
+
+# What is to be done for a booking after its sale: its tickets are made, or its customer, whose request had
+# got no outcome, is told that it failed. (At a payment page the customer sees that.)
+TO_FULFIL = Q(fulfilled_at__isnull=True) & (
+    Q(status="CONFIRMED") | Q(status="FAILED", outcome_unknown=True, action_url="")
+)
+
 # The bookings whose tickets have been taken from stock.
 HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
 
@@ -60,6 +71,9 @@ class BookingQuerySet(models.QuerySet["Booking"]):
     def expiry_due(self, now: datetime) -> Self:
         """Holds that no request is working on any more, so the resolver may take them."""
         return self.pending().filter(hold_expires_at__lte=now)
+
+    def to_fulfil(self) -> Self:
+        return self.filter(TO_FULFIL)
 
     def tickets(self) -> int:
         kept = F("quantity") - F("returned_quantity")
@@ -128,9 +142,12 @@ class Booking(models.Model):
     # Until then a request, or a resolver that has claimed the hold, is at work on it.
     hold_expires_at = models.DateTimeField()
     # No request is at work on this hold any more, and its outcome is not written down. Its key answers 202.
+    # It stays true if the booking fails then, because its customer has to be told.
     outcome_unknown = models.BooleanField(default=False, db_default=False)
     # Its concert was called off while it held tickets. A hold that is paid after that is cancelled at once.
     called_off = models.BooleanField(default=False, db_default=False)
+    # When its tickets were made, or its customer was told that it failed (TO_FULFIL).
+    fulfilled_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = ChangedAtField(db_default=Now())
 
@@ -213,6 +230,8 @@ class Booking(models.Model):
                 condition=Q(status="PENDING"),
                 name="booking_pending_expiry",
             ),
+            # Bookings to fulfil, in the order in which they were made.
+            models.Index(fields=["id"], condition=TO_FULFIL, name="booking_to_fulfil"),
         ]
 
     def __str__(self) -> str:
@@ -229,6 +248,7 @@ class Booking(models.Model):
         "action_url",
         "outcome_unknown",
         "called_off",
+        "fulfilled_at",
         "hold_expires_at",
         "updated_at",
     )
@@ -260,6 +280,16 @@ class Booking(models.Model):
     def kept_quantity(self) -> int:
         """The tickets that were not returned."""
         return self.quantity - self.returned_quantity
+
+    @property
+    def kept_numbers(self) -> list[int]:
+        """The numbers of the tickets that were not returned. Its tickets have the numbers 1 to `quantity`."""
+        kept = list(range(1, self.quantity + 1))
+        if self.returned_quantity:
+            for each in sorted(self.returns.all(), key=lambda row: row.pk):
+                gone = each.numbers or kept[-each.tickets :]
+                kept = [number for number in kept if number not in gone]
+        return kept
 
     @property
     def refundable(self) -> Decimal:
@@ -370,6 +400,8 @@ class Return(models.Model):
     id = primary_key()
     booking = models.ForeignKey(Booking, models.PROTECT, related_name="returns", db_index=False)
     tickets = models.SmallIntegerField()
+    # Which tickets. Empty: the last ones that the booking still had.
+    numbers = ArrayField(models.SmallIntegerField(), default=list, db_default=[], blank=True)
     refund = models.ForeignKey(
         Refund, models.PROTECT, null=True, blank=True, related_name="returns", db_index=False
     )
@@ -384,6 +416,10 @@ class Return(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(tickets__gte=1, tickets__lte=MAX_QUANTITY), name="return_tickets_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(numbers__len=0) | Q(numbers__len=F("tickets")),
+                name="return_numbers_match",
             ),
             models.UniqueConstraint(fields=["refund"], name="return_refund_unique"),
             # Also serves "the returns of this booking".

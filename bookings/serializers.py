@@ -117,38 +117,6 @@ class PendingBookingSerializer(BookingSerializer):
         fields = [*BookingSerializer.Meta.fields, "nextAction"]
 
 
-class CancellationSerializer(StrictSerializer):
-    """The body of POST /bookings/{id}/cancellation, which may be empty.
-
-    A quantity of null is refused: without one all tickets go back.
-    """
-
-    null_is_absent = frozenset({"idempotencyKey"})
-
-    quantity = StrictIntegerField(
-        required=False,
-        min_value=1,
-        max_value=MAX_QUANTITY,
-        help_text=f"Return only so many tickets. It needs an {KEY_HEADER} of its own.",
-    )
-    idempotencyKey = StrictUUIDField(
-        required=False, help_text=f"Or send it as header {KEY_HEADER}."
-    )
-
-    def to_internal_value(self, data: Any) -> Any:
-        values = super().to_internal_value(data)
-        if "quantity" in values and "idempotencyKey" not in values:
-            raise ValidationError(
-                {
-                    "idempotencyKey": [
-                        f"To return some of the tickets, send it, or the header {KEY_HEADER}."
-                    ]
-                },
-                code="required",
-            )
-        return values
-
-
 class BookingWithDetailsSerializer(BookingSerializer):
     concert = ConcertSerializer(source="ticket_tier.concert")
     ticketTier = TicketTierSerializer(source="ticket_tier")

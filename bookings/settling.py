@@ -77,8 +77,11 @@ class Settlement:
 
     def applied(self) -> Booking:
         """The booking with what was written. Call it after the commit."""
+        unknown = self.booking.outcome_unknown
         for name, value in self.state._asdict().items():
             setattr(self.booking, name, value)
+        if self.returns_tickets:  # it stays as it is, as in SETTLE
+            self.booking.outcome_unknown = unknown
         self.booking.hold_expires_at = self.due or self.booking.hold_expires_at
         self.booking.updated_at = self.now
         if self.action is not None:
@@ -90,7 +93,8 @@ class Settlement:
 SETTLE = """
 UPDATE bookings_booking booking
 SET status = new.status, payment_status = new.payment_status,
-    failure_reason = new.failure_reason, outcome_unknown = new.outcome_unknown,
+    failure_reason = new.failure_reason,
+    outcome_unknown = new.outcome_unknown OR (booking.outcome_unknown AND new.status = 'FAILED'),
     hold_expires_at = coalesce(new.due, booking.hold_expires_at), updated_at = new.at
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bool[],
             %s::timestamptz[], %s::timestamptz[])

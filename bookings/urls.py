@@ -17,14 +17,11 @@ app_name = "bookings"
 
 urlpatterns = [
     path("", views.Bookings.as_view(), name="list"),
-    path("<id:booking_id>/", views.detail, name="detail"),
     path("<id:booking_id>/payment/", views.back_from_payment, name="payment"),
-    path("<id:booking_id>/cancellation/", views.Cancellation.as_view(), name="cancellation"),
 ]
 
 api_urlpatterns = [
     path("bookings", api.Bookings.as_view()),
     path("bookings/<public_id:public_id>", api.UserBookings.as_view()),
     path("bookings/<id:booking_id>", api.BookingDetail.as_view()),
-    path("bookings/<id:booking_id>/cancellation", api.Cancellation.as_view()),
 ]

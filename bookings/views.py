@@ -1,12 +1,11 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlencode
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
@@ -17,20 +16,17 @@ from django.views import View
 from django.views.decorators.http import require_safe
 
 from accounts.auth import customer
-from bookings.cancelling import cancel, return_tickets
 from bookings.errors import (
     BookingError,
     Changed,
     IdempotencyKeyReused,
     RequestInProgress,
     SalesClosed,
-    TooManyReturned,
 )
 from bookings.forms import (
     KEY_REUSED,
     OUT_OF_DATE,
     BookingForm,
-    CancellationForm,
     new_form,
     read_seen,
     tier_chosen,
@@ -222,17 +218,9 @@ def _changes_since_chosen(concert: Concert, query: Mapping[str, str]) -> list[Ch
 
 @require_safe
 @login_required
-def detail(request: HttpRequest, booking_id: UUID) -> HttpResponse:
-    booking = _mine_or_404(request, booking_id)
-    context = {"booking": booking, "can_cancel": booking.cancellable_at(clock.now())}
-    return render(request, "bookings/detail.html", context)
-
-
-@require_safe
-@login_required
 def back_from_payment(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     """Where a payment page sends its customer. It asks the gateway, in case its webhook is late or lost."""
-    booking = _mine_or_404(request, booking_id)
+    booking = mine_or_404(request, booking_id)
     page = resolve_url("bookings:detail", booking.pk)
     if not booking.awaits_customer or finished(request) or not _may_ask_again(booking):
         return SeeOther(page)
@@ -255,59 +243,5 @@ def _may_ask_again(booking: Booking) -> bool:
     return cache.add(key, 1, ASK_AGAIN)
 
 
-class Cancellation(LoginRequiredMixin, View):
-    def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        booking = _mine_or_404(request, booking_id)
-        if not booking.cancellable_at(clock.now()):
-            return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
-        return self.ask(request, booking, CancellationForm(booking))
-
-    def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        booking = _mine_or_404(request, booking_id)
-        form = CancellationForm(booking, request.POST)
-        if not form.is_valid():
-            return self.ask(request, booking, form, status=400)
-        shown = form.cleaned_data["seen_refund"]
-        tickets, key = form.cleaned_data["quantity"], form.cleaned_data["idempotency_key"]
-        try:
-            if tickets is None:
-                cancel(booking, key=key, shown=shown, now=clock.ask())
-            else:
-                key = key or uuid4()
-                return_tickets(booking, tickets, key=key, shown=shown, now=clock.ask())
-        except Changed as exc:
-            form = CancellationForm(booking, chosen=tickets)
-            return self.ask(request, booking, form, status=exc.status, refusal=exc, shown=shown)
-        except BookingError as exc:
-            messages.error(request, _sentence(exc))
-        return SeeOther(resolve_url("bookings:detail", booking_id))
-
-    def out_of_date(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        if not request.user.is_authenticated:
-            return self.handle_no_permission()
-        booking = _mine_or_404(request, booking_id)
-        if not booking.cancellable_at(clock.now()):
-            return SeeOther(resolve_url("bookings:detail", booking_id))
-        messages.error(request, f"{OUT_OF_DATE} Nothing was cancelled.")
-        return self.ask(request, booking, CancellationForm(booking, request.POST), status=403)
-
-    def ask(
-        self,
-        request: HttpRequest,
-        booking: Booking,
-        form: CancellationForm,
-        status: int = 200,
-        **more: object,
-    ) -> HttpResponse:
-        context = {"booking": booking, "form": form, **more}
-        return render(request, "bookings/cancel.html", context, status=status)
-
-
-def _sentence(refusal: BookingError) -> str:
-    if isinstance(refusal, TooManyReturned):
-        return f"{refusal} It has {refusal.facts['returnable']}."
-    return str(refusal)
-
-
-def _mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
+def mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
     return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)

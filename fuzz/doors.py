@@ -16,6 +16,7 @@ from django.urls.resolvers import RoutePattern
 
 from bookings.models import Booking
 from concerts.models import Concert, TicketTier
+from tickets.models import Ticket
 
 # Parameters of addresses that no page names: those of the admin's lists, and of log-in.
 QUERY_OF_PAGES = [
@@ -97,6 +98,8 @@ def real_values(route: str) -> dict[str, str]:
     if booking is not None:
         values |= {"booking_id": str(booking.pk), "public_id": booking.user.public_id}
         values["user_id"] = values["public_id"]
+    if ticket := Ticket.objects.with_details().order_by("?").first():
+        values |= {"ticket_id": str(ticket.pk), "token": ticket.token, "number": str(ticket.number)}
     if concert := Concert.objects.filter(status="PUBLISHED").order_by("?").first():
         values["concert_id"] = str(concert.pk)
         if tier := TicketTier.objects.filter(concert=concert).first():

@@ -5,6 +5,7 @@ names the variable and says what to set it to. The sentence never quotes a URL, 
 password.
 """
 
+import hmac
 import os
 import re
 import secrets
@@ -239,3 +240,21 @@ def _kept_key(data_dir: Path) -> str:
         finally:
             draft.unlink()
     return file.read_text()
+
+
+def ticket_keys(entries: list[str], secret_key: str) -> list[bytes]:
+    """The secrets of the keys that sign tickets, the signing one first.
+
+    Without entries it is one key, which follows from SECRET_KEY. No message quotes an entry: it is a secret.
+    """
+    keys = []
+    for place, entry in enumerate(entries, 1):
+        if not re.fullmatch("[0-9A-Fa-f]{64}", entry.strip()):
+            raise ImproperlyConfigured(
+                f"TICKET_KEYS has something else than a key at place {place}. Write keys of 64 hexadecimal "
+                "digits with commas between them, each for example the output of: openssl rand -hex 32"
+            )
+        keys.append(bytes.fromhex(entry.strip()))
+    if len(set(keys)) < len(keys):
+        raise ImproperlyConfigured("TICKET_KEYS has a key twice. Remove one of the two.")
+    return keys or [hmac.digest(secret_key.encode(), b"ticketbook.TICKET_KEYS", "sha256")]

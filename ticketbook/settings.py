@@ -23,6 +23,7 @@ from ticketbook.environment import (
     sender,
     switch,
     text,
+    ticket_keys,
     time_zone,
     whole,
     words,
@@ -100,7 +101,15 @@ COPIED_FOR_EVERYBODY = (f"{API}/concerts",)
 # The same for visitors without a session, as the home page "/" is:
 COPIED_FOR_STRANGERS = ("/concerts/",)
 # Answers below these addresses are somebody's own (ticketbook/no_store.py).
-NEVER_STORED = ("/accounts/", "/bookings/", f"{API}/bookings", f"{API}/users", f"{API}/auth/")
+NEVER_STORED = (
+    "/accounts/",
+    "/bookings/",
+    "/tickets/",
+    f"{API}/bookings",
+    f"{API}/tickets",
+    f"{API}/users",
+    f"{API}/auth/",
+)
 
 # --- Security ---------------------------------------------------------------------------------
 
@@ -124,6 +133,12 @@ FILE_UPLOAD_HANDLERS = ["ticketbook.uploads.NoFiles"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 # Only these may say by X-Forwarded-For who their client is.
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
+
+# --- Tickets ----------------------------------------------------------------------------------
+
+# The keys of the QR codes (docs/tickets.md): the first one signs, and all of them verify.
+TICKET_KEYS_SET = bool(words("TICKET_KEYS", []))
+TICKET_KEYS = ticket_keys(words("TICKET_KEYS", []), SECRET_KEY)
 
 # --- Log-in and sign-up (accounts/throttle.py); 0 for no limit ---------------------------------
 
@@ -241,6 +256,7 @@ INSTALLED_APPS = [
     "accounts",
     "concerts",
     "bookings",
+    "tickets",
     "demo",
 ]
 

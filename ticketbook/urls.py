@@ -6,6 +6,7 @@ import accounts.urls
 import bookings.urls
 import bookings.views
 import concerts.urls
+import tickets.urls
 from bookings.events_api import Events
 from ticketbook import health, ids  # noqa: F401  (ids: for <id:…>)
 from ticketbook.api.paths import API
@@ -13,6 +14,7 @@ from ticketbook.api.paths import API
 # What is asked for most comes first.
 api = [
     *bookings.urls.api_urlpatterns,
+    *tickets.urls.api_urlpatterns,
     *concerts.urls.api_urlpatterns,
     *accounts.urls.api_urlpatterns,
     path("health-check", health.HealthCheck.as_view()),
@@ -31,7 +33,11 @@ urlpatterns = [
     # The page of a concert sells, so it belongs to bookings; the catalogue only links to it by this name.
     path("concerts/<id:concert_id>/", bookings.views.concert_page, name="concert"),
     path("", include("concerts.urls")),
-    path("bookings/", include("bookings.urls")),
+    path(
+        "bookings/",
+        include(([*bookings.urls.urlpatterns, *tickets.urls.booking_urlpatterns], "bookings")),
+    ),
+    path("", include(tickets.urls.urlpatterns)),
     path("payments/<str:gateway>/events", Events.as_view()),
     path("accounts/", include("accounts.urls")),
     path("admin/", admin.site.urls),

@@ -40,3 +40,8 @@ def form_of(client, tier, quantity=2):
     fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', html)
     hidden = {name: unescape(value) for name, value in fields}
     return {**hidden, "tier": str(tier.pk), "quantity": str(quantity)}
+
+
+def checked(html):
+    """The numbers of the tickets whose boxes are checked on the page that cancels a booking."""
+    return re.findall(r'type="checkbox" name="number" value="(\d+)" checked', html)

@@ -229,6 +229,16 @@ def test_a_return_is_of_one_to_ten_tickets(tickets):
     assert refused_by(sql, Booking.objects.get().pk, tickets) == "return_tickets_range"
 
 
+@pytest.mark.parametrize("numbers", ["{1}", "{1,2,3}"])
+def test_a_return_names_as_many_tickets_as_it_is_of(numbers):
+    run(*insert_booking())
+    sql = "INSERT INTO bookings_return (booking_id, tickets, numbers) VALUES (%s, 2, %s)"
+    booking = Booking.objects.get()
+    assert refused_by(sql, booking.pk, numbers) == "return_numbers_match"
+    run(sql, booking.pk, "{2,1}")
+    run(sql, booking.pk, "{}")
+
+
 def test_a_key_returns_tickets_of_a_booking_once():
     run(*insert_booking())
     booking, key = Booking.objects.get(), uuid.uuid4()

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from bookings import booking_lanes, tasks
 from bookings.audit import audit
-from bookings.models import Booking, Refund, Return
+from bookings.models import BEFORE_TICKETS, Booking, Refund, Return
 from concerts.models import Concert, TicketTier
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,6 +99,9 @@ def test_the_books_agree_and_every_booking_keeps_its_state(bookings):
         )  # fmt: skip
         assert (booking.quantity, booking.total_price) == (quantity, quantity * price)
         assert booking.source == "ONLINE"
+        # Nobody is mailed about an old booking. A hold will be confirmed by this version.
+        assert booking.fulfilled_at == (None if name == "a hold" else BEFORE_TICKETS)
+    assert not Booking.objects.to_fulfil().exists()
 
 
 def test_what_was_cancelled_or_late_gets_its_returns_and_refunds(bookings):

@@ -240,6 +240,26 @@ def test_staff_decide_what_is_refunded(ledger, booking, staff, tier, left, optio
     assert audit() == []
 
 
+def test_staff_may_say_which_tickets_go_back(booking, staff):
+    by_staff(booking, 2, ["--tickets", "1, 4"])
+    by_staff(booking, 1)
+
+    assert [row.numbers for row in Return.objects.order_by("id")] == [[1, 4], [5]]
+    with pytest.raises(CommandError, match=r"--tickets: the booking has the tickets 2, 3\."):
+        by_staff(booking, 1, ["--tickets=4"])
+    assert state(booking) == ("CONFIRMED", "SUCCESS", 3, 30)
+    assert audit() == []
+
+
+def test_a_return_that_does_not_say_which_took_the_last_ones(booking):
+    """As those of the version before."""
+    give(booking, 1)
+    give(booking, 2)
+    Return.objects.update(numbers=[])
+    booking.refresh_from_db()
+    assert booking.kept_numbers == [1, 2]
+
+
 def test_all_tickets_without_a_refund_cancel_the_booking_and_the_money_stays(
     ledger, booking, staff
 ):
@@ -288,6 +308,13 @@ def test_staff_are_told_what_the_gateway_did(ledger, booking, staff, tier, left,
         ({"options": ["--refund=1.005"]}, "--refund must be an amount of money"),
         ({"options": ["--refund=nan"]}, "--refund must be an amount of money"),
         ({"options": ["--refund=5", "--no-refund"]}, "not allowed with argument --refund"),
+        ({"options": ["--tickets=1"]}, "--tickets must name as many tickets as NUMBER says, 2."),
+        ({"options": ["--tickets=1,1"]}, "--tickets must name as many tickets as NUMBER says, 2."),
+        ({"options": ["--tickets=1,6"]}, "--tickets: the booking has the tickets 1, 2, 3, 4, 5."),
+        (
+            {"options": ["--tickets=1;2"]},
+            "--tickets must be a whole number from 1 to 10, not “1;2”.",
+        ),
         ({"by": "no@example.com"}, "--by: nobody has the e-mail address no@example.com."),
         ({"reason": ""}, "--reason is empty: say why."),
     ],

@@ -139,7 +139,7 @@ def send(client, booking, **fields):
 
 
 def choices(response):
-    return re.findall(r'name="quantity" value="(\d+)"', response.content.decode())
+    return re.findall(r'type="checkbox" name="number" value="(\d+)"', response.content.decode())
 
 
 def test_the_page_offers_as_many_as_the_booking_still_has(as_ann, booking):

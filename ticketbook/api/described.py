@@ -36,7 +36,7 @@ def with_problems(result: dict[str, Any], **options: object) -> dict[str, Any]:
             answers["default"] = _problem(
                 "Any other error. `busy` (503) has the header Retry-After.", {}
             )
-            if method == "post":
+            if method in {"post", "patch"}:
                 answers["413"] = _problem(TOO_LARGE, {})
             if method == "post" and path.endswith(GUESSED_AT):
                 answers["429"] = _problem(THROTTLED, RETRY_AFTER)

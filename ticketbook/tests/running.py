@@ -29,6 +29,7 @@ def environment(**changes: object) -> dict[str, str]:
         "DATABASE_URL": "",
         "CACHE_URL": "",
         "SECRET_KEY": "",
+        "TICKET_KEYS": "",
         "DEBUG": "",
         "PYTHONWARNINGS": "",
     }

@@ -10,7 +10,15 @@ from django.conf import settings
 
 ROOT = settings.BASE_DIR
 MAP = ROOT / "docs" / "architecture.md"
-FLOORS = {"ticketbook": 0, "mail": 1, "concerts": 1, "accounts": 2, "bookings": 3, "demo": 4}
+FLOORS = {
+    "ticketbook": 0,
+    "mail": 1,
+    "concerts": 1,
+    "accounts": 2,
+    "bookings": 3,
+    "tickets": 4,
+    "demo": 5,
+}
 PUT_THE_PARTS_TOGETHER = {"ticketbook.urls", "ticketbook.asgi"}
 
 

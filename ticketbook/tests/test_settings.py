@@ -63,6 +63,19 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
             "SIGNUPS_PER_ADDRESS='few' is not a number. Set it to 0 …",
         ),
         ({"PASSWORD_THREADS": "0"}, "PASSWORD_THREADS=0 is out of range. Set it to 1 … 100."),
+        (
+            {"TICKET_KEYS": f"hush,{'0' * 64}"},
+            "TICKET_KEYS has something else than a key at place 1.",
+        ),
+        (
+            {"TICKET_KEYS": f"{'0' * 64}, hush"},
+            "TICKET_KEYS has something else than a key at place 2.",
+        ),
+        (
+            {"TICKET_KEYS": "0" * 63},
+            "TICKET_KEYS has something else than a key at place 1. Write keys",
+        ),
+        ({"TICKET_KEYS": f"{'a' * 64},{'A' * 64}"}, "TICKET_KEYS has a key twice."),
         ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR='/dev/null/x' cannot be used"),
     ],
     ids=str,
@@ -127,7 +140,7 @@ def test_settings_of_a_production_site_pass_the_deployment_checks(tmp_path):
     done = manage(
         "check", "--deploy", "--fail-level", "WARNING",
         DATABASE_URL=URL, SECRET_KEY="".join(map(chr, range(33, 97))), HTTPS="on",
-        DATA_DIR=tmp_path,
+        TICKET_KEYS="7e" * 32, DATA_DIR=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

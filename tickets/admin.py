@@ -1,0 +1,28 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from ticketbook.read_only_admin import ReadOnly
+from tickets.codes import BadCode, read_code
+from tickets.models import Ticket
+
+
+@admin.register(Ticket)
+class TicketAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["code", "holder_name", "number", "state", "booking"]
+    list_select_related = ["booking__user", "booking__ticket_tier__concert"]
+    fields = ["code", "booking", "number", "holder_name", "state", "returned_at"]
+    search_fields = ["=code", "=booking__user__email"]
+    search_help_text = (
+        "A ticket's code, as somebody reads it out, or the e-mail address of its buyer"
+    )
+    ordering = ["-id"]
+    show_full_result_count = False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Ticket], search_term: str
+    ) -> tuple[QuerySet[Ticket], bool]:
+        try:
+            return queryset.filter(code=read_code(search_term)), False
+        except BadCode:
+            return super().get_search_results(request, queryset, search_term)

@@ -1,0 +1,29 @@
+"""To mail the tickets of a booking again."""
+
+from uuid import UUID
+
+from accounts import throttle
+from bookings.models import Booking
+from mail import outbox
+from tickets.errors import NotConfirmed
+from tickets.fulfilment import TICKETS
+
+MOST = 3  # mails of one booking in an hour
+HOUR = 3600
+
+
+def send_again(booking: Booking, *, key: UUID) -> None:
+    """Post one more mail with the tickets. A second call with the key posts none.
+
+    Raises NotConfirmed, and Throttled after MOST mails in an hour.
+    """
+    if booking.status != Booking.Status.CONFIRMED:
+        raise NotConfirmed
+    counted = throttle.key_of("tickets again", str(booking.pk))
+    throttle.count(throttle.Counted(counted, MOST, forget=HOUR, first_wait=HOUR, longest_wait=HOUR))
+    outbox.post(
+        kind=TICKETS,
+        about=booking.pk,
+        to=booking.user.email,
+        key=f"{TICKETS}:{booking.pk}:{key}",
+    )

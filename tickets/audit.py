@@ -1,0 +1,33 @@
+"""Compares tickets with their bookings, as a part of `manage.py audit_inventory`."""
+
+from collections.abc import Iterator
+
+from bookings.audit import many, name_of, rows_of
+
+# Confirmed bookings that were fulfilled and lack tickets, or whose valid tickets are not those that they
+# kept; tickets of a booking that was never confirmed; numbers above the quantity. Bookings that wait for the
+# worker, or are from before there were tickets, have none or all.
+WRONG_TICKETS = """
+SELECT booking.id, ticket_tier_id, booking.status, quantity, returned_quantity,
+       coalesce(made, 0), coalesce(valid, 0)
+FROM bookings_booking booking
+LEFT JOIN (
+    SELECT booking_id, count(*) AS made, count(*) FILTER (WHERE returned_at IS NULL) AS valid,
+           max(number) AS highest
+    FROM tickets_ticket GROUP BY booking_id
+) AS ticket ON booking_id = booking.id
+WHERE booking.status IN ('PENDING', 'FAILED') AND made > 0
+   OR booking.status IN ('CONFIRMED', 'CANCELLED') AND made > 0 AND (made <> quantity OR highest <> quantity)
+   OR booking.status = 'CONFIRMED' AND made > 0 AND valid <> quantity - returned_quantity
+   OR booking.status = 'CONFIRMED' AND made IS NULL AND fulfilled_at > 'epoch'
+ORDER BY booking.id
+"""
+
+
+def wrong_tickets() -> Iterator[str]:
+    """A sentence for each booking whose tickets are not what it says."""
+    for pk, tier_id, status, quantity, returned, made, valid in rows_of(WRONG_TICKETS):
+        yield (
+            f"Booking {pk}, {name_of(tier_id)}: it is {status}, of {many(quantity, 'ticket')} it has "
+            f"returned {returned}, but {made} were made, and {valid} of them were not returned."
+        )

@@ -1,0 +1,1 @@
+from bookings.tests.conftest import *  # noqa: F403  (Ann, her tier, her bookings)

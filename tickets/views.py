@@ -1,0 +1,144 @@
+"""The page of a booking with its tickets, and all that is done there."""
+
+from uuid import UUID, uuid4
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render, resolve_url
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.http import require_safe
+
+from bookings.models import Booking
+from bookings.views import SeeOther, mine_or_404
+from ticketbook.errors import Throttled
+from ticketbook.postgres import clock
+from tickets import files, tokens
+from tickets.again import send_again
+from tickets.errors import NotConfirmed, TicketError
+from tickets.forms import AgainForm, HolderForm
+from tickets.fulfilment import fulfil
+from tickets.models import Ticket
+from tickets.naming import name_holder
+
+
+@require_safe
+@login_required
+def booking_page(request: HttpRequest, booking_id: UUID) -> HttpResponse:
+    """One booking, and its tickets if it is confirmed."""
+    return _show(request, mine_or_404(request, booking_id))
+
+
+def _show(
+    request: HttpRequest, booking: Booking, *, wrong: HolderForm | None = None, number: int = 0
+) -> HttpResponse:
+    # `wrong` is a form with errors of the ticket with this number.
+    now = clock.now()
+    tickets = tickets_or_none(booking)
+    forms = [
+        wrong if wrong and ticket.number == number else HolderForm(ticket) for ticket in tickets
+    ]
+    context = {
+        "booking": booking,
+        "can_cancel": booking.cancellable_at(now),
+        "tickets": list(zip(tickets, forms, strict=True)),
+        "can_name": any(ticket.nameable_at(now) for ticket in tickets),
+        "again_key": uuid4(),
+    }
+    return render(request, "tickets/booking.html", context, status=400 if wrong else 200)
+
+
+def tickets_or_none(booking: Booking) -> list[Ticket]:
+    """The tickets of a booking; none if it is not confirmed."""
+    try:
+        return fulfil(booking, now=clock.now())
+    except NotConfirmed:
+        return []
+
+
+class Holder(View):
+    """Says who comes with a ticket."""
+
+    @method_decorator(login_required)
+    def post(self, request: HttpRequest, booking_id: UUID, number: int) -> HttpResponse:
+        booking = mine_or_404(request, booking_id)
+        ticket = get_object_or_404(Ticket, booking=booking, number=number)
+        ticket.booking = booking
+        form = HolderForm(ticket, request.POST)
+        if not form.is_valid():
+            return _show(request, booking, wrong=form, number=number)
+        try:
+            name_holder(ticket, form.cleaned_data["name"], now=clock.ask())
+        except TicketError as refusal:
+            messages.error(request, str(refusal))
+        return SeeOther(f"{_page(booking)}#ticket-{number}")
+
+    def out_of_date(self, request: HttpRequest, booking_id: UUID, number: int) -> HttpResponse:
+        return _asked_again(request, booking_id)
+
+
+class Again(View):
+    """Mails the tickets again."""
+
+    @method_decorator(login_required)
+    def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
+        booking, form = mine_or_404(request, booking_id), AgainForm(request.POST)
+        key = form.cleaned_data["key"] if form.is_valid() else uuid4()
+        try:
+            send_again(booking, key=key)
+        except (NotConfirmed, Throttled) as refusal:
+            messages.error(request, str(refusal))
+        else:
+            messages.success(request, f"The tickets are on their way to {booking.user.email}.")
+        return SeeOther(_page(booking))
+
+    def out_of_date(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
+        return _asked_again(request, booking_id)
+
+
+def _asked_again(request: HttpRequest, booking_id: UUID) -> HttpResponse:
+    # The form was drawn before somebody logged in, perhaps in another tab.
+    if request.user.is_authenticated:
+        messages.error(request, "This page was out of date and has been renewed. Try once more.")
+    return SeeOther(resolve_url("bookings:detail", booking_id))
+
+
+def _page(booking: Booking) -> str:
+    return resolve_url("bookings:detail", booking.pk)
+
+
+@require_safe
+@login_required
+def tickets_pdf(request: HttpRequest, booking_id: UUID) -> HttpResponse:
+    return _file(request, booking_id, files.pdf_file)
+
+
+@require_safe
+@login_required
+def calendar(request: HttpRequest, booking_id: UUID) -> HttpResponse:
+    return _file(request, booking_id, files.calendar_file)
+
+
+def _file(request: HttpRequest, booking_id: UUID, make: files.Make) -> HttpResponse:
+    booking = mine_or_404(request, booking_id)
+    try:
+        return make(booking)
+    except NotConfirmed as refusal:
+        messages.error(request, str(refusal))
+        return SeeOther(_page(booking))
+
+
+@require_safe
+def ticket_page(request: HttpRequest, token: str) -> HttpResponse:
+    """One ticket at an address of its own, for whoever has the address. It shows nothing of the buyer."""
+    try:
+        claims = tokens.verify(token)
+    except tokens.BadToken:
+        raise Http404 from None
+    ticket = get_object_or_404(Ticket.objects.with_details(), pk=claims.ticket)
+    context = {"ticket": ticket, "concert": ticket.booking.ticket_tier.concert}
+    response = render(request, "tickets/ticket.html", context)
+    response["X-Robots-Tag"] = "noindex"
+    response["Referrer-Policy"] = "no-referrer"
+    return response
