@@ -79,6 +79,9 @@ def claim(*, now: datetime) -> list[Mail]:
 
 
 def _message(mail: Mail) -> EmailMessage | None:
+    if mail.attempts > len(WAITS) + 1:  # none of them came to an end
+        _fail(mail, "Given up, because the worker died each time that it had this mail.")
+        return None
     try:
         message = compose(mail)
     except (OperationalError, InterfaceError) as exc:  # the database, not the words
@@ -98,7 +101,7 @@ def _send(letters: Sequence[tuple[Mail, EmailMessage]]) -> bool:
     server = get_connection()
     try:
         server.open()
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
         refusal = Refusal.of(exc)
         for mail, _ in letters:
             _put_off(mail, refusal.words)
