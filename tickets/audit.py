@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bookings.audit import many, name_of, rows_of
+from bookings.models import Booking
 
 # Confirmed bookings that were fulfilled and lack tickets, or whose valid tickets are not those that they
 # kept; tickets of a booking that was never confirmed; numbers above the quantity. Bookings that wait for the
@@ -31,3 +32,18 @@ def wrong_tickets() -> Iterator[str]:
             f"Booking {pk}, {name_of(tier_id)}: it is {status}, of {many(quantity, 'ticket')} it has "
             f"returned {returned}, but {made} were made, and {valid} of them were not returned."
         )
+    yield from _other_tickets_than_returned()
+
+
+def _other_tickets_than_returned() -> Iterator[str]:
+    # As many as there should be, but not those that its returns name.
+    returned = Booking.objects.filter(status=Booking.Status.CONFIRMED, returned_quantity__gt=0)
+    bookings = returned.prefetch_related("returns", "tickets").order_by("pk")
+    for booking in bookings.iterator(chunk_size=1000):
+        valid = sorted(each.number for each in booking.tickets.all() if each.returned_at is None)
+        kept = booking.kept_numbers
+        if len(valid) == len(kept) and valid != kept:
+            yield (
+                f"Booking {booking.pk}, {name_of(booking.ticket_tier_id)}: by its returns it keeps the "
+                f"tickets {kept}, but those that were not returned are {valid}."
+            )

@@ -355,6 +355,18 @@ def test_the_audit_finds_tickets_that_do_not_fit_their_booking(booking, spoil):
     assert any(str(booking.pk) in sentence for sentence in audit())
 
 
+def test_the_audit_finds_a_returned_ticket_that_was_made_valid_in_place_of_another(booking):
+    work()
+    return_tickets(booking, 1, numbers=[2], key=uuid.uuid4(), now=NOW)
+    return_tickets(booking, 1, key=uuid.uuid4(), now=NOW)  # the last one
+    assert audit() == []
+    booking.tickets.filter(number=2).update(returned_at=None)
+    booking.tickets.filter(number=3).update(returned_at=NOW)
+    (sentence,) = audit()
+    assert str(booking.pk) in sentence
+    assert "[1, 3], but those that were not returned are [1, 2]" in sentence
+
+
 def test_another_customers_mail_is_not_held_up_by_one_that_was_posted_before(booking, book, tier):
     bob = UserFactory(email="bob@example.com")
     other = book(bob, tier)
