@@ -284,9 +284,15 @@ class Booking(models.Model):
     @property
     def kept_numbers(self) -> list[int]:
         """The numbers of the tickets that were not returned. Its tickets have the numbers 1 to `quantity`."""
+        return self.kept_numbers_before(None)
+
+    def kept_numbers_before(self, one: "Return | None") -> list[int]:
+        """`kept_numbers` as they were before this return."""
         kept = list(range(1, self.quantity + 1))
         if self.returned_quantity:
             for each in sorted(self.returns.all(), key=lambda row: row.pk):
+                if each == one:
+                    break
                 gone = each.numbers or kept[-each.tickets :]
                 kept = [number for number in kept if number not in gone]
         return kept
