@@ -57,7 +57,22 @@ def tickets_or_none(booking: Booking) -> list[Ticket]:
         return []
 
 
-class Holder(View):
+class FormOfBooking(View):
+    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
+
+    def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+    def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
+        # The form was drawn before somebody logged in, perhaps in another tab.
+        if request.user.is_authenticated:
+            messages.error(
+                request, "This page was out of date and has been renewed. Try once more."
+            )
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+
+class Holder(FormOfBooking):
     """Says who comes with a ticket."""
 
     @method_decorator(login_required)
@@ -74,11 +89,8 @@ class Holder(View):
             messages.error(request, str(refusal))
         return SeeOther(f"{_page(booking)}#ticket-{number}")
 
-    def out_of_date(self, request: HttpRequest, booking_id: UUID, number: int) -> HttpResponse:
-        return _asked_again(request, booking_id)
 
-
-class Again(View):
+class Again(FormOfBooking):
     """Mails the tickets again."""
 
     @method_decorator(login_required)
@@ -92,16 +104,6 @@ class Again(View):
         else:
             messages.success(request, f"The tickets are on their way to {booking.user.email}.")
         return SeeOther(_page(booking))
-
-    def out_of_date(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        return _asked_again(request, booking_id)
-
-
-def _asked_again(request: HttpRequest, booking_id: UUID) -> HttpResponse:
-    # The form was drawn before somebody logged in, perhaps in another tab.
-    if request.user.is_authenticated:
-        messages.error(request, "This page was out of date and has been renewed. Try once more.")
-    return SeeOther(resolve_url("bookings:detail", booking_id))
 
 
 def _page(booking: Booking) -> str:

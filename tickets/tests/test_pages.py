@@ -127,6 +127,18 @@ def test_after_the_concert_has_begun_a_name_stays(as_ann, booking, tickets):
     assert not Ticket.objects.exclude(holder_name="").exists()
 
 
+@pytest.mark.parametrize("form", ["tickets/1/", "tickets/again/"])
+def test_whoever_has_to_log_in_before_a_form_is_sent_comes_to_the_page_of_the_booking(
+    client, ann, booking, form
+):
+    to_log_in = client.post(f"/bookings/{booking.pk}/{form}", {"name": "Bob"})
+    assert to_log_in.url == f"/accounts/login/?next=/bookings/{booking.pk}/{form}"
+    client.force_login(ann)
+    answer = client.get(to_log_in.url, follow=True)
+    assert answer.redirect_chain[-1][0] == f"/bookings/{booking.pk}/"
+    assert answer.status_code == 200
+
+
 # --- A ticket's own page ------------------------------------------------------------------------------
 
 
@@ -207,6 +219,13 @@ def test_so_many_in_an_hour_and_no_more(as_ann, booking, tickets):
     answers = [says(send(as_ann, booking, uuid.uuid4())) for _ in range(again.MOST + 2)]
     refused = ["There were too many attempts. Try again in 60 minutes." in html for html in answers]
     assert refused == [False] * again.MOST + [True, True]
+    assert Mail.objects.filter(kind="tickets").count() == 1 + again.MOST
+
+
+def test_a_double_click_counts_once(as_ann, booking, tickets):
+    for key in [uuid.uuid4() for _ in range(again.MOST)]:
+        for _ in range(2):
+            assert "on their way" in says(send(as_ann, booking, key))
     assert Mail.objects.filter(kind="tickets").count() == 1 + again.MOST
 
 
