@@ -12,7 +12,7 @@ from accounts.tests.factories import UserFactory
 from bookings.audit import audit
 from bookings.calling_off import finish
 from bookings.cancelling import cancel, return_tickets
-from bookings.models import BEFORE_TICKETS, Booking
+from bookings.models import BEFORE_TICKETS, Booking, Return
 from bookings.refunding import give_money_back
 from bookings.resolving import resolve_expired
 from bookings.tests.racing import Stepped, race
@@ -355,16 +355,21 @@ def test_the_audit_finds_tickets_that_do_not_fit_their_booking(booking, spoil):
     assert any(str(booking.pk) in sentence for sentence in audit())
 
 
-def test_the_audit_finds_a_returned_ticket_that_was_made_valid_in_place_of_another(booking):
+@pytest.mark.parametrize(("named", "then", "kept"), [(True, 3, [1, 3]), (False, 1, [1, 2])])
+def test_the_audit_finds_a_returned_ticket_that_was_made_valid_in_place_of_another(
+    booking, named, then, kept
+):
     work()
-    return_tickets(booking, 1, numbers=[2], key=uuid.uuid4(), now=NOW)
+    return_tickets(booking, 1, numbers=[2] if named else None, key=uuid.uuid4(), now=NOW)
     return_tickets(booking, 1, key=uuid.uuid4(), now=NOW)  # the last one
+    if not named:  # as returns of the version before
+        Return.objects.update(numbers=[])
     assert audit() == []
-    booking.tickets.filter(number=2).update(returned_at=None)
-    booking.tickets.filter(number=3).update(returned_at=NOW)
+    booking.tickets.filter(number=2 if named else 4).update(returned_at=None)
+    booking.tickets.filter(number=then).update(returned_at=NOW)
     (sentence,) = audit()
-    assert str(booking.pk) in sentence
-    assert "[1, 3], but those that were not returned are [1, 2]" in sentence
+    assert f"{booking.pk}," in sentence
+    assert f"{kept}, but those that were not returned are {[1, 2] if named else [2, 4]}" in sentence
 
 
 def test_another_customers_mail_is_not_held_up_by_one_that_was_posted_before(booking, book, tier):
