@@ -126,18 +126,32 @@ def test_a_worker_that_dies_in_the_middle_leaves_nothing_half_done(monkeypatch, 
     assert numbers(booking) == [1, 2, 3, 4]
 
 
-def test_a_code_that_exists_fails_the_batch_once_and_the_next_run_makes_another(
-    monkeypatch, booking, ann, tier, book
+def test_a_code_that_exists_is_refused_and_the_next_run_makes_another(
+    monkeypatch, caplog, booking, ann, tier, book
 ):
     work()
     taken = Ticket.objects.first().code
     other = book(ann, tier)
     with monkeypatch.context() as patch:
         patch.setattr(fulfilment, "new_code", lambda: taken)
-        with pytest.raises(IntegrityError):
-            work()
+        assert work() == 0
+    assert f"The booking {other.pk} cannot be fulfilled" in caplog.text
+    assert "ticket_code_unique" in caplog.text
+    assert (numbers(other), mails()) == ([], told_tickets(booking))
     assert work() == 1
     assert numbers(other) == [1]
+
+
+def test_a_booking_that_cannot_be_fulfilled_keeps_no_other_waiting(
+    caplog, booking, ann, tier, book
+):
+    work()
+    others = [book(ann, tier), book(ann, tier)]
+    Booking.objects.filter(pk=booking.pk).update(fulfilled_at=None)  # though it has its tickets
+    assert work() == 2
+    assert [numbers(other) for other in others] == [[1], [1]]
+    assert mails() == told_tickets(booking, *others)
+    assert f"The booking {booking.pk} cannot be fulfilled" in caplog.text
 
 
 # --- The customer who opens the booking before the worker came -------------------------------------
