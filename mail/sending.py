@@ -11,6 +11,7 @@ then sent once more, with the same Message-ID.
 | its words cannot be made | FAILED |
 | the server refuses it for good (5xx) | FAILED |
 | the server refuses it for now (4xx) or is away | tried again, with growing waits; FAILED after two days |
+| each worker that has it dies | FAILED after as many attempts |
 """
 
 import logging

@@ -12,7 +12,7 @@ class TicketAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["code", "holder_name", "number", "state", "booking"]
     list_select_related = ["booking__user", "booking__ticket_tier__concert"]
     fields = ["code", "booking", "number", "holder_name", "state", "returned_at"]
-    search_fields = ["code", "booking__user__email"]  # as get_search_results reads them
+    search_fields = ["=code", "=booking__user__email"]
     search_help_text = (
         "A ticket's code, as somebody reads it out, or the e-mail address of its buyer"
     )

@@ -59,6 +59,26 @@ def test_what_is_not_due_waits(server):
     assert send(after=timedelta(minutes=1))
 
 
+def test_a_mail_that_kills_its_worker_each_time_is_given_up_and_the_others_are_sent(server):
+    deadly, _ = write("bob@example.com", "ann@example.com")
+    Mail.objects.filter(pk=deadly.pk).update(attempts=len(WAITS))
+    claim(now=clock.ask())  # and the worker dies
+    Mail.objects.exclude(pk=deadly.pk).update(attempts=1)
+    assert send(after=CLAIM)
+    assert [status for status, _ in states()] == ["FAILED", "SENT"]
+    assert "worker died" in Mail.objects.failed().get().last_error
+
+
+@pytest.mark.parametrize("host", ["mail..test", "x" * 64])
+def test_a_name_that_no_server_can_have_delays_mails(server, settings, host):
+    settings.EMAIL_HOST = host
+    [mail] = write("ann@example.com")
+    assert not send()
+    assert states() == [("WAITING", 1)]
+    assert wait_of(mail).total_seconds() == about(WAITS[0])
+    assert "label" in mail.last_error
+
+
 def test_an_address_that_is_refused_for_good_fails_at_once_and_alone(server):
     server.rcpt = lambda address: "550 5.1.1 Nobody here" if "bob" in address else None
     write("ann@example.com", "bob@example.com", "eve@example.com")
@@ -155,26 +175,6 @@ def test_a_slow_server_gets_the_rest_later(server, monkeypatch):
     write("ann@example.com", "bob@example.com", "eve@example.com")
     assert send()
     assert states()[1:] == [("WAITING", 0)] * 2
-
-
-def test_a_mail_that_kills_its_worker_each_time_is_given_up_and_the_others_are_sent(server):
-    deadly, _ = write("bob@example.com", "ann@example.com")
-    Mail.objects.filter(pk=deadly.pk).update(attempts=len(WAITS))
-    claim(now=clock.ask())  # and the worker dies
-    Mail.objects.exclude(pk=deadly.pk).update(attempts=1)
-    assert send(after=CLAIM)
-    assert [status for status, _ in states()] == ["FAILED", "SENT"]
-    assert "worker died" in Mail.objects.failed().get().last_error
-
-
-@pytest.mark.parametrize("host", ["mail..test", "x" * 64])
-def test_a_name_that_no_server_can_have_delays_mails(server, settings, host):
-    settings.EMAIL_HOST = host
-    [mail] = write("ann@example.com")
-    assert not send()
-    assert states() == [("WAITING", 1)]
-    assert wait_of(mail).total_seconds() == about(WAITS[0])
-    assert "label" in mail.last_error
 
 
 def test_words_that_cannot_be_made_fail_their_own_mail_only(server, monkeypatch, caplog):
