@@ -2,7 +2,7 @@
 
 from procrastinate.contrib.django import app
 
-from bookings.tasks import PERIODIC, URGENT
+from bookings.tasks import URGENT
 from ticketbook.postgres import clock
 from tickets.fulfilment import fulfil_waiting
 from tickets.lost_mail import forget_strangers
@@ -21,6 +21,3 @@ def fulfil_bookings(timestamp: int) -> None:
 @app.task(queueing_lock="forget_strangers")
 def forget_strangers_who_lost_mails(timestamp: int) -> None:
     forget_strangers(now=clock.ask())
-
-
-PERIODIC.add("fulfil_bookings")
