@@ -93,10 +93,23 @@ def booking_letter(
     Its subject is `what`, the concert, when and where. `template` is one of those that extend
     `bookings/mail/_booking.txt`.
     """
+    context = {
+        "name": booking.user.name,
+        "details": details_of(booking),
+        "link": link_to(booking),
+        **facts,
+    }
+    return Letter(subject_about(booking, what), template, context, attachments)
+
+
+def subject_about(booking: Booking, what: str) -> str:
     concert = booking.ticket_tier.concert
-    subject = f"{what}: {_short(concert.name, 80)}, {_when(concert)}, {_short(concert.venue, 60)}"
-    tier = booking.ticket_tier.get_tier_type_display()
-    details = [
+    return f"{what}: {_short(concert.name, 80)}, {_when(concert)}, {_short(concert.venue, 60)}"
+
+
+def details_of(booking: Booking) -> list[tuple[str, str]]:
+    concert, tier = booking.ticket_tier.concert, booking.ticket_tier.get_tier_type_display()
+    return [
         ("Concert", concert.name),
         ("Artist", concert.artist),
         ("When", _when(concert)),
@@ -104,14 +117,11 @@ def booking_letter(
         ("Booked", f"{booking.quantity} × {tier}"),
         ("Booking", str(booking.pk)),
     ]
+
+
+def link_to(booking: Booking) -> tuple[str, str]:
     page = settings.SITE_URL + reverse("bookings:detail", args=[booking.pk])
-    context = {
-        "name": booking.user.name,
-        "details": details,
-        "link": ("See your booking", page),
-        **facts,
-    }
-    return Letter(subject, template, context, attachments)
+    return "See your booking", page
 
 
 def _short(text: str, limit: int) -> str:

@@ -10,8 +10,8 @@ which is one and then the other. It fills in these blocks with plain words:
 | `why` | a sentence that says why the person gets this mail |
 
 The layouts show what they find in the context: `name` (of the person), `details` (pairs of a label and a
-value), and `link` (a pair of words and an address). Names of people and concerts belong there, where each is
-drawn in its own direction.
+value), `link` (a pair of words and an address), and `parts` (each with `details` and `links` of its own).
+Names of people and concerts belong there, where each is drawn in its own direction.
 """
 
 import re

@@ -1,13 +1,21 @@
-"""The mail with the tickets of a booking: their codes in words, and two files."""
+"""The mail with the tickets of a booking, and the mail with links to all upcoming ones."""
 
 from dataclasses import replace
+from typing import Any
 
-from bookings.mails import booking_letter
+from django.conf import settings
+from django.urls import reverse
+
+from bookings.mails import booking_letter, details_of, link_to, subject_about
 from bookings.models import Booking
 from mail.kinds import Letter
 from mail.models import Mail
+from ticketbook.postgres import clock
 from tickets import files
-from tickets.fulfilment import tickets_of
+from tickets.errors import NotConfirmed
+from tickets.fulfilment import fulfil, tickets_of
+
+LISTED = 20  # bookings in one mail
 
 
 def tickets(mail: Mail) -> Letter | None:
@@ -26,3 +34,44 @@ def tickets(mail: Mail) -> Letter | None:
     return replace(
         letter, context={**letter.context, "details": [*letter.context["details"], *codes]}
     )
+
+
+def my_bookings(mail: Mail) -> Letter | None:
+    """Links to the upcoming bookings of an address; None if it has none, or is nobody's."""
+    now = clock.now()
+    upcoming = Booking.objects.filter(user__email=mail.address).upcoming(now).with_details()
+    bookings = list(upcoming[: LISTED + 1])
+    if not bookings:
+        return None
+    listed, first = bookings[:LISTED], bookings[0]
+    what = "Your booking" if len(bookings) == 1 else "Your upcoming bookings, the next one"
+    context = {
+        "name": first.user.name,
+        "parts": [_part(booking) for booking in listed],
+        "count": len(listed),
+        "more": len(bookings) > len(listed),
+        "link": ("My bookings", settings.SITE_URL + reverse("bookings:list")),
+    }
+    return Letter(subject_about(first, what), "tickets/mail/my_bookings", context)
+
+
+def _part(booking: Booking) -> dict[str, Any]:
+    return {
+        "details": details_of(booking),
+        "links": [link_to(booking), *_links_to_tickets(booking)],
+    }
+
+
+def _links_to_tickets(booking: Booking) -> list[tuple[str, str]]:
+    try:
+        tickets = fulfil(booking, now=clock.now())
+    except NotConfirmed:
+        return []
+    return [
+        (
+            f"Ticket {ticket.number} of {booking.quantity}",
+            settings.SITE_URL + reverse("ticket", args=[ticket.token]),
+        )
+        for ticket in tickets
+        if ticket.is_valid
+    ]

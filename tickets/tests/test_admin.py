@@ -1,9 +1,12 @@
 """Staff find a ticket in the back office by what somebody reads out to them."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from bookings.cancelling import cancel
 from ticketbook.postgres import clock
 from tickets.fulfilment import fulfil
 
@@ -37,3 +40,12 @@ def test_nobody_changes_a_ticket_there(admin_client, ann, tier, book):
     assert ticket.code in admin_client.get(page).content.decode()
     assert admin_client.post(page, {"holder_name": "Bob"}).status_code == 403
     assert admin_client.get("/admin/tickets/ticket/add/").status_code == 403
+
+
+def test_the_list_says_in_words_whether_a_ticket_is_valid(admin_client, ann, tier, book):
+    kept, returned = book(ann, tier), book(ann, tier)
+    for booking in (kept, returned):
+        fulfil(booking, now=clock.now())
+    cancel(returned, now=clock.now())
+    shown = admin_client.get("/admin/tickets/ticket/").content.decode()
+    assert re.findall(r'field-validity">(\w+)<', shown) == ["Void", "Valid"]
