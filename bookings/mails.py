@@ -28,7 +28,7 @@ from bookings.models import Booking, Refund, Return
 from concerts.models import Concert
 from mail import kinds
 from mail.composing import isolated, short
-from mail.kinds import Attachment, Letter
+from mail.kinds import Attachment, Letter, Picture
 from mail.models import Mail
 from mail.outbox import Post, post, post_all
 from ticketbook.templatetags.money import money
@@ -86,6 +86,7 @@ def booking_letter(
     what: str,
     *,
     attachments: Sequence[Attachment] = (),
+    pictures: Sequence[Picture] = (),
     **facts: Any,
 ) -> Letter:
     """A letter about a booking, which comes with its details (`with_details`).
@@ -111,7 +112,7 @@ def booking_letter(
         "link": ("See your booking", page),
         **facts,
     }
-    return Letter(subject, template, context, attachments)
+    return Letter(subject, template, context, attachments, pictures)
 
 
 def _short(text: str, limit: int) -> str:

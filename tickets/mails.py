@@ -1,13 +1,16 @@
-"""The mail with the tickets of a booking: their codes in words, and two files."""
+"""The mail with the tickets of a booking: their codes in words and as pictures, and two files."""
 
 from dataclasses import replace
 
 from bookings.mails import booking_letter
 from bookings.models import Booking
-from mail.kinds import Letter
+from mail.kinds import Letter, Picture
 from mail.models import Mail
-from tickets import files
+from tickets import files, qr
 from tickets.fulfilment import tickets_of
+from tickets.models import Ticket
+
+QR_WIDTH = 228  # CSS pixels, half of what the picture has, so that it is sharp on fine screens too
 
 
 def tickets(mail: Mail) -> Letter | None:
@@ -20,9 +23,23 @@ def tickets(mail: Mail) -> Letter | None:
         (files.CALENDAR_NAME, files.for_calendars(booking), files.CALENDAR),
     ]
     letter = booking_letter(
-        booking, "tickets/mail/tickets", "Your tickets", attachments=attachments, kept=len(kept)
+        booking,
+        "tickets/mail/tickets",
+        "Your tickets",
+        attachments=attachments,
+        pictures=[_picture(ticket) for ticket in kept],
+        kept=len(kept),
     )
-    codes = [(f"Ticket {each.number} of {booking.quantity}", each.code) for each in kept]
+    codes = [(_name(each), each.code) for each in kept]
     return replace(
         letter, context={**letter.context, "details": [*letter.context["details"], *codes]}
     )
+
+
+def _name(ticket: Ticket) -> str:
+    return f"Ticket {ticket.number} of {ticket.booking.quantity}"
+
+
+def _picture(ticket: Ticket) -> Picture:
+    drawn = qr.png(ticket.token)
+    return Picture(drawn, _name(ticket), f"QR code of ticket {ticket.number}", QR_WIDTH)
