@@ -1,10 +1,14 @@
-"""The mail with the tickets of a booking: their codes in words and as pictures, and two files."""
+"""The mail with the tickets of a booking: their codes in words and as pictures, and two files.
 
+The file for calendars also comes with the mails of bookings/mails.py that change a plan.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bookings.mails import booking_letter
 from bookings.models import Booking
-from mail.kinds import Letter, Picture
+from mail.kinds import Attachment, Letter, Picture
 from mail.models import Mail
 from tickets import files, qr
 from tickets.fulfilment import tickets_of
@@ -20,7 +24,7 @@ def tickets(mail: Mail) -> Letter | None:
         return None
     attachments = [
         (files.PDF_NAME, files.printed(booking, kept), files.PDF),
-        (files.CALENDAR_NAME, files.for_calendars(booking), files.CALENDAR),
+        calendar([booking]),
     ]
     letter = booking_letter(
         booking,
@@ -34,6 +38,11 @@ def tickets(mail: Mail) -> Letter | None:
     return replace(
         letter, context={**letter.context, "details": [*letter.context["details"], *codes]}
     )
+
+
+def calendar(bookings: Sequence[Booking]) -> Attachment:
+    """The concert of these bookings, as it is now."""
+    return files.CALENDAR_NAME, files.for_calendars(bookings), files.CALENDAR
 
 
 def _name(ticket: Ticket) -> str:
