@@ -1,13 +1,10 @@
 """The real worker and a mail server that misbehaves: every mail arrives, under one Message-ID."""
 
-import subprocess
-import sys
 import time
 import uuid
+from functools import partial
 
 import pytest
-from django.conf import settings
-from django.db import connection
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from bookings.models import BEFORE_TICKETS, Booking
@@ -16,7 +13,7 @@ from mail.models import Mail
 from mail.outbox import Post, post, post_all
 from mail.tests.smtp import MailServer
 from ticketbook.postgres import clock
-from ticketbook.tests.running import environment
+from ticketbook.tests.running import wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -31,27 +28,8 @@ def server():
 
 
 @pytest.fixture
-def start_worker(server, tmp_path):
-    """Starts a worker, which is killed in the end."""
-    workers = []
-
-    def start(**changes):
-        params = connection.get_connection_params()
-        url = "postgres://{user}:{password}@{host}:{port}/{dbname}".format(**params)
-        own = {"DATABASE_URL": url, "SECRET_KEY": "only-for-tests", "DATA_DIR": tmp_path}
-        worker = subprocess.Popen(
-            [sys.executable, "manage.py", "procrastinate", "worker"],
-            cwd=settings.BASE_DIR,
-            env=environment(**own, EMAIL_URL=server.url, **changes),
-            stderr=subprocess.DEVNULL,
-        )
-        workers.append(worker)
-        return worker
-
-    yield start
-    for worker in workers:
-        worker.kill()
-        worker.wait()
+def start_worker(start_worker, server):
+    return partial(start_worker, EMAIL_URL=server.url)
 
 
 @pytest.fixture
@@ -72,13 +50,6 @@ def events(booking, number):
         )
         for _ in range(number)
     ]
-
-
-def wait_until(condition, limit=30):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
 
 
 def let_claims_run_out():
