@@ -154,4 +154,5 @@ PERIODIC = {
     "handle_events",
     "forget_events",
     "send_mails",
+    "forget_mails",
 }
