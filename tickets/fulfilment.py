@@ -52,7 +52,7 @@ def fulfil_waiting(*, now: datetime, limit: int = AT_ONCE) -> int:
 def _fulfil_some(waiting: BookingQuerySet, *, now: datetime, limit: int) -> int:
     with transaction.atomic(durable=True):
         bookings = _locked(waiting, skip_locked=True)[:limit]
-        return _fulfil(list(bookings), now=now)
+        return make_and_tell(list(bookings), now=now)
 
 
 def _fulfil_alone(waiting: BookingQuerySet, pk: UUID, *, now: datetime) -> int:
@@ -73,7 +73,7 @@ def fulfil(booking: Booking, *, now: datetime) -> list[Ticket]:
     if booking.fulfilled_at in {None, BEFORE_TICKETS}:
         with transaction.atomic(durable=True):
             mine = Booking.objects.filter(MAY_LACK_TICKETS, pk=booking.pk)
-            _fulfil(list(_locked(mine)), now=now)
+            make_and_tell(list(_locked(mine)), now=now)
         booking.refresh_state()
         if booking.status != Booking.Status.CONFIRMED:  # it was cancelled meanwhile
             raise NotConfirmed
@@ -93,8 +93,8 @@ def _locked(bookings: BookingQuerySet, *, skip_locked: bool = False) -> BookingQ
     return own_rows.select_related("user").prefetch_related("returns")
 
 
-def _fulfil(bookings: Sequence[Booking], *, now: datetime) -> int:
-    # The caller has locked them.
+def make_and_tell(bookings: Sequence[Booking], *, now: datetime) -> int:
+    """Fulfil these bookings, which the caller has locked. Returns how many there are."""
     if not bookings:
         return 0
     _make([booking for booking in bookings if booking.status == Booking.Status.CONFIRMED], now=now)

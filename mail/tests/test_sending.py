@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from time import monotonic, thread_time
 
 import pytest
 from django.db import OperationalError
@@ -9,7 +10,7 @@ from django.db import OperationalError
 from mail import kinds, sending
 from mail.models import Mail
 from mail.outbox import Post, post, post_all
-from mail.sending import CLAIM, WAITS, claim, send_due
+from mail.sending import CLAIM, SHARE, WAITS, _pause, claim, send_due
 from mail.tests.conftest import NEWS
 from ticketbook.postgres import clock
 from ticketbook.tests.running import free_port
@@ -131,10 +132,9 @@ def test_waits_grow_for_two_days_and_then_a_mail_fails(use_server):
     assert "two days" in Mail.objects.get().last_error
 
 
-def test_a_server_that_is_away_costs_each_batch_one_look(use_server, monkeypatch):
+def test_a_server_that_is_away_costs_each_batch_one_look(use_server):
     use_server(f"smtp://127.0.0.1:{free_port()}")
-    monkeypatch.setattr(sending, "AT_ONCE", 20)
-    write(*["ann@example.com"] * 25)
+    write(*["ann@example.com"] * (sending.AT_ONCE + 5))
     assert not send()
     assert not send()
     assert set(states()) == {("WAITING", 1)}
@@ -175,6 +175,26 @@ def test_a_slow_server_gets_the_rest_later(server, monkeypatch):
     write("ann@example.com", "bob@example.com", "eve@example.com")
     assert send()
     assert states()[1:] == [("WAITING", 0)] * 2
+
+
+def test_many_mails_take_a_small_share_of_a_core(server):
+    def render(mail):
+        began = thread_time()
+        while thread_time() < began + 0.01:
+            pass
+        return NEWS
+
+    kinds.register("news", render)
+    write(*["ann@example.com"] * 5)
+    began, worked = monotonic(), thread_time()
+    assert send()
+    assert states() == [("SENT", 1)] * 5
+    assert thread_time() - worked < 1.5 * SHARE * (monotonic() - began)
+
+
+def test_a_mail_that_took_long_keeps_the_next_one_waiting_for_a_second_only():
+    assert _pause(0.001) < 0.1
+    assert _pause(10) == 1
 
 
 def test_words_that_cannot_be_made_fail_their_own_mail_only(server, monkeypatch, caplog):

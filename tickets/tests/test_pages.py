@@ -4,10 +4,13 @@ import re
 import uuid
 from datetime import timedelta
 from html import unescape
+from io import BytesIO
 
 import pytest
+import zxingcpp
 from django.test import Client
 from django.utils import timezone
+from PIL import Image
 
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking, Return
@@ -250,6 +253,17 @@ def test_the_mail_has_the_codes_the_pdf_and_the_calendar(booking, tickets):
         assert (ticket.code in message.body) == (ticket.code in html) == (ticket.number != 2)
     files = [(name, kind) for name, _, kind in message.attachments]
     assert files == [("tickets.pdf", "application/pdf"), ("concert.ics", "text/calendar")]
+
+
+def test_the_mail_shows_a_qr_code_of_each_ticket(booking, tickets):
+    return_tickets(booking, 1, numbers=[2], key=uuid.uuid4(), now=timezone.now())
+    message = compose(Mail.objects.get(kind="tickets")).message()
+    pictures = [part for part in message.walk() if part.get_content_type() == "image/png"]
+    read = [
+        zxingcpp.read_barcodes(Image.open(BytesIO(p.get_payload(decode=True)))) for p in pictures
+    ]
+    kept = [ticket for ticket in tickets if ticket.number != 2]
+    assert [code.text for [code] in read] == [ticket.token for ticket in kept]
 
 
 def test_the_mail_of_a_booking_that_was_cancelled_meanwhile_is_not_sent(booking, tickets):
