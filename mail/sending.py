@@ -42,10 +42,8 @@ NO_NEW_ONE_AFTER = 20  # seconds; the rest of the batch is left for the next one
 # connection and log in, four for the last mail.
 CLAIM = timedelta(minutes=4)
 
-SHARE = 1 / 20  # of a processor core, at most, for each process that sends
-LONGEST_PAUSE = (
-    2  # seconds; the first mail of a process takes long, and the next one need not wait for that
-)
+SHARE = 1 / 20  # of a processor core, for each process that sends
+LONGEST_PAUSE = 1  # second; the first mail of a process takes longest
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
