@@ -1,7 +1,7 @@
 """To send what waits in the outbox. No lock is held while the mail server is talked to.
 
 It leaves a sale its machine: after each mail it pauses, in proportion to the processor time that the mail
-took. So a rush is followed slowly, and a single mail leaves at once.
+took, and longer while the machine is busy. So a rush is followed slowly, and a single mail leaves at once.
 
 A worker claims some mails by moving their `next_attempt_at`, for longer than it can be busy with them. So two
 workers never send the same one, and the claims of a dead worker run out. What it had sent and not noted is
@@ -23,8 +23,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from os import cpu_count, getloadavg
 from time import monotonic, sleep, thread_time
 
+from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import InterfaceError, OperationalError
@@ -38,11 +40,16 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 10
 NO_NEW_ONE_AFTER = 20  # seconds; the rest of the batch is left for the next one
-# Longer than a batch can take. Each answer of the server has EMAIL_TIMEOUT, 20 seconds: six to open the
-# connection and log in, four for the last mail.
-CLAIM = timedelta(minutes=4)
+# Longer than a batch can take. A server has EMAIL_TIMEOUT for each answer: six to open the connection and log
+# in, four for the last mail. Files take no time.
+CLAIM = timedelta(
+    seconds=NO_NEW_ONE_AFTER + 10 * (settings.EMAIL_TIMEOUT if settings.EMAIL_URL else 1)
+)
 
-SHARE = 1 / 20  # of a processor core, for each process that sends
+IDLE_SHARE = (
+    0.5  # of a processor core, for each process that sends, while the machine has little to do
+)
+BUSY = 0.75  # of the processor cores: the load above which only EMAIL_SHARE of one is used
 LONGEST_PAUSE = 1  # second; the first mail of a process takes longest
 
 FIRST_WAIT = timedelta(seconds=5)
@@ -92,7 +99,9 @@ def send_due(*, now: datetime) -> bool:
 
 def _pause(worked: float) -> float:
     """How long to pause after so many seconds of processor time."""
-    return min(worked * (1 / SHARE - 1), LONGEST_PAUSE)
+    is_busy = getloadavg()[0] > BUSY * (cpu_count() or 1)
+    share = settings.EMAIL_SHARE if is_busy else max(IDLE_SHARE, settings.EMAIL_SHARE)
+    return min(worked * (1 / share - 1), LONGEST_PAUSE)
 
 
 def claim(*, now: datetime) -> list[Mail]:
