@@ -84,6 +84,18 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name
 
 
+class AddressChange(models.Model):
+    """Another address that a user wants to have, until a link at that address confirms it."""
+
+    id = primary_key()
+    user = models.OneToOneField(User, models.CASCADE, related_name="address_change")
+    email = EmailAddressField("e-mail address", max_length=254)
+    made_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.user} → {self.email}"
+
+
 class Attempts(models.Model):
     """Attempts of one kind by somebody (accounts/throttle.py)."""
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from django.apps import apps
 from django.contrib.auth import password_validation as django
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -58,6 +59,9 @@ class EndsTokens:
 
     def password_changed(self, password: str, user: AbstractBaseUser) -> None:
         AuthToken.objects.filter(user=user).delete()
+        # Somebody who knew the old password may have asked for another address.
+        AddressChange = apps.get_model("accounts", "AddressChange")  # it is below this module
+        AddressChange.objects.filter(user=user.pk).delete()
 
     def get_help_text(self) -> str:
         return "A new password ends all sessions and API tokens of the account."
