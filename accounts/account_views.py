@@ -14,11 +14,12 @@ from django.views import View
 from django.views.decorators.http import require_safe
 from django.views.generic import FormView
 
+from accounts import access
 from accounts.auth import customer
 from accounts.forms import AddressForm, AsksPassword, NameForm, PasswordForm
 from accounts.models import AddressChange, User
 from accounts.new_address import ask_for_address, change_of, confirm_address
-from accounts.new_password import LinkUsed, PasswordChangedMeanwhile, change_password
+from accounts.new_password import LinkUsed, change_password
 from accounts.signup import EmailTaken
 from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Refusal, Throttled
@@ -49,18 +50,41 @@ class AccountForm(LoginRequiredMixin, FormView):  # type: ignore[type-arg]
         except Throttled as throttled:
             answer_429(self.request, throttled)
             return self.refused(form, throttled)
-        except (EmailTaken, PasswordChangedMeanwhile) as refusal:
+        except Refusal as refusal:
             return self.refused(form, refusal)
         messages.success(self.request, self.said)
         return HttpResponseRedirect(self.get_success_url())
 
     def change(self, user: User, form: forms.Form) -> None:
-        """Raises Throttled, EmailTaken and PasswordChangedMeanwhile."""
+        """Raises a Refusal, which the page then shows."""
         raise NotImplementedError
 
     def refused(self, form: forms.Form, refusal: Refusal) -> HttpResponse:
         form.add_error("address" if isinstance(refusal, EmailTaken) else None, str(refusal))
         return self.form_invalid(form)
+
+
+class Devices(LoginRequiredMixin, View):
+    """Where somebody is logged in. A POST ends what `handle` names, or all others if there is none."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        all_of_them = self._all(request)
+        context = {"all": all_of_them, "others": any(not each.is_this for each in all_of_them)}
+        return render(request, "accounts/devices.html", context)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        user, handle = customer(request), request.POST.get("handle")
+        if not handle:
+            access.end_all_others(user, this_session=request.session.session_key)
+            messages.success(request, "You are logged in here only, and all API tokens have ended.")
+        for each in self._all(request) if handle else ():
+            if each.handle == handle and not each.is_this:
+                each.end()
+                messages.success(request, f"Ended: {each.words}.")
+        return HttpResponseRedirect(resolve_url("accounts:devices"))
+
+    def _all(self, request: HttpRequest) -> list[access.Access]:
+        return access.all_of(customer(request), this_session=request.session.session_key)
 
 
 class Name(AccountForm):

@@ -1,8 +1,7 @@
-from django.contrib.sessions.models import Session
 from knox.models import AuthToken
 from procrastinate.contrib.django import app
 
-from accounts.models import Attempts
+from accounts.models import Attempts, Session
 from ticketbook.postgres import clock
 
 EVERY_NIGHT = "17 3 * * *"

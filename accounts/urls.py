@@ -12,6 +12,7 @@ urlpatterns = [
     path("reset/<str:uidb64>/<str:token>/", views.Reset.as_view(), name="reset"),
     path("", account_views.account, name="account"),
     path("name/", account_views.Name.as_view(), name="name"),
+    path("devices/", account_views.Devices.as_view(), name="devices"),
     path("password/", account_views.Password.as_view(), name="password"),
     path("address/", account_views.Address.as_view(), name="address"),
     path("confirm/<str:link>/", account_views.ConfirmAddress.as_view(), name="confirm_address"),
