@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,15 +14,18 @@ from django.views import View
 from django.views.decorators.http import require_safe
 from django.views.generic import FormView
 
-from accounts import access
+from accounts import access, closing, own_data
 from accounts.auth import customer
 from accounts.forms import AddressForm, AsksPassword, NameForm, PasswordForm
 from accounts.models import AddressChange, User
 from accounts.new_address import ask_for_address, change_of, confirm_address
 from accounts.new_password import LinkUsed, change_password
 from accounts.signup import EmailTaken
+from ticketbook.api.times import ApiRenderer
 from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Refusal, Throttled
+
+INDENTED = {"indent": 2}
 
 
 @require_safe
@@ -85,6 +88,37 @@ class Devices(LoginRequiredMixin, View):
 
     def _all(self, request: HttpRequest) -> list[access.Access]:
         return access.all_of(customer(request), this_session=request.session.session_key)
+
+
+@require_safe
+@login_required
+def data(request: HttpRequest) -> HttpResponse:
+    """A file with all that is kept of the person, written as the API writes it."""
+    written = ApiRenderer().render(own_data.export(customer(request)), renderer_context=INDENTED)
+    disposition = {"Content-Disposition": 'attachment; filename="ticketbook.json"'}
+    return HttpResponse(written, content_type="application/json", headers=disposition)
+
+
+class Close(AccountForm):
+    """Closes the account for good."""
+
+    template_name = "accounts/close.html"
+    form_class = AsksPassword
+    success_url = reverse_lazy("concerts:list")
+    said = "Your account is closed."
+
+    def change(self, user: User, form: forms.Form) -> None:
+        closing.close(user, agreed=self.request.POST.get("agreed", ""))
+        logout(self.request)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        user = customer(self.request)
+        facts = {
+            "why_not": closing.why_not(user),
+            "warnings": closing.warnings(user),
+            "agreement": closing.agreement(user),
+        }
+        return super().get_context_data(**facts, **kwargs)
 
 
 class Name(AccountForm):

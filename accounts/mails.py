@@ -6,6 +6,7 @@
 | `password_changed` | there is a new password | the user |
 | `address_confirm` | somebody wants to have this address for their account | the AddressChange |
 | `address_changed` | an account has another address now; goes to the old one | the user |
+| `account_closed` | an account was closed; goes to the address that it had | the user |
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from accounts import new_address, new_password
+from accounts import closing, new_address, new_password
 from accounts.models import AddressChange, User
 from mail import kinds
 from mail.kinds import Letter
@@ -25,6 +26,7 @@ def register_kinds() -> None:
     kinds.register(new_password.CHANGED, _password_changed)
     kinds.register(new_address.CONFIRM, _address_confirm)
     kinds.register(new_address.CHANGED, _address_changed)
+    kinds.register(closing.CLOSED, _account_closed)
 
 
 def _letter(mail: Mail, subject: str, user: User, **context: Any) -> Letter:
@@ -64,3 +66,7 @@ def _address_changed(mail: Mail) -> Letter | None:
     if user is None:
         return None
     return _letter(mail, "Your account has another e-mail address", user)
+
+
+def _account_closed(mail: Mail) -> Letter:
+    return Letter("Your account is closed", f"accounts/mail/{mail.kind}", {})

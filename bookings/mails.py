@@ -106,7 +106,7 @@ def booking_letter(
     ]
     page = settings.SITE_URL + reverse("bookings:detail", args=[booking.pk])
     context = {
-        "name": booking.user.name,
+        "name": booking.user.name if booking.user.is_active else "",  # it may be closed
         "details": details,
         "link": ("See your booking", page),
         **facts,
