@@ -134,7 +134,7 @@ class Name(AccountForm):
 
 class Password(AccountForm):
     form_class = PasswordForm
-    title, button = "Change your password", "Set the new password"
+    title, button = "Your password", "Set the new password"
     said = "Your password is changed. You are logged out everywhere else, and all API tokens have ended."
 
     def change(self, user: User, form: forms.Form) -> None:
@@ -145,7 +145,7 @@ class Password(AccountForm):
 class Address(AccountForm):
     template_name = "accounts/address.html"
     form_class = AddressForm
-    title, button = "Change your e-mail address", "Send the link"
+    title, button = "Your e-mail address", "Send the link"
     said = (
         "We have sent a link to the new address. Open it within a day; nothing is changed before."
     )

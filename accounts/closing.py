@@ -14,7 +14,7 @@ from django.utils.crypto import salted_hmac
 from knox.models import AuthToken
 
 from accounts.models import AddressChange, Session, User
-from accounts.new_password import PasswordChangedMeanwhile
+from accounts.new_password import PasswordChangedMeanwhile, locked
 from accounts.own_data import parts
 from mail.models import Mail
 from mail.outbox import post
@@ -65,8 +65,9 @@ def close(user: User, *, agreed: str) -> None:
     Raises StaffAccount, Unfinished, NotAgreed and PasswordChangedMeanwhile.
     """
     with transaction.atomic():
-        # A booking refers to its user, so nobody can make one until this is done.
-        now = User.objects.select_for_update().filter(pk=user.pk).first()
+        # A booking that a request is making at this very moment is not seen. It is made, and nobody is told. To
+        # wait for such bookings, each of them would have to lock its user first.
+        now = locked(user.pk)
         if now is None or now.password != user.password:
             raise PasswordChangedMeanwhile
         if refusal := why_not(now):

@@ -59,9 +59,9 @@ def confirm_address(change: AddressChange) -> None:
     try:
         with transaction.atomic():
             # The user first, as whoever closes an account does it.
-            user = User.objects.select_for_update().get(pk=change.user_id)
+            user = locked(change.user_id)
             found, _ = AddressChange.objects.filter(pk=change.pk).delete()
-            if not found:
+            if user is None or not found:
                 raise LinkUsed
             before, user.email = user.email, change.email
             user.save(update_fields=["email"])

@@ -13,6 +13,7 @@ from knox.models import AuthToken
 from accounts import closing
 from accounts.closing import NotAgreed, Unfinished, agreement, close, forget_addresses
 from accounts.models import Session, User
+from accounts.new_password import PasswordChangedMeanwhile
 from accounts.tasks import forget_addresses as in_the_night
 from bookings.audit import audit
 from bookings.cancelling import cancel, return_tickets
@@ -247,3 +248,11 @@ def test_an_agreement_is_to_what_the_page_said(ann, booking):
     with pytest.raises(NotAgreed):
         close(ann, agreed="")
     close(ann, agreed=agreement(ann))
+
+
+def test_an_account_is_closed_once(ann):
+    stale = User.objects.get(pk=ann.pk)
+    close(ann, agreed="")
+    with pytest.raises(PasswordChangedMeanwhile):
+        close(stale, agreed="")
+    assert Mail.objects.filter(kind="account_closed").count() == 1
