@@ -65,8 +65,8 @@ def close(user: User, *, agreed: str) -> None:
     Raises StaffAccount, Unfinished, NotAgreed and PasswordChangedMeanwhile.
     """
     with transaction.atomic():
-        # A booking that a request is making at this very moment is not seen. It is made, and nobody is told. To
-        # wait for such bookings, each of them would have to lock its user first.
+        # A booking that a request is making at this very moment is not seen. It is made, and nobody is told.
+        # To wait for such bookings, each of them would have to lock its user first.
         now = locked(user.pk)
         if now is None or now.password != user.password:
             raise PasswordChangedMeanwhile
