@@ -1,7 +1,6 @@
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminPasswordChangeForm as AdminOwnPasswordForm
 from django.contrib.admin.models import LogEntry
@@ -19,12 +18,10 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from knox.models import AuthToken
 
-from accounts import throttle
 from accounts.forms import StaffLogInForm
 from accounts.models import User
+from accounts.own_password import check_own_password
 from ticketbook.admin_forms import MergingAdmin
-from ticketbook.error_handlers import answer_429
-from ticketbook.errors import Throttled
 
 HISTORY = (
     "bookings, refunds or changes in the back office. History outlives its author: "
@@ -103,19 +100,8 @@ class OwnPasswordForm(WritesOnlyPassword, AdminOwnPasswordForm):
     request: HttpRequest
 
     def clean_old_password(self) -> str:
-        guesser = throttle.by_account(
-            "own password",
-            str(self.user.pk),
-            failures=settings.LOGIN_FAILURES,
-            longest=settings.LOGIN_LONGEST_WAIT,
-        )
-        try:
-            throttle.count(*guesser)
-        except Throttled as throttled:
-            answer_429(self.request, throttled)
-            raise forms.ValidationError(str(throttled), code=throttled.code) from throttled
-        old: str = super().clean_old_password()
-        throttle.forget(each.key for each in guesser)
+        old: str = self.cleaned_data["old_password"]
+        check_own_password(self.request, self.user, old)
         return old
 
 

@@ -5,17 +5,22 @@ because visitors with a cookie get no copies of pages. A client of the API is kn
 """
 
 import secrets
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 
 from accounts import throttle
+from accounts.browsers import BROWSER, browser_of
+from accounts.models import Session
 from ticketbook.client_address import client_address, one_address
 from ticketbook.page_middleware import OnlyPages
+from ticketbook.postgres import clock
 
 COOKIE = "device"
 LOGGED_IN = "ticketbook.logged_in"
@@ -23,6 +28,7 @@ SALT = "accounts.devices"
 COOKIE_SECONDS = 365 * 24 * 3600
 ADDRESS_SECONDS = 30 * 24 * 3600
 MOST_ACCOUNTS = 5  # in one cookie
+USE_IS_NOTED_AFTER = timedelta(hours=1)
 
 
 def device_of(request: HttpRequest | Request | None, account: str) -> tuple[str, ...] | None:
@@ -46,10 +52,13 @@ def remember(request: HttpRequest | Request | None, account: str) -> None:
 
 
 class DevicesMiddleware(OnlyPages):
-    """Gives a browser the cookie of the account that it has logged in to."""
+    """Gives a browser the cookie of the account that it has logged in to, and notes when it was used."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        _note_use(request)
         if account := request.META.get(LOGGED_IN):
+            if SESSION_KEY in request.session:
+                request.session[BROWSER] = browser_of(request)
             accounts = _accounts(request)
             mark = accounts.pop(_short(account), None) or secrets.token_urlsafe(12)
             newest = [(_short(account), mark), *accounts.items()][:MOST_ACCOUNTS]
@@ -64,6 +73,16 @@ class DevicesMiddleware(OnlyPages):
                 samesite="Lax",
             )
         return response
+
+
+def _note_use(request: HttpRequest) -> None:
+    # Once in an hour, and never on the way of a booking.
+    row = getattr(request.session, "row", None)
+    if request.method != "GET" or row is None or row.user_id is None:
+        return
+    now = clock.now()
+    if now - row.used_at > USE_IS_NOTED_AFTER:
+        Session.objects.filter(pk=row.pk).update(used_at=now)
 
 
 def _accounts(request: HttpRequest | Request) -> dict[str, str]:

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import F
 from django.db.models.functions import Lower, Now
@@ -82,6 +83,37 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def get_short_name(self) -> str:
         return self.name
+
+
+class Session(AbstractBaseSession):
+    """A session of a browser. Its columns follow from its data (accounts/sessions.py)."""
+
+    # Null: a visitor who is not logged in.
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="sessions")
+    browser = models.CharField(max_length=50, blank=True)  # in plain words
+    made_at = models.DateTimeField()
+    used_at = models.DateTimeField()  # to the hour
+
+    @classmethod
+    def get_session_store_class(cls) -> Any:
+        from accounts.sessions import SessionStore
+
+        return SessionStore
+
+    class Meta(AbstractBaseSession.Meta):
+        pass
+
+
+class AddressChange(models.Model):
+    """Another address that a user wants to have, until a link at that address confirms it."""
+
+    id = primary_key()
+    user = models.OneToOneField(User, models.CASCADE, related_name="address_change")
+    email = EmailAddressField("e-mail address", max_length=254)
+    made_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.user} → {self.email}"
 
 
 class Attempts(models.Model):

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from django.apps import apps
 from django.contrib.auth import password_validation as django
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -58,6 +59,10 @@ class EndsTokens:
 
     def password_changed(self, password: str, user: AbstractBaseUser) -> None:
         AuthToken.objects.filter(user=user).delete()
+        # A session would end by itself when it is used. Somebody who knew the old password may have asked for
+        # another address.
+        for model in ("Session", "AddressChange"):  # they are above this module
+            apps.get_model("accounts", model).objects.filter(user=user.pk).delete()
 
     def get_help_text(self) -> str:
         return "A new password ends all sessions and API tokens of the account."

@@ -1,8 +1,9 @@
-from django.contrib.sessions.models import Session
 from knox.models import AuthToken
 from procrastinate.contrib.django import app
 
-from accounts.models import Attempts
+from accounts import closing, new_password
+from accounts.models import Attempts, Session
+from mail.models import Mail
 from ticketbook.postgres import clock
 
 EVERY_NIGHT = "17 3 * * *"
@@ -18,6 +19,14 @@ def forget_expired_tokens(timestamp: int) -> None:
 @app.task(queueing_lock="forget_expired_sessions")
 def forget_expired_sessions(timestamp: int) -> None:
     Session.objects.filter(expire_date__lt=clock.ask()).delete()
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_addresses")
+def forget_addresses(timestamp: int) -> None:
+    closing.forget_addresses()
+    # Addresses that somebody has typed, and that nobody has an account with.
+    Mail.objects.filter(kind=new_password.RESET, status=Mail.Status.SKIPPED).delete()
 
 
 @app.periodic(cron=EVERY_NIGHT)

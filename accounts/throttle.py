@@ -5,11 +5,8 @@ Count an attempt before the work is done, so that attempts at the same moment ca
     throttle.count(*throttle.by_address("sign-up", settings.SIGNUPS_PER_ADDRESS, request))
 
 This raises Throttled, which the API and the pages answer with 429 and Retry-After. If only failures should
-count, `take_back` what was counted when the attempt succeeds. A mail that anybody can have sent to any
-account would be counted by address and by account:
-
-    mails = throttle.by_account("reset", email, failures=3, longest=3600)
-    throttle.count(*throttle.by_address("reset", 100, request), *mails)
+count, `take_back` what was counted when the attempt succeeds. `count_mail` counts a mail that
+anybody can have sent to any address.
 
 The counts are rows of PostgreSQL, which all processes share. An attempt adds one to its count, and the count
 loses one after every `forget` seconds. Nobody is locked out for good: beyond the limit an attempt has to
@@ -21,6 +18,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest
@@ -34,6 +32,8 @@ from ticketbook.postgres.statements import execute_prepared
 
 FIRST_WAIT = 2.0  # seconds; each further failure doubles it
 OF_A_NETWORK = 4  # a network may do so many times what an address may
+MAILS_TO_ONE = 3  # then the waits grow
+LONGEST_WAIT_FOR_MAIL = 3600.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,12 @@ def count(*attempt: Counted) -> None:
             take_back(*done)
             raise Throttled(wait)
         done.append(counted)
+
+
+def count_mail(request: HttpRequest, to: str) -> None:
+    """Count a mail that somebody wants to have sent to an address. Raises Throttled."""
+    address = by_account("mail", to, failures=MAILS_TO_ONE, longest=LONGEST_WAIT_FOR_MAIL)
+    count(*by_address("mail", settings.MAILS_PER_ADDRESS, request), *address)
 
 
 def take_back(*counted: Counted) -> None:

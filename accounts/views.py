@@ -1,15 +1,25 @@
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.contrib.auth.views import LoginView, LogoutView, RedirectURLMixin
+from django.contrib.auth.views import (
+    INTERNAL_RESET_SESSION_TOKEN,
+    LoginView,
+    LogoutView,
+    PasswordResetConfirmView,
+    RedirectURLMixin,
+)
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
+from django.urls import reverse_lazy
 from django.views.generic import FormView
 
 from accounts import devices, throttle
-from accounts.forms import LogInForm, SignUpForm
+from accounts.forms import ForgottenForm, LogInForm, ResetForm, SignUpForm
+from accounts.models import User
+from accounts.new_password import LinkUsed, ask_for_link, may_reset, reset_links, reset_password
 from accounts.signup import EmailTaken, sign_up
 from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Throttled
@@ -88,3 +98,50 @@ class SignUp(DrawnAnew):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(next=self.get_redirect_url(), **kwargs)
+
+
+class Forgotten(DrawnAnew):
+    """Asks for a link by mail. The answer is the same whether the address is known or not."""
+
+    template_name = "accounts/forgotten.html"
+    form_class = ForgottenForm
+    next_page = "concerts:list"
+
+    def form_valid(self, form: ForgottenForm) -> HttpResponse:
+        try:
+            ask_for_link(self.request, form.cleaned_data["email"])
+        except Throttled as throttled:
+            answer_429(self.request, throttled)
+            form.add_error(None, str(throttled))
+            return self.form_invalid(form)
+        return render(self.request, "accounts/link_sent.html", form.cleaned_data)
+
+
+class Reset(PasswordResetConfirmView):
+    """The page behind the link. Django moves the token from the address into the session."""
+
+    template_name = "accounts/reset.html"
+    form_class = ResetForm  # type: ignore[assignment]
+    token_generator = reset_links
+    success_url = reverse_lazy("concerts:list")
+    user: User | None
+
+    def get_user(self, uidb64: str) -> User | None:
+        user = super().get_user(uidb64)
+        return user if user and may_reset(user) else None
+
+    def form_valid(self, form: ResetForm) -> HttpResponse:  # type: ignore[override]
+        user, token = form.user, self.request.session.pop(INTERNAL_RESET_SESSION_TOKEN)
+        try:
+            reset_password(user, token=token, password=form.cleaned_data["new_password"])
+        except LinkUsed:
+            self.validlink = False
+            return self.render_to_response(self.get_context_data())
+        login(self.request, user)
+        devices.remember(self.request, user.email)
+        messages.success(self.request, "Your new password is set, and you are logged in.")
+        return HttpResponseRedirect(self.get_success_url())
+
+    def render_to_response(self, context: Any, **kwargs: Any) -> HttpResponse:
+        status = 200 if self.validlink else 410
+        return super().render_to_response(context, status=status, **kwargs)

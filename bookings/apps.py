@@ -16,7 +16,8 @@ class BookingsConfig(AppConfig):
     def ready(self) -> None:
         if settings.FAILPOINTS:  # before anybody keeps a reference to a function that it wraps
             failpoints.install(settings.FAILPOINTS)
-        from bookings import mails
+        from accounts import own_data as of_persons
+        from bookings import mails, own_data
         from bookings.calling_off import cancel_all, has_bookings
         from bookings.forms import new_key
         from concerts.calling_off import called_off, ever_sold
@@ -27,6 +28,7 @@ class BookingsConfig(AppConfig):
         ever_sold.connect(has_bookings)
         moved.connect(mails.tell_moved)
         mails.register_kinds()
+        of_persons.parts.append(own_data.PART)
         named.check()
         checks.register(_every_gateway_is_known, checks.Tags.database)
 

@@ -103,7 +103,7 @@ def booking_letter(
     """
     context = {
         "calendar": any(kind == "text/calendar" for _, _, kind in attachments),
-        "name": booking.user.name,
+        "name": booking.user.name if booking.user.is_active else "",  # it may be closed
         "details": details_of(booking),
         "link": link_to(booking),
         **facts,

@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "DATABASE_URL": "", "CACHE_URL": "", "SECRET_KEY": "", "DEBUG": "off", "HTTPS": "off", "CURRENCY": "USD",
     "PAYMENT_SUCCESS_RATE": "1", "PAYMENT_DEFAULT": "", "PAYMENT_GATEWAY": "", "PAYMENT_GATEWAYS": "",
     "WEB_CONCURRENCY": "1", "LOGIN_FAILURES": "0", "LOGIN_FAILURES_PER_ADDRESS": "0",
-    "SIGNUPS_PER_ADDRESS": "0", "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
+    "SIGNUPS_PER_ADDRESS": "0", "MAILS_PER_ADDRESS": "0", "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
 }  # fmt: skip
 
 

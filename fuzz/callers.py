@@ -8,11 +8,11 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import User
+from accounts.sessions import SessionStore
 from bookings.placing import place
 from bookings.wishes import Wish
 from concerts import stock

@@ -32,6 +32,7 @@ from django.template.loader import render_to_string
 from mail.kinds import Letter, Picture, letter_of
 from mail.models import Mail
 
+NEVER_REACHED = ".invalid"  # RFC 2606; closed accounts have such addresses
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 
 
@@ -61,7 +62,7 @@ class WithPictures(EmailMultiAlternatives):
 
 def compose(mail: Mail) -> EmailMultiAlternatives | None:
     """The message, or None if there is nothing to tell any more. Raises whatever its kind raises."""
-    letter = letter_of(mail)
+    letter = None if mail.address.endswith(NEVER_REACHED) else letter_of(mail)
     if letter is None:
         return None
     validate_email(mail.address)

@@ -148,12 +148,20 @@ LOGIN_LONGEST_WAIT = number("LOGIN_LONGEST_WAIT", 15 * 60, 1, 24 * 3600)
 # In a minute. A network may have four times as many.
 LOGIN_FAILURES_PER_ADDRESS = whole("LOGIN_FAILURES_PER_ADDRESS", 300, 0, 1_000_000)
 SIGNUPS_PER_ADDRESS = whole("SIGNUPS_PER_ADDRESS", 600, 0, 1_000_000)
+# Mails that somebody wants to have sent, such as a link for a forgotten password.
+MAILS_PER_ADDRESS = whole("MAILS_PER_ADDRESS", 60, 0, 1_000_000)
+# How long a link for a forgotten password works, in seconds. The mail says so too.
+PASSWORD_RESET_TIMEOUT = 3600
 # Forms and requests with a password, by the beginning of their address. Hashing takes long, so they have
 # threads of their own in each process, and the rest of the site does not wait for them.
 PASSWORD_THREADS = whole("PASSWORD_THREADS", 1, 1, 100)
 PASSWORD_DOORS = (
     "/accounts/login/",
     "/accounts/signup/",
+    "/accounts/reset/",
+    "/accounts/password/",
+    "/accounts/address/",
+    "/accounts/close/",
     "/admin/login/",
     "/admin/password_change/",
     "/admin/accounts/user/",
@@ -308,6 +316,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.EndsTokens"},
 ]
 AUTHENTICATION_BACKENDS = ["accounts.backend.PasswordBackend"]
+SESSION_ENGINE = "accounts.sessions"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "concerts:list"
 LOGOUT_REDIRECT_URL = "concerts:list"

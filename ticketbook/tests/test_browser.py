@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.tests.mailed import link_of_last
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.tests.wishing import wish
@@ -201,6 +202,10 @@ def paths(ann, tier):
         f"/bookings/{booking.pk}/cancellation/",
         f"/tickets/{ticket.token}/",
         "/lost-mail/",
+        "/accounts/",
+        "/accounts/devices/",
+        "/accounts/address/",
+        "/accounts/close/",
         "/not-here/",
     ]
 
@@ -219,6 +224,8 @@ def test_pages_fit_and_can_be_used(visit, paths, viewport, scheme):
         seen.append(page.title())
 
     look("sign-up")
+    page.goto("/accounts/forgotten/")
+    look("forgotten password")
     page.goto("/accounts/login/")
     look("log-in")
     log_in(page)
@@ -226,6 +233,26 @@ def test_pages_fit_and_can_be_used(visit, paths, viewport, scheme):
         page.goto(path)
         look(path)
     assert len(set(seen)) == len(seen), "every page has a title of its own"
+
+
+def test_a_customer_sets_a_forgotten_password_and_ends_what_was_open(visit, ann):
+    elsewhere = visit("/")
+    log_in(elsewhere)
+    page = visit("/accounts/login/", java_script_enabled=False)
+    page.get_by_role("link", name="Forgotten your password?").click()
+    page.get_by_label("E-mail address").fill("Ann@example.com")
+    page.get_by_role("button", name="Send me the link").click()
+    page.get_by_text("we have sent it a link").wait_for()
+    page.goto(link_of_last("password_reset"))
+    page.get_by_label("New password").fill("another sentence")
+    page.get_by_role("button", name="Set the new password").click()
+    page.get_by_text("Your new password is set, and you are logged in.").wait_for()
+    page.get_by_role("link", name="Account", exact=True).click()
+    page.get_by_role("link", name="Where you are logged in").click()
+    page.get_by_text("This one").wait_for()
+    assert page.get_by_role("button", name="End all others").count() == 0
+    elsewhere.goto("/accounts/")
+    elsewhere.get_by_role("heading", name="Log in").wait_for()
 
 
 def test_the_keyboard_alone_books(visit, ann, tier):

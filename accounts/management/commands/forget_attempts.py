@@ -8,7 +8,7 @@ from accounts import throttle
 from accounts.models import User
 from ticketbook.client_address import one_address, one_network
 
-COUNTED_BY_ADDRESS = ("log-in", "sign-up")
+COUNTED_BY_ADDRESS = ("log-in", "sign-up", "mail")
 
 
 class Command(BaseCommand):
@@ -29,6 +29,7 @@ class Command(BaseCommand):
             users = User.objects.filter(email=account).values_list("pk", flat=True)
             return [
                 throttle.key_of("log-in", "account", account),
+                throttle.key_of("mail", account),
                 *(throttle.key_of("own password", str(pk)) for pk in users),
             ]
         try:
