@@ -31,6 +31,7 @@ from bookings.forms import (
     read_seen,
     tier_chosen,
 )
+from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking
 from bookings.outcomes import ask_and_settle
@@ -142,8 +143,9 @@ def _page_of_new(placed: Placed) -> str | None:
 
 
 def _next_page(booking: Booking) -> str:
-    # The gateway's page, if the customer has to pay there.
-    if booking.awaits_customer:
+    # The gateway's page, if the customer has to pay there and a form may lead there. Otherwise the page of
+    # the booking, which has a link to it.
+    if booking.awaits_customer and named.form_may_lead_to(booking.action_url):
         return booking.action_url
     return resolve_url("bookings:detail", booking.pk)
 

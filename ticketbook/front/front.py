@@ -15,10 +15,19 @@ from django.template.loader import render_to_string
 from ticketbook import event_loop
 from ticketbook.api.paths import is_api
 from ticketbook.errors import BadAddress, Busy, Refusal, TooLarge, TooSlow
-from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
+from ticketbook.front.answers import (
+    Answer,
+    Receive,
+    Scope,
+    Send,
+    raw,
+    refusal_answer,
+    send_answer,
+)
 from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.calls import WSGIApplication
 from ticketbook.front.site import Endpoint, Site
+from ticketbook.page_security import page_headers
 
 Result = TypeVar("Result")
 Handler = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
@@ -154,7 +163,7 @@ def _worded(refusal: Refusal, scope: Scope) -> Answer:
     headers = [h for h in answer.headers if h[0] != b"content-type"]
     return Answer(
         refusal.status,
-        [*headers, (b"content-type", b"text/html; charset=utf-8")],
+        [*headers, (b"content-type", b"text/html; charset=utf-8"), *raw(page_headers().items())],
         _refusal_page(refusal.status, str(refusal)),
     )
 

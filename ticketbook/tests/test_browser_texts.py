@@ -16,10 +16,11 @@ from ticketbook.tests.test_browser import (
     PASSWORD,
     chromium,
     every_payment_succeeds,
+    violations,
     visit,
 )
 
-__all__ = ["chromium", "every_payment_succeeds", "visit"]
+__all__ = ["chromium", "every_payment_succeeds", "violations", "visit"]
 
 pytestmark = [
     pytest.mark.browser,
