@@ -289,7 +289,7 @@ MIDDLEWARE = [
     "ticketbook.health.HealthMiddleware",
     "ticketbook.page_security.PageSecurityMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ticketbook.statics.StaticFilesMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
     "ticketbook.no_store.NoStoreMiddleware",
     "ticketbook.page_middleware.NoNulMiddleware",
@@ -343,8 +343,17 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# WhiteNoise serves straight from the apps: no collectstatic, and so no STATIC_ROOT.
-WHITENOISE_USE_FINDERS = True
+# Not in DATA_DIR: they belong to the version of the code. A web server keeps them fresh
+# (ticketbook/statics.py).
+STATIC_ROOT = BASE_DIR / ".static"
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "ticketbook.statics.Apps",
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "ticketbook.statics.Collected"},
+}
 
 LOGGING = {
     "version": 1,
