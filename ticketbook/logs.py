@@ -2,12 +2,15 @@
 
 import logging
 
+from ticketbook.request_ids import current
+
 LONGEST = 500  # characters of a message; what clients send may be as long as they like
 
 
 class LineFormatter(logging.Formatter):
     """One line for each record, without control characters, so that nobody can write lines of their own.
 
+    The id of the request follows in brackets, if one is at work.
     A traceback follows below it, indented, unless the answer was a refusal (a status below 500).
     """
 
@@ -16,6 +19,8 @@ class LineFormatter(logging.Formatter):
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
         line = self.formatMessage(record)
+        if request_id := current.get():
+            line += f" [{request_id}]"
         if record.exc_info and getattr(record, "status_code", 500) >= 500:
             line += "\n" + self.formatException(record.exc_info)
         return line.replace("\n", "\n    ")

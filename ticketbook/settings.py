@@ -284,6 +284,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ticketbook.request_ids.RequestIdMiddleware",
     "ticketbook.error_handlers.ApiErrorsMiddleware",
     "ticketbook.copies.responses.CopiesMiddleware",
     "ticketbook.health.HealthMiddleware",

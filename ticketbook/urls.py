@@ -47,5 +47,6 @@ urlpatterns = [
 ]
 
 handler400 = "ticketbook.error_handlers.bad_request"
+handler403 = "ticketbook.error_handlers.permission_denied"
 handler404 = "ticketbook.error_handlers.page_not_found"
 handler500 = "ticketbook.error_handlers.server_error"
