@@ -123,9 +123,10 @@ def look_for_late_payment(booking_id: str, looks: int = 1) -> None:
 @app.periodic(cron=EVERY_MINUTE)
 @app.task(queueing_lock="rescue_jobs", priority=URGENT)
 async def rescue_jobs(timestamp: int) -> None:
+    periodic = {each.task.name for each in app.periodic_registry.periodic_tasks.values()}
     for job in await broken_off(app):
         with suppress(ConnectorException):  # another rescuer was faster
-            if job.queueing_lock in PERIODIC:  # its next run is queued anyway
+            if job.task_name in periodic:  # its next run is queued anyway
                 await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
             else:
                 await app.job_manager.retry_job(job)
@@ -144,14 +145,3 @@ def forget_events(timestamp: int) -> None:
     old = PaymentEvent.objects.filter(received_at__lt=clock.ask() - A_MONTH, alert="")
     old.exclude(handled_at=None).delete()
 
-
-PERIODIC = {
-    "resolve_holds",
-    "poll_payments",
-    "finish_calling_off",
-    "find_owed_refunds",
-    "rescue_jobs",
-    "handle_events",
-    "forget_events",
-    "send_mails",
-}

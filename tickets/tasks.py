@@ -2,7 +2,7 @@
 
 from procrastinate.contrib.django import app
 
-from bookings.tasks import PERIODIC, URGENT
+from bookings.tasks import URGENT
 from ticketbook.postgres import clock
 from tickets.fulfilment import fulfil_waiting
 
@@ -13,6 +13,3 @@ EVERY_TWO_SECONDS = "* * * * * */2"  # the sixth field is the seconds
 @app.task(queueing_lock="fulfil_bookings", priority=URGENT)
 def fulfil_bookings(timestamp: int) -> None:
     fulfil_waiting(now=clock.ask())
-
-
-PERIODIC.add("fulfil_bookings")

@@ -78,7 +78,7 @@ def main() -> None:
 async def _visit(place: str, staged: stage.Stage) -> list[str]:
     wanted = {"kill": KILLS, "raise": 1, "delay": 1}
     settings = SETTINGS | {"FAILPOINTS": _setting(place, wanted)}
-    async with running(place, staged, settings=settings) as drill:
+    async with running(place, staged, CLIENTS, settings=settings) as drill:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, LIMIT)
         staff = BusyStaff(drill.system.environment())
         await staff.start()

@@ -76,7 +76,7 @@ async def _drill(staged: stage.Stage) -> list[str]:
         "DATABASE_URL": "",
         "DATA_DIR": str(DATA_DIR),
     }  # without the proxy, as it is shipped
-    async with running("full_disk", staged, settings=settings) as drill:
+    async with running("full_disk", staged, CLIENTS, settings=settings) as drill:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, inf)
         staff = clients.Staff(drill.system.environment())
         await staff.start()

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def _drill(staged: stage.Stage) -> list[str]:
-    async with running("killed_database", staged, settings=SETTINGS) as drill:
+    async with running("killed_database", staged, CLIENTS, settings=SETTINGS) as drill:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, inf)
         staff = clients.Staff(drill.system.environment())
         await staff.start()

@@ -29,9 +29,10 @@ SETTINGS = {"HOLD_SECONDS": "2"}
 class Payer(clients.Buyer):
     """A customer who books one ticket after the other."""
 
-    def __init__(self, crowd: clients.Crowd, number: int, left: Iterator[int]) -> None:
-        customers = crowd.stage.customers
-        super().__init__(crowd, f"payer-{number}", customers[number % len(customers)])
+    def __init__(
+        self, crowd: clients.Crowd, name: str, customer: stage.Customer, left: Iterator[int]
+    ) -> None:
+        super().__init__(crowd, name, customer)
         self.left = left
 
     async def act(self) -> None:
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 async def _drill(staged: stage.Stage) -> list[str]:
-    async with running("late_answers", staged, settings=SETTINGS) as drill:
+    async with running("late_answers", staged, AT_ONCE, settings=SETTINGS) as drill:
         await drill.system.set_gateway("", 0, usual=SHARES)
         began = time.monotonic()
         await _pay(drill)
@@ -69,7 +70,9 @@ async def _drill(staged: stage.Stage) -> list[str]:
 async def _pay(drill: Drill) -> None:
     crowd = clients.Crowd(drill.staged, drill.recorder, drill.system.url, 1, inf)
     left = iter(range(PAYMENTS))
-    await asyncio.gather(*(Payer(crowd, number, left).run() for number in range(AT_ONCE)))
+    await asyncio.gather(
+        *(Payer(crowd, *each, left).run() for each in clients.buyers(drill.staged, AT_ONCE))
+    )
 
 
 def _late(ledger: Path) -> int:

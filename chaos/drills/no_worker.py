@@ -39,9 +39,8 @@ class Asker(clients.Buyer):
     """A customer who asks again about what is pending, and nothing else."""
 
     def __init__(self, crowd: clients.Crowd, question: Question) -> None:
-        number = int(question.client.removeprefix("buyer-"))
-        customers = crowd.stage.customers
-        super().__init__(crowd, question.client, customers[number % len(customers)])
+        customer = dict(clients.buyers(crowd.stage, CLIENTS))[question.client]
+        super().__init__(crowd, question.client, customer)
         self.question = question
 
     async def act(self) -> None:
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 async def _drill(staged: stage.Stage) -> list[str]:
-    async with running("no_worker", staged, worker=False) as drill:
+    async with running("no_worker", staged, CLIENTS, worker=False) as drill:
         await drill.system.set_gateway("", 0, usual=SHARES)
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, SECONDS)
         staff = clients.Staff(drill.system.environment())
@@ -87,15 +86,15 @@ def _pending(known: Facts) -> set[str]:
 
 
 def _questions(history: History, known: Facts, pending: set[str]) -> Iterator[Question]:
-    keys = {known.bookings[pk].key: known.bookings[pk] for pk in pending}
+    rows = {(known.bookings[pk].user, known.bookings[pk].key): known.bookings[pk] for pk in pending}
     for attempt in history.attempts:
-        row = keys.get(attempt.request.get("key", "")) if attempt.verb == "book" else None
-        if row and (attempt.request["tier"], attempt.request["quantity"]) == (
-            row.tier,
-            row.quantity,
-        ):
-            del keys[row.key]
-            yield Question(attempt.client, attempt.request)
+        if attempt.verb != "book":
+            continue
+        request, user = attempt.request, history.header.customers[attempt.client]
+        row = rows.get((user, request["key"]))
+        if row and (request["tier"], request["quantity"]) == (row.tier, row.quantity):
+            del rows[user, row.key]
+            yield Question(attempt.client, request)
 
 
 def _judge(history: History, known: Facts) -> list[str]:

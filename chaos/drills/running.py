@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import facts, referee
+from chaos import clients, facts, referee
 from chaos.history import History, Recorder
 from chaos.quiet import until_quiet
 from chaos.stage import Stage
@@ -49,9 +49,17 @@ class Rest:
 
 @asynccontextmanager
 async def running(
-    name: str, staged: Stage, *, worker: bool = True, settings: dict[str, str] | None = None
+    name: str,
+    staged: Stage,
+    number: int,
+    *,
+    worker: bool = True,
+    settings: dict[str, str] | None = None,
 ) -> AsyncIterator[Drill]:
-    """Start the system, and stop it after the block. A folder of that name gets what it leaves."""
+    """Start the system for so many clients, and stop it after the block.
+
+    A folder of that name gets what it leaves.
+    """
     folder = HOME / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -59,7 +67,9 @@ async def running(
     file = folder / "history.jsonl"
     try:
         await system.start(worker=worker, cache=False)
-        recorder = Recorder(file, seed=1, schedule=[])
+        customers = {name: customer.email for name, customer in clients.buyers(staged, number)}
+        failpoints = (settings or {}).get("FAILPOINTS", "")
+        recorder = Recorder(file, seed=1, schedule=[], failpoints=failpoints, customers=customers)
         try:
             yield Drill(system, staged, recorder, file)
         finally:
