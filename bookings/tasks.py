@@ -144,4 +144,3 @@ def handle_events(timestamp: int) -> None:
 def forget_events(timestamp: int) -> None:
     old = PaymentEvent.objects.filter(received_at__lt=clock.ask() - A_MONTH, alert="")
     old.exclude(handled_at=None).delete()
-

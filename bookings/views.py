@@ -176,7 +176,7 @@ def _ask_again(
     concert = _concert_of(form)
     if concert is None:
         # What nobody has seen was never here.
-        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 409)
+        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
     sale, changes = Sale(concert, clock.now()), _changes(concert, form)
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)

@@ -4,13 +4,12 @@ The policy is in the settings. It is the same for every page, so pages are still
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from csp.constants import HEADER
-from csp.middleware import CSPMiddleware, PolicyParts
 from csp.utils import build_policy
 from django.conf import settings
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 
 Origins = Callable[[], Iterable[str]]
 
@@ -27,14 +26,22 @@ def forms_may_lead_to(origins: Origins) -> None:
         _elsewhere.append(origins)
 
 
-def _form_action() -> dict[str, list[str]]:
-    return {"form-action": sorted({origin for origins in _elsewhere for origin in origins()})}
+def _elsewhere_now() -> tuple[str, ...]:
+    return tuple(sorted({origin for origins in _elsewhere for origin in origins()}))
+
+
+@lru_cache(maxsize=100)
+def _policy(
+    form_action: tuple[str, ...], more: tuple[tuple[str, tuple[str, ...]], ...] = ()
+) -> str:
+    # Building it takes longer than all else that a middleware does.
+    return build_policy(update=dict(more) | {"form-action": form_action})
 
 
 def page_headers() -> dict[str, str]:
     """For pages that are made without Django's middleware."""
     return {
-        HEADER: build_policy(update=_form_action()),
+        HEADER: _policy(_elsewhere_now()),
         "Permissions-Policy": settings.PERMISSIONS_POLICY,
         "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
         "X-Content-Type-Options": "nosniff",
@@ -42,21 +49,23 @@ def page_headers() -> dict[str, str]:
     }
 
 
-class PageSecurityMiddleware(CSPMiddleware):
-    """For HTML only: in JSON there is nothing to run, and its answers are to stay short."""
+class PageSecurityMiddleware:
+    """For HTML only: in JSON there is nothing to run, and its answers are to stay short.
 
-    def process_response(
-        self, request: HttpRequest, response: HttpResponseBase
-    ) -> HttpResponseBase:
-        if response.get("Content-Type", "").startswith("text/html"):
-            response = super().process_response(request, response)
+    It takes the place of django-csp's own middleware, which knows nonces and builds the policy for each
+    answer. A view may add to the policy by `csp_update`.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        is_page = response.get("Content-Type", "").startswith("text/html")
+        drawn_by_debug = settings.DEBUG and response.status_code in {404, 500}  # with inline styles
+        if is_page and not drawn_by_debug:
+            update: dict[str, list[str]] = getattr(response, "_csp_update", None) or {}
+            more = tuple((name, tuple(values)) for name, values in update.items())
+            response[HEADER] = _policy(_elsewhere_now(), more)
             response["Permissions-Policy"] = settings.PERMISSIONS_POLICY
         return response
-
-    def get_policy_parts(
-        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
-    ) -> PolicyParts:
-        parts = super().get_policy_parts(request, response, report_only)
-        if not report_only:
-            parts.update = _form_action() | (parts.update or {})
-        return parts

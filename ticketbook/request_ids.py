@@ -1,7 +1,8 @@
 """The id of a request: people read it on an error page, and staff find it in the log.
 
-It is on every error page, in problems of the API from 500 on, in the header X-Request-ID of these answers, and
-in the log, which has no line for a refusal below 500. A trusted proxy may name it; otherwise it is made here.
+It is on every error page, in problems of the API from 500 on, in the header X-Request-ID of these answers,
+and in the log, which has no line for a refusal below 500. A trusted proxy may name it; otherwise it is made
+here.
 """
 
 import re
