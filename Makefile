@@ -12,10 +12,10 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
+	bench-fulfilment bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.run-installed ## start TicketBook with demo data (make demo PORT=8001)
 	@.venv/bin/python manage.py demo
@@ -45,6 +45,9 @@ bench-copies: .venv/.dev-installed ## measure what a cache server brings, four m
 
 bench-redirects: .venv/.run-installed ## measure payments on a page of the gateway's, two minutes; needs wrk
 	.venv/bin/python -m bench.redirects
+
+bench-fulfilment: .venv/.run-installed ## measure what tickets and mails cost a sale, three minutes; needs wrk
+	.venv/bin/python -m bench.fulfilment
 
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups

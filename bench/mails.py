@@ -153,7 +153,7 @@ def _end(server: BadServer, seconds: float) -> None:
     ids_of_events = defaultdict(set)
     for message in server.accepted:
         text = message.get_body(["plain"]).get_content()  # type: ignore[union-attr]
-        [booking] = re.findall(r"^Booking: (\S+)$", text, re.MULTILINE)
+        [booking] = re.findall(r"^Booking: ([0-9a-f-]{36})\b", text, re.MULTILINE)
         ids_of_events[booking].add(message["Message-ID"])
     states = Counter(Mail.objects.values_list("status", flat=True))
     print(f"{EVENTS:,} events, {KILLS} kills; the server {dict(server.did)}.")

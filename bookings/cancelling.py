@@ -106,10 +106,17 @@ def _is_replay(
     if before is None:
         return tickets is None and booking.status == Booking.Status.CANCELLED
     was_for_all = tickets is None and booking.status == Booking.Status.CANCELLED
-    others = numbers and before.numbers and set(numbers) != set(before.numbers)
-    if not was_for_all and (tickets != before.tickets or others):
+    if not was_for_all and (tickets != before.tickets or _others(booking, before, numbers)):
         raise IdempotencyKeyReused(bookingId=booking.pk)
     return True
+
+
+def _others(booking: Booking, before: Return, numbers: Collection[int] | None) -> bool:
+    # Whether these, or the last ones of that time, are other tickets than those that went back.
+    if not before.numbers:
+        return False
+    asked = numbers or booking.kept_numbers_before(before)[-before.tickets :]
+    return set(asked) != set(before.numbers)
 
 
 def _price_of(booking: Booking, tickets: int) -> Decimal:

@@ -71,6 +71,9 @@ PLACES = {
     "refund.sent": Place("after", "bookings.payments:arefund"),  # and not noted
     "call_off.written": Place("after", "bookings.calling_off:cancel_all"),  # not committed
     "call_off.committed": Place("after", "concerts.calling_off:call_off"),
+    # Tickets of confirmed bookings, and the mails about them.
+    "fulfil.claimed": Place("before", "tickets.fulfilment:make_and_tell"),  # bookings are locked
+    "fulfil.written": Place("after", "tickets.fulfilment:make_and_tell"),  # not committed
     # A mail.
     "mail.claimed": Place("after", "mail.sending:claim"),
     "mail.accepted": Place("after", "mail.sending:deliver"),  # and not noted
@@ -162,7 +165,7 @@ def install(text: str) -> None:
 def _replace_everywhere(original: object, wrapped: object) -> None:
     # A module that has imported the function by its name still holds the original.
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in {"bookings", "concerts"}:
+        if name.split(".")[0] in {"bookings", "concerts", "mail", "tickets"}:
             for attribute, value in list(vars(module).items()):
                 if value is original:
                     setattr(module, attribute, wrapped)

@@ -12,9 +12,12 @@ when the mail is sent: what is true for good, such as the sum of one refund, or 
 | `refunded` | staff gave money back | the Refund |
 | `moved` | its concert has another date or place | a booking of the customer; the key also has the change |
 | `declined` | a booking failed after its customer had been told that nothing is known yet | the booking |
+
+A mail of a concert that does not take place as planned, or not for this customer, has a file that tells their
+calendar so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -28,7 +31,7 @@ from bookings.models import Booking, Refund, Return
 from concerts.models import Concert
 from mail import kinds
 from mail.composing import isolated, short
-from mail.kinds import Attachment, Letter
+from mail.kinds import Attachment, Letter, Picture
 from mail.models import Mail
 from mail.outbox import Post, post, post_all
 from ticketbook.templatetags.money import money
@@ -36,6 +39,10 @@ from ticketbook.zones import in_words, local
 
 # By then the money is back, even with a slow bank: ten working days.
 MONEY_BACK_WITHIN = timedelta(days=14)
+
+# What the apps above attach to a mail when the plan of some bookings of one concert has changed. Each is
+# called with these bookings.
+on_changed_plan: list[Callable[[Sequence[Booking]], Attachment]] = []
 
 
 # --- What happens -------------------------------------------------------------------------------
@@ -86,6 +93,7 @@ def booking_letter(
     what: str,
     *,
     attachments: Sequence[Attachment] = (),
+    pictures: Sequence[Picture] = (),
     **facts: Any,
 ) -> Letter:
     """A letter about a booking, which comes with its details (`with_details`).
@@ -93,10 +101,24 @@ def booking_letter(
     Its subject is `what`, the concert, when and where. `template` is one of those that extend
     `bookings/mail/_booking.txt`.
     """
+    context = {
+        "calendar": any(kind == "text/calendar" for _, _, kind in attachments),
+        "name": booking.user.name,
+        "details": details_of(booking),
+        "link": link_to(booking),
+        **facts,
+    }
+    return Letter(subject_about(booking, what), template, context, attachments, pictures)
+
+
+def subject_about(booking: Booking, what: str) -> str:
     concert = booking.ticket_tier.concert
-    subject = f"{what}: {_short(concert.name, 80)}, {_when(concert)}, {_short(concert.venue, 60)}"
-    tier = booking.ticket_tier.get_tier_type_display()
-    details = [
+    return f"{what}: {_short(concert.name, 80)}, {_when(concert)}, {_short(concert.venue, 60)}"
+
+
+def details_of(booking: Booking) -> list[tuple[str, str]]:
+    concert, tier = booking.ticket_tier.concert, booking.ticket_tier.get_tier_type_display()
+    return [
         ("Concert", concert.name),
         ("Artist", concert.artist),
         ("When", _when(concert)),
@@ -104,14 +126,11 @@ def booking_letter(
         ("Booked", f"{booking.quantity} × {tier}"),
         ("Booking", str(booking.pk)),
     ]
+
+
+def link_to(booking: Booking) -> tuple[str, str]:
     page = settings.SITE_URL + reverse("bookings:detail", args=[booking.pk])
-    context = {
-        "name": booking.user.name,
-        "details": details,
-        "link": ("See your booking", page),
-        **facts,
-    }
-    return Letter(subject, template, context, attachments)
+    return "See your booking", page
 
 
 def _short(text: str, limit: int) -> str:
@@ -137,18 +156,32 @@ def _money(booking: Booking, refund: Refund | None) -> dict[str, Any]:
     }
 
 
+def _changed_plan(bookings: Sequence[Booking]) -> list[Attachment]:
+    # Whoever was never sent the first plan has nothing to change.
+    fulfilled = [booking for booking in bookings if booking.fulfilled_at]
+    return [attach(fulfilled) for attach in on_changed_plan] if fulfilled else []
+
+
 def _returned(mail: Mail, what: str) -> Letter:
     made = Return.objects.select_related("refund").get(pk=mail.about)
     booking = _booking(made.booking_id)
     facts = {"tickets": made.tickets, "quantity": booking.quantity, **_money(booking, made.refund)}
-    return booking_letter(booking, f"bookings/mail/{mail.kind}", what, **facts)
+    ended = mail.kind == "cancelled"
+    attachments = _changed_plan([booking]) if ended else ()
+    return booking_letter(
+        booking, f"bookings/mail/{mail.kind}", what, attachments=attachments, **facts
+    )
 
 
 def _called_off(mail: Mail) -> Letter:
     booking = _booking(mail.about)
     refund = booking.refunds.filter(reason=Refund.Reason.CALLED_OFF).first()
     return booking_letter(
-        booking, "bookings/mail/called_off", "Called off", **_money(booking, refund)
+        booking,
+        "bookings/mail/called_off",
+        "Called off",
+        attachments=_changed_plan([booking]),
+        **_money(booking, refund),
     )
 
 
@@ -163,15 +196,15 @@ def _moved(mail: Mail) -> Letter | None:
     concert = booking.ticket_tier.concert
     if concert.status == Concert.Status.CANCELLED:
         return None  # there is another mail about that
-    if booking.status != Booking.Status.CONFIRMED:  # meanwhile; the customer may have other tickets
-        others = Booking.objects.with_details().of(booking.user)
-        confirmed = others.filter(
-            ticket_tier__concert=concert, status=Booking.Status.CONFIRMED
-        ).first()
-        if confirmed is None:
-            return None
-        booking = confirmed
-    return booking_letter(booking, "bookings/mail/moved", "Moved")
+    others = Booking.objects.with_details().of(booking.user)
+    kept = list(
+        others.filter(ticket_tier__concert=concert, status=Booking.Status.CONFIRMED).order_by("-pk")
+    )
+    if not kept:
+        return None
+    # It is about one of them; that one may have been cancelled meanwhile.
+    shown = booking if booking in kept else kept[0]
+    return booking_letter(shown, "bookings/mail/moved", "Moved", attachments=_changed_plan(kept))
 
 
 def _declined(mail: Mail) -> Letter | None:

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Self
 from uuid import UUID
@@ -48,6 +48,10 @@ TO_FULFIL = Q(fulfilled_at__isnull=True) & (
 HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
 
 
+# A concert that began so long ago may still be on: concerts have no time at which they end.
+MAY_GO_ON = timedelta(hours=6)
+
+
 class BookingQuerySet(models.QuerySet["Booking"]):
     def of(self, user: User) -> Self:
         return self.filter(user=user)
@@ -57,6 +61,13 @@ class BookingQuerySet(models.QuerySet["Booking"]):
 
     def with_details(self) -> Self:
         return self.select_related("user", "ticket_tier__concert")
+
+    def upcoming(self, now: datetime) -> Self:
+        """Those with tickets for a concert that is not over yet, as far as one can tell; soonest first."""
+        at = "ticket_tier__concert__date"
+        coming = self.holding_tickets().filter(**{f"{at}__gt": now - MAY_GO_ON})
+        called_off = Q(ticket_tier__concert__status=Concert.Status.CANCELLED)
+        return coming.exclude(called_off).order_by(at, "id")
 
     def with_sales(self) -> Self:
         """With what `Concert.is_on_sale` looks at, after `with_details`."""
@@ -284,9 +295,15 @@ class Booking(models.Model):
     @property
     def kept_numbers(self) -> list[int]:
         """The numbers of the tickets that were not returned. Its tickets have the numbers 1 to `quantity`."""
+        return self.kept_numbers_before(None)
+
+    def kept_numbers_before(self, one: "Return | None") -> list[int]:
+        """`kept_numbers` as they were before this return."""
         kept = list(range(1, self.quantity + 1))
         if self.returned_quantity:
             for each in sorted(self.returns.all(), key=lambda row: row.pk):
+                if each == one:
+                    break
                 gone = each.numbers or kept[-each.tickets :]
                 kept = [number for number in kept if number not in gone]
         return kept

@@ -54,6 +54,7 @@ SETTINGS = {
     "MAX_UNPAID_HOLDS": "0",
     "LOCK_TIMEOUT_MS": "900",
     "WEB_CONCURRENCY": "2",
+    "EMAIL_SHARE": "1",
     "PAYMENT_GATEWAY": "chaos.gateway.Client",
     "PAYMENT_GATEWAYS": "",
     "PAYMENT_DEFAULT": "",

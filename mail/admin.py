@@ -13,11 +13,16 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from mail import kinds
+from mail.composing import short
 from mail.models import Mail
 from mail.outbox import send_again
 from ticketbook import ids  # noqa: F401  (for <id:…>)
 from ticketbook.postgres import clock
 from ticketbook.read_only_admin import ReadOnly
+
+
+def in_words(kind: str) -> str:
+    return kind.replace("_", " ").capitalize()
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -26,7 +31,7 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name.replace("_", " ").capitalize()) for name in kinds.names()]
+        return [(name, in_words(name)) for name in kinds.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(kind=self.value()) if self.value() else queryset
@@ -34,7 +39,7 @@ class KindFilter(admin.SimpleListFilter):
 
 @admin.register(Mail)
 class MailAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["made_at", "kind", "address", "status", "attempts", "sent_at", "last_error"]
+    list_display = ["made_at", "what", "address", "status", "error"]
     list_filter = ["status", KindFilter]
     search_fields = ["address", "=about", "=message_id"]
     ordering = ["-id"]
@@ -44,6 +49,14 @@ class MailAdmin(ReadOnly, admin.ModelAdmin):
     readonly_fields = ["made_at"]
     actions = ["send_again"]
     change_form_template = "admin/mail/mail/change_form.html"
+
+    @admin.display(description="kind", ordering="kind")
+    def what(self, mail: Mail) -> str:
+        return in_words(mail.kind)
+
+    @admin.display(description="last error", ordering="last_error")
+    def error(self, mail: Mail) -> str:
+        return short(mail.last_error, 60)
 
     def has_send_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mail.change_mail")

@@ -10,23 +10,53 @@ which is one and then the other. It fills in these blocks with plain words:
 | `why` | a sentence that says why the person gets this mail |
 
 The layouts show what they find in the context: `name` (of the person), `details` (pairs of a label and a
-value), and `link` (a pair of words and an address). Names of people and concerts belong there, where each is
-drawn in its own direction.
+value), `link` (a pair of words and an address), and `parts` (each with `details` and `links` of its own).
+Names of people and concerts belong there, where each is drawn in its own direction. The pictures of a letter
+are in the HTML only.
 """
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from email.message import Message
+from email.mime.image import MIMEImage
+from email.mime.multipart import MIMEMultipart
 from email.utils import format_datetime
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
 
-from mail.kinds import Letter, letter_of
+from mail.kinds import Letter, Picture, letter_of
 from mail.models import Mail
 
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
+
+
+class WithPictures(EmailMultiAlternatives):
+    """A mail whose HTML shows pictures that come with it, each named by a Content-ID."""
+
+    pictures: dict[str, Picture]
+
+    def message(self, *args: Any, **kwargs: Any) -> Any:
+        message = super().message(*args, **kwargs)
+        if self.pictures:
+            parts = [part for part in message.walk() if part.get_content_subtype() == "alternative"]
+            alternatives: Any = parts[0].get_payload()
+            alternatives.append(self._with_pictures(alternatives.pop()))
+        return message
+
+    def _with_pictures(self, html: Message) -> MIMEMultipart:
+        related = MIMEMultipart("related", type="text/html")
+        related.attach(html)
+        for name, picture in self.pictures.items():
+            part = MIMEImage(picture.png, "png")
+            part["Content-ID"] = f"<{name}>"
+            part["Content-Disposition"] = "inline"
+            related.attach(part)
+        return related
 
 
 def compose(mail: Mail) -> EmailMultiAlternatives | None:
@@ -35,7 +65,7 @@ def compose(mail: Mail) -> EmailMultiAlternatives | None:
     if letter is None:
         return None
     validate_email(mail.address)
-    message = EmailMultiAlternatives(
+    message = WithPictures(
         one_line(letter.subject),
         _text(letter),
         settings.DEFAULT_FROM_EMAIL,
@@ -46,24 +76,27 @@ def compose(mail: Mail) -> EmailMultiAlternatives | None:
             "Auto-Submitted": "auto-generated",  # nobody's out-of-office note comes back
         },
     )
-    message.attach_alternative(_html(letter), "text/html")
+    # Names that no other mail has, because programs may keep pictures by their names.
+    unique = mail.message_id.strip("<>")
+    message.pictures = {f"{n}.{unique}": each for n, each in enumerate(letter.pictures, 1)}
+    message.attach_alternative(_html(letter, message.pictures), "text/html")
     for attachment in letter.attachments:
         message.attach(*attachment)
     message.message()  # what cannot be written as a mail shows here
     return message
 
 
-def _html(letter: Letter) -> str:
-    return _render(letter, "mail/letter.html")
+def _html(letter: Letter, pictures: Mapping[str, Picture]) -> str:
+    return _render(letter, "mail/letter.html", pictures=pictures)
 
 
 def _text(letter: Letter) -> str:
     return re.sub(r"\n{3,}", "\n\n", _render(letter, "mail/letter.txt")).strip() + "\n"
 
 
-def _render(letter: Letter, layout: str) -> str:
+def _render(letter: Letter, layout: str, **more: Any) -> str:
     facts = {"layout": layout, "subject": one_line(letter.subject), "site": settings.SITE_URL}
-    return render_to_string(f"{letter.template}.txt", {**letter.context, **facts})
+    return render_to_string(f"{letter.template}.txt", {**letter.context, **facts, **more})
 
 
 def one_line(text: str) -> str:

@@ -10,6 +10,16 @@ Attachment = tuple[str, bytes, str]  # the file's name, what is in it, its MIME 
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in the HTML. The mail says the same without it, because many programs show none."""
+
+    png: bytes
+    title: str  # is above it
+    instead: str  # is read out, or stands in its place
+    width: int  # CSS pixels
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """The words of a mail.
 
@@ -21,6 +31,7 @@ class Letter:
     template: str
     context: Mapping[str, Any]
     attachments: Sequence[Attachment] = field(default=())
+    pictures: Sequence[Picture] = field(default=())
 
 
 # It is called when the mail is sent. None: there is nothing to tell any more.

@@ -1,5 +1,8 @@
 """To send what waits in the outbox. No lock is held while the mail server is talked to.
 
+It leaves a sale its machine: after each mail it pauses, in proportion to the processor time that the mail
+took, and longer while the machine is busy. So a rush is followed slowly, and a single mail leaves at once.
+
 A worker claims some mails by moving their `next_attempt_at`, for longer than it can be busy with them. So two
 workers never send the same one, and the claims of a dead worker run out. What it had sent and not noted is
 then sent once more, with the same Message-ID.
@@ -11,6 +14,7 @@ then sent once more, with the same Message-ID.
 | its words cannot be made | FAILED |
 | the server refuses it for good (5xx) | FAILED |
 | the server refuses it for now (4xx) or is away | tried again, with growing waits; FAILED after two days |
+| each worker that has it dies | FAILED after as many attempts |
 """
 
 import logging
@@ -19,8 +23,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import monotonic
+from os import cpu_count, getloadavg
+from time import monotonic, sleep, thread_time
 
+from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import InterfaceError, OperationalError
@@ -32,11 +38,19 @@ from ticketbook.postgres.statements import columns, execute, rows_of
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 20
+AT_ONCE = 10
 NO_NEW_ONE_AFTER = 20  # seconds; the rest of the batch is left for the next one
-# Longer than a batch can take. Each answer of the server has EMAIL_TIMEOUT, 20 seconds: six to open the
-# connection and log in, four for the last mail.
-CLAIM = timedelta(minutes=4)
+# Longer than a batch can take. A server has EMAIL_TIMEOUT for each answer: six to open the connection and log
+# in, four for the last mail. Files take no time.
+CLAIM = timedelta(
+    seconds=NO_NEW_ONE_AFTER + 10 * (settings.EMAIL_TIMEOUT if settings.EMAIL_URL else 1)
+)
+
+IDLE_SHARE = (
+    0.5  # of a processor core, for each process that sends, while the machine has little to do
+)
+BUSY = 0.75  # of the processor cores: the load above which only EMAIL_SHARE of one is used
+LONGEST_PAUSE = 1  # second; the first mail of a process takes longest
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
@@ -67,9 +81,27 @@ RETURNING {columns(Mail, "mail")}
 
 def send_due(*, now: datetime) -> bool:
     """Send some of the mails that are due. Returns whether to go on: there may be more, and a server."""
-    mails = claim(now=now)
-    letters = [(mail, message) for mail in mails if (message := _message(mail))]
-    return bool(mails) and (not letters or _send(letters))
+    mails, server = claim(now=now), get_connection()
+    no_new_one_after = monotonic() + NO_NEW_ONE_AFTER
+    for number, mail in enumerate(mails):
+        if monotonic() > no_new_one_after:
+            _release(mails[number:])
+            break
+        began = thread_time()
+        message = _message(mail)
+        if message and not _send(mail, message, server, others=mails[number + 1 :]):
+            return False
+        sleep(_pause(thread_time() - began))
+    with suppress(OSError):
+        server.close()
+    return bool(mails)
+
+
+def _pause(worked: float) -> float:
+    """How long to pause after so many seconds of processor time."""
+    is_busy = getloadavg()[0] > BUSY * (cpu_count() or 1)
+    share = settings.EMAIL_SHARE if is_busy else max(IDLE_SHARE, settings.EMAIL_SHARE)
+    return min(worked * (1 / share - 1), LONGEST_PAUSE)
 
 
 def claim(*, now: datetime) -> list[Mail]:
@@ -79,6 +111,9 @@ def claim(*, now: datetime) -> list[Mail]:
 
 
 def _message(mail: Mail) -> EmailMessage | None:
+    if mail.attempts > len(WAITS) + 1:  # none of them came to an end
+        _fail(mail, "Given up, because the worker died each time that it had this mail.")
+        return None
     try:
         message = compose(mail)
     except (OperationalError, InterfaceError) as exc:  # the database, not the words
@@ -93,33 +128,27 @@ def _message(mail: Mail) -> EmailMessage | None:
     return message
 
 
-def _send(letters: Sequence[tuple[Mail, EmailMessage]]) -> bool:
-    """Send these over one connection. Returns whether the server was there to the end."""
-    server = get_connection()
+def _send(
+    mail: Mail, message: EmailMessage, server: BaseEmailBackend, *, others: Sequence[Mail]
+) -> bool:
+    """Send one mail. Returns whether the server is there for the others."""
     try:
-        server.open()
-    except OSError as exc:
+        server.open()  # unless it is
+    except (OSError, ValueError) as exc:
         refusal = Refusal.of(exc)
-        for mail, _ in letters:
-            _put_off(mail, refusal.words)
+        for each in (mail, *others):
+            _put_off(each, refusal.words)
         return False
-    no_new_one_after = monotonic() + NO_NEW_ONE_AFTER
-    for number, (mail, message) in enumerate(letters):
-        if monotonic() > no_new_one_after:
-            _release([mail for mail, _ in letters[number:]])
-            break
-        try:
-            deliver(server, message)
-        except (OSError, ValueError) as exc:
-            refusal = Refusal.of(exc)
-            (_fail if refusal.is_final else _put_off)(mail, refusal.words)
-            if refusal.ends_connection:
-                _release([mail for mail, _ in letters[number + 1 :]])
-                return False
-        else:
-            _note(mail, status=Mail.Status.SENT, sent_at=clock.now(), last_error="")
-    with suppress(OSError):
-        server.close()
+    try:
+        deliver(server, message)
+    except (OSError, ValueError) as exc:
+        refusal = Refusal.of(exc)
+        (_fail if refusal.is_final else _put_off)(mail, refusal.words)
+        if refusal.ends_connection:
+            _release(others)
+            return False
+    else:
+        _note(mail, status=Mail.Status.SENT, sent_at=clock.now(), last_error="")
     return True
 
 

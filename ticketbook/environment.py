@@ -171,6 +171,8 @@ def cache_server(url: str) -> dict[str, Any]:
 
 
 MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+# Whatever else a URL may have (a path, a query) would be left out without a word.
+MAIL_URL = r"smtp(\+tls|\+ssl)?://([^/?#@\s]*@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?"
 
 
 def mail_server(name: str) -> dict[str, Any]:
@@ -180,16 +182,33 @@ def mail_server(name: str) -> dict[str, Any]:
         return {}
     try:
         # `smtps` is left out: some mean STARTTLS by it, others TLS from the first byte.
-        if not (url.partition("://")[0] in MAIL_PORTS and urlsplit(url).hostname):
+        if not re.fullmatch(MAIL_URL, url):
             raise ValueError(name)
         server: dict[str, Any] = _env.email_url_config(url)
+        _check_mail_server(server)
     except ValueError:
         raise ImproperlyConfigured(
             f"{name} must name a mail server: smtp+tls://user:password@host:587 (smtp+ssl:// for TLS from "
-            "the first byte, smtp:// for none; special characters percent-encoded). Leave it out to write "
-            "mails to files in DATA_DIR/mail."
+            "the first byte, smtp:// for none; nothing behind the port; special characters "
+            "percent-encoded, and only ASCII in user and password). Leave it out to write mails to files in "
+            "DATA_DIR/mail."
         ) from None
     return server | {"EMAIL_PORT": server["EMAIL_PORT"] or MAIL_PORTS[url.partition("://")[0]]}
+
+
+def _check_mail_server(server: dict[str, Any]) -> None:
+    # What could never work, and would be noticed only when the first mail is sent. Raises ValueError.
+    server["EMAIL_HOST"].encode("idna")
+    user, password = server["EMAIL_HOST_USER"] or "", server["EMAIL_HOST_PASSWORD"] or ""
+    (user + password).encode("ascii")  # smtplib sends nothing else
+    if bool(user) != bool(password):
+        raise ValueError("A log-in takes both.")
+
+
+# An address, or a name and an address in angle brackets. The address also goes to the server and into
+# Message-IDs, which take only ASCII.
+ADDRESS = r"[!-;=?A-~]+@[A-Za-z0-9.-]+"
+SENDER = rf"[^<>]*<{ADDRESS}>|{ADDRESS}"
 
 
 def sender(name: str, site: str) -> str:
@@ -198,11 +217,23 @@ def sender(name: str, site: str) -> str:
     is_a_name = re.search("[a-z]", host) and ":" not in host
     default = f"TicketBook <tickets@{host if is_a_name else 'localhost'}>"
     value = text(name) or default
-    if not re.fullmatch(r"[^<>\r\n]*<[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+", value):
+    if not (re.fullmatch(SENDER, value) and _is_one_address(value)):
         raise ImproperlyConfigured(
-            f"{name}={value!r} is no address. Set it to one like TicketBook <tickets@example.com>."
+            f"{name}={value!r} is no address. Set it to one like TicketBook <tickets@example.com>. A name "
+            'with a comma or other signs takes quotes: "Tickets, Inc." <tickets@example.com>. An address is '
+            "ASCII."
         )
     return value
+
+
+def _is_one_address(value: str) -> bool:
+    from django.core.mail.message import sanitize_address  # what reads it when a mail is sent
+
+    try:
+        sanitize_address(value, "utf-8")
+    except ValueError:
+        return False
+    return value.isprintable()
 
 
 def secret_key(data_dir: Path, *, required: bool) -> str:

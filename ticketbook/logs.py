@@ -1,9 +1,12 @@
 """How a line of the log looks: what clients send makes one short line, and a fault of ours its traceback."""
 
 import logging
+import re
 
 from ticketbook.request_ids import current
 
+# Whoever knows the address of a ticket has the ticket, so no log keeps it.
+OF_A_TICKET = re.compile(r"(?<=/tickets/)[\w-]{100,}")
 LONGEST = 500  # characters of a message; what clients send may be as long as they like
 
 
@@ -28,5 +31,6 @@ class LineFormatter(logging.Formatter):
 
 def plain(text: str) -> str:
     """The text on one line and not too long, with all but printable characters as escapes."""
+    text = OF_A_TICKET.sub("…", text)
     cut = f"{text[:LONGEST]}..." if len(text) > LONGEST else text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)

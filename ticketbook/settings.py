@@ -255,6 +255,7 @@ EMAIL_USE_TLS = _mails.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _mails.get("EMAIL_USE_SSL", False)
 # How long each answer of the server may take, in seconds.
 EMAIL_TIMEOUT = 20
+EMAIL_SHARE = number("EMAIL_SHARE", 0.05, 0.01, 1)
 # Whom mails come from, and so the name that their Message-IDs end with.
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender("EMAIL_FROM", SITE_URL)
 MAIL_DOMAIN = DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")

@@ -5,6 +5,7 @@ from uuid import UUID
 from accounts import throttle
 from bookings.models import Booking
 from mail import outbox
+from mail.models import Mail
 from tickets.errors import NotConfirmed
 from tickets.fulfilment import TICKETS
 
@@ -19,11 +20,9 @@ def send_again(booking: Booking, *, key: UUID) -> None:
     """
     if booking.status != Booking.Status.CONFIRMED:
         raise NotConfirmed
+    event = f"{TICKETS}:{booking.pk}:{key}"
+    if Mail.objects.filter(key=event).exists():
+        return
     counted = throttle.key_of("tickets again", str(booking.pk))
     throttle.count(throttle.Counted(counted, MOST, forget=HOUR, first_wait=HOUR, longest_wait=HOUR))
-    outbox.post(
-        kind=TICKETS,
-        about=booking.pk,
-        to=booking.user.email,
-        key=f"{TICKETS}:{booking.pk}:{key}",
-    )
+    outbox.post(kind=TICKETS, about=booking.pk, to=booking.user.email, key=event)

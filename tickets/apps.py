@@ -7,11 +7,14 @@ class TicketsConfig(AppConfig):
     def ready(self) -> None:
         from bookings import audit
         from bookings.cancelling import returned
+        from bookings.mails import on_changed_plan
         from mail import kinds
-        from tickets import fulfilment, mails
+        from tickets import fulfilment, lost_mail, mails
         from tickets.audit import wrong_tickets
         from tickets.returning import mark_returned
 
         returned.connect(mark_returned)
         audit.also_checked.append(wrong_tickets)
+        on_changed_plan.append(mails.calendar)
         kinds.register(fulfilment.TICKETS, mails.tickets)
+        kinds.register(lost_mail.MY_BOOKINGS, mails.my_bookings)

@@ -1,6 +1,7 @@
 """A booked concert for the customer's calendar, as iCalendar (RFC 5545)."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import log1p
 
@@ -20,14 +21,20 @@ YEARS = range(3, 9990)
 
 def booking_ics(booking: Booking) -> bytes:
     """The concert of a booking. A later one under the same UID replaces it, also one that says CANCELLED."""
-    start, end = _times(booking.ticket_tier.concert)
+    return bookings_ics([booking])
+
+
+def bookings_ics(bookings: Sequence[Booking]) -> bytes:
+    """As `booking_ics`, for some bookings of one concert."""
+    start, end = _times(bookings[0].ticket_tier.concert)
     calendar = Calendar()
     calendar.add("prodid", "-//TicketBook//Tickets//EN")
     calendar.add("version", "2.0")
     calendar.add("method", "PUBLISH")
     if start.tzinfo is not UTC:
         calendar.add_component(_zone(start))
-    calendar.add_component(_event(booking, start, end))
+    for booking in bookings:
+        calendar.add_component(_event(booking, start, end))
     return bytes(calendar.to_ical())
 
 

@@ -1,6 +1,6 @@
 """What customers take away of a confirmed booking: its tickets as PDF, and its concert for their calendar."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from django.http import HttpResponse
 
@@ -23,10 +23,11 @@ def printed(booking: Booking, tickets: Iterable[Ticket]) -> bytes:
     return pdf.tickets_pdf(booking, tickets)
 
 
-def for_calendars(booking: Booking) -> bytes:
+def for_calendars(bookings: Sequence[Booking]) -> bytes:
+    """The concert of these bookings, which is one."""
     from tickets import calendar  # likewise
 
-    return calendar.booking_ics(booking)
+    return calendar.bookings_ics(bookings)
 
 
 def pdf_file(booking: Booking) -> HttpResponse:
@@ -39,7 +40,7 @@ def calendar_file(booking: Booking) -> HttpResponse:
     """Raises NotConfirmed."""
     if booking.status != Booking.Status.CONFIRMED:
         raise NotConfirmed
-    return _download(for_calendars(booking), CALENDAR_NAME, f"{CALENDAR}; charset=utf-8")
+    return _download(for_calendars([booking]), CALENDAR_NAME, f"{CALENDAR}; charset=utf-8")
 
 
 def _download(data: bytes, name: str, content_type: str) -> HttpResponse:

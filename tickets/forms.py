@@ -4,6 +4,7 @@ from uuid import uuid4
 
 from django import forms
 
+from accounts.email_field import EmailAddressFormField
 from bookings.forms import OUT_OF_DATE
 from bookings.models import MAX_QUANTITY, Booking
 from ticketbook.plain_text import plain_text
@@ -30,6 +31,15 @@ class AgainForm(forms.Form):
     """To have the tickets mailed again. The key is drawn with the page, so a double click sends one mail."""
 
     key = forms.UUIDField()
+
+
+class LostMailForm(forms.Form):
+    email = EmailAddressFormField(
+        label="E-mail address",
+        max_length=254,
+        validators=[plain_text],
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "dir": "auto"}),
+    )
 
 
 class CancellationForm(forms.Form):

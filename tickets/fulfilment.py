@@ -8,10 +8,12 @@ A booking that failed after its customer had been told "not known yet" gets no t
 so.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Q
 
 from bookings.models import BEFORE_TICKETS, TO_FULFIL, Booking, BookingQuerySet
@@ -20,6 +22,8 @@ from ticketbook.postgres.statements import execute
 from tickets.codes import new_code
 from tickets.errors import NotConfirmed
 from tickets.models import Ticket
+
+logger = logging.getLogger(__name__)
 
 TICKETS, DECLINED = "tickets", "declined"  # kinds of mail
 
@@ -31,13 +35,32 @@ MAY_LACK_TICKETS = TO_FULFIL | Q(status="CONFIRMED", fulfilled_at=BEFORE_TICKETS
 
 
 def fulfil_waiting(*, now: datetime, limit: int = AT_ONCE) -> int:
-    """Fulfil up to `limit` bookings, the oldest first. Returns how many. Several workers share them."""
+    """Fulfil up to `limit` bookings, the oldest first. Returns how many. Several workers share them.
+
+    A booking that cannot be fulfilled is logged and keeps none of the others waiting.
+    """
     waiting = Booking.objects.to_fulfil().order_by("pk")
     if not waiting.exists():  # the usual case, answered without a transaction
         return 0
+    try:
+        return _fulfil_some(waiting, now=now, limit=limit)
+    except (IntegrityError, DataError):
+        each = list(waiting.values_list("pk", flat=True)[:limit])
+        return sum(_fulfil_alone(waiting.filter(pk=pk), pk, now=now) for pk in each)
+
+
+def _fulfil_some(waiting: BookingQuerySet, *, now: datetime, limit: int) -> int:
     with transaction.atomic(durable=True):
         bookings = _locked(waiting, skip_locked=True)[:limit]
-        return _fulfil(list(bookings), now=now)
+        return make_and_tell(list(bookings), now=now)
+
+
+def _fulfil_alone(waiting: BookingQuerySet, pk: UUID, *, now: datetime) -> int:
+    try:
+        return _fulfil_some(waiting, now=now, limit=1)
+    except (IntegrityError, DataError):
+        logger.exception("The booking %s cannot be fulfilled", pk)
+        return 0
 
 
 def fulfil(booking: Booking, *, now: datetime) -> list[Ticket]:
@@ -50,7 +73,7 @@ def fulfil(booking: Booking, *, now: datetime) -> list[Ticket]:
     if booking.fulfilled_at in {None, BEFORE_TICKETS}:
         with transaction.atomic(durable=True):
             mine = Booking.objects.filter(MAY_LACK_TICKETS, pk=booking.pk)
-            _fulfil(list(_locked(mine)), now=now)
+            make_and_tell(list(_locked(mine)), now=now)
         booking.refresh_state()
         if booking.status != Booking.Status.CONFIRMED:  # it was cancelled meanwhile
             raise NotConfirmed
@@ -70,8 +93,8 @@ def _locked(bookings: BookingQuerySet, *, skip_locked: bool = False) -> BookingQ
     return own_rows.select_related("user").prefetch_related("returns")
 
 
-def _fulfil(bookings: Sequence[Booking], *, now: datetime) -> int:
-    # The caller has locked them.
+def make_and_tell(bookings: Sequence[Booking], *, now: datetime) -> int:
+    """Fulfil these bookings, which the caller has locked. Returns how many there are."""
     if not bookings:
         return 0
     _make([booking for booking in bookings if booking.status == Booking.Status.CONFIRMED], now=now)

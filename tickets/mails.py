@@ -1,13 +1,27 @@
-"""The mail with the tickets of a booking: their codes in words, and two files."""
+"""The mail with the tickets of a booking, and the mail with links to all upcoming ones.
 
+The file for calendars also comes with the mails of bookings/mails.py that change a plan.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from bookings.mails import booking_letter
+from django.conf import settings
+from django.urls import reverse
+
+from bookings.mails import booking_letter, details_of, link_to, subject_about
 from bookings.models import Booking
-from mail.kinds import Letter
+from mail.kinds import Attachment, Letter, Picture
 from mail.models import Mail
-from tickets import files
-from tickets.fulfilment import tickets_of
+from ticketbook.postgres import clock
+from tickets import files, qr
+from tickets.errors import NotConfirmed
+from tickets.fulfilment import fulfil, tickets_of
+from tickets.models import Ticket
+
+LISTED = 20  # bookings in one mail
+QR_WIDTH = 228  # CSS pixels, half of what the picture has, so that it is sharp on fine screens too
 
 
 def tickets(mail: Mail) -> Letter | None:
@@ -17,12 +31,72 @@ def tickets(mail: Mail) -> Letter | None:
         return None
     attachments = [
         (files.PDF_NAME, files.printed(booking, kept), files.PDF),
-        (files.CALENDAR_NAME, files.for_calendars(booking), files.CALENDAR),
+        calendar([booking]),
     ]
     letter = booking_letter(
-        booking, "tickets/mail/tickets", "Your tickets", attachments=attachments, kept=len(kept)
+        booking,
+        "tickets/mail/tickets",
+        "Your tickets",
+        attachments=attachments,
+        pictures=[_picture(ticket) for ticket in kept],
+        kept=len(kept),
     )
-    codes = [(f"Ticket {each.number} of {booking.quantity}", each.code) for each in kept]
+    codes = [(_name(each), each.code) for each in kept]
     return replace(
         letter, context={**letter.context, "details": [*letter.context["details"], *codes]}
     )
+
+
+def my_bookings(mail: Mail) -> Letter | None:
+    """Links to the upcoming bookings of an address; None if it has none, or is nobody's."""
+    now = clock.now()
+    upcoming = Booking.objects.filter(user__email=mail.address).upcoming(now).with_details()
+    bookings = list(upcoming[: LISTED + 1])
+    if not bookings:
+        return None
+    listed, first = bookings[:LISTED], bookings[0]
+    what = "Your booking" if len(bookings) == 1 else "Your upcoming bookings, the next one"
+    context = {
+        "name": first.user.name,
+        "parts": [_part(booking) for booking in listed],
+        "count": len(listed),
+        "more": len(bookings) > len(listed),
+        "link": ("My bookings", settings.SITE_URL + reverse("bookings:list")),
+    }
+    return Letter(subject_about(first, what), "tickets/mail/my_bookings", context)
+
+
+def _part(booking: Booking) -> dict[str, Any]:
+    return {
+        "details": details_of(booking),
+        "links": [link_to(booking), *_links_to_tickets(booking)],
+    }
+
+
+def _links_to_tickets(booking: Booking) -> list[tuple[str, str]]:
+    try:
+        tickets = fulfil(booking, now=clock.now())
+    except NotConfirmed:
+        return []
+    return [
+        (
+            _name(ticket),
+            settings.SITE_URL + reverse("ticket", args=[ticket.token]),
+        )
+        for ticket in tickets
+        if ticket.is_valid
+    ]
+
+
+def calendar(bookings: Sequence[Booking]) -> Attachment:
+    """The concert of these bookings, as it is now."""
+    return files.CALENDAR_NAME, files.for_calendars(bookings), files.CALENDAR
+
+
+def _name(ticket: Ticket) -> str:
+    return f"Ticket {ticket.number} of {ticket.booking.quantity}"
+
+
+def _picture(ticket: Ticket) -> Picture:
+    drawn = qr.png(ticket.token)
+    return Picture(drawn, _name(ticket), f"QR code of ticket {ticket.number}", QR_WIDTH)

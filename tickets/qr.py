@@ -1,5 +1,6 @@
 """QR codes: black on white whatever the page's colours are, with the quiet zone that scanners need."""
 
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,17 @@ QUIET_ZONE = 4  # modules, as ISO/IEC 18004 asks for
 COLOURS = {"dark": "#000", "light": "#fff"}
 
 
+# To find the mask that is easiest to scan takes most of the time. Scanners read all eight, and a signature
+# looks like chance under each of them.
+MASK = 0
+
+
+@lru_cache(maxsize=64)  # a mail shows the same code twice
 def code(text: str) -> "segno.QRCode":
     """Error correction M: about 15 % of the code may be dirty. A token makes 49 × 49 modules (version 8)."""
     import segno  # only here, because the import takes a while, and every process loads the template tag
 
-    return segno.make_qr(text, error="m", boost_error=False)
+    return segno.make_qr(text, error="m", mask=MASK, boost_error=False)
 
 
 def svg(text: str, title: str = "QR code") -> SafeString:

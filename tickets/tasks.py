@@ -5,11 +5,19 @@ from procrastinate.contrib.django import app
 from bookings.tasks import URGENT
 from ticketbook.postgres import clock
 from tickets.fulfilment import fulfil_waiting
+from tickets.lost_mail import forget_strangers
 
 EVERY_TWO_SECONDS = "* * * * * */2"  # the sixth field is the seconds
+EVERY_NIGHT = "47 3 * * *"
 
 
 @app.periodic(cron=EVERY_TWO_SECONDS)
 @app.task(queueing_lock="fulfil_bookings", priority=URGENT)
 def fulfil_bookings(timestamp: int) -> None:
     fulfil_waiting(now=clock.ask())
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_strangers")
+def forget_strangers_who_lost_mails(timestamp: int) -> None:
+    forget_strangers(now=clock.ask())

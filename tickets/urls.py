@@ -15,7 +15,10 @@ booking_urlpatterns = [
     path("<id:booking_id>/tickets/<int:number>/", views.Holder.as_view(), name="holder"),
 ]
 
-urlpatterns = [path("tickets/<str:token>/", views.ticket_page, name="ticket")]
+urlpatterns = [
+    path("tickets/<str:token>/", views.ticket_page, name="ticket"),
+    path("lost-mail/", views.LostMail.as_view(), name="lost_mail"),
+]
 
 api_urlpatterns = [
     path("bookings/<id:booking_id>/cancellation", api.Cancellation.as_view()),

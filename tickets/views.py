@@ -9,15 +9,18 @@ from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.http import require_safe
+from django.views.generic import FormView
 
+from accounts.views import OUT_OF_DATE
 from bookings.models import Booking
 from bookings.views import SeeOther, mine_or_404
+from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Throttled
 from ticketbook.postgres import clock
-from tickets import files, tokens
+from tickets import files, lost_mail, tokens
 from tickets.again import send_again
 from tickets.errors import NotConfirmed, TicketError
-from tickets.forms import AgainForm, HolderForm
+from tickets.forms import AgainForm, HolderForm, LostMailForm
 from tickets.fulfilment import fulfil
 from tickets.models import Ticket
 from tickets.naming import name_holder
@@ -57,7 +60,22 @@ def tickets_or_none(booking: Booking) -> list[Ticket]:
         return []
 
 
-class Holder(View):
+class FormOfBooking(View):
+    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
+
+    def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+    def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
+        # The form was drawn before somebody logged in, perhaps in another tab.
+        if request.user.is_authenticated:
+            messages.error(
+                request, "This page was out of date and has been renewed. Try once more."
+            )
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+
+class Holder(FormOfBooking):
     """Says who comes with a ticket."""
 
     @method_decorator(login_required)
@@ -74,11 +92,8 @@ class Holder(View):
             messages.error(request, str(refusal))
         return SeeOther(f"{_page(booking)}#ticket-{number}")
 
-    def out_of_date(self, request: HttpRequest, booking_id: UUID, number: int) -> HttpResponse:
-        return _asked_again(request, booking_id)
 
-
-class Again(View):
+class Again(FormOfBooking):
     """Mails the tickets again."""
 
     @method_decorator(login_required)
@@ -92,16 +107,6 @@ class Again(View):
         else:
             messages.success(request, f"The tickets are on their way to {booking.user.email}.")
         return SeeOther(_page(booking))
-
-    def out_of_date(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        return _asked_again(request, booking_id)
-
-
-def _asked_again(request: HttpRequest, booking_id: UUID) -> HttpResponse:
-    # The form was drawn before somebody logged in, perhaps in another tab.
-    if request.user.is_authenticated:
-        messages.error(request, "This page was out of date and has been renewed. Try once more.")
-    return SeeOther(resolve_url("bookings:detail", booking_id))
 
 
 def _page(booking: Booking) -> str:
@@ -142,3 +147,31 @@ def ticket_page(request: HttpRequest, token: str) -> HttpResponse:
     response["X-Robots-Tag"] = "noindex"
     response["Referrer-Policy"] = "no-referrer"
     return response
+
+
+class LostMail(FormView):  # type: ignore[type-arg]
+    """Mails the links to upcoming bookings to their customer. The answer tells nobody who has an account."""
+
+    template_name = "tickets/lost_mail.html"
+    form_class = LostMailForm
+
+    def get_initial(self) -> dict[str, object]:
+        user = self.request.user
+        return {"email": user.email} if user.is_authenticated else {}
+
+    def form_valid(self, form: LostMailForm) -> HttpResponse:
+        email = form.cleaned_data["email"]
+        try:
+            lost_mail.ask(email, self.request)
+        except Throttled as throttled:
+            answer_429(self.request, throttled)
+            form.add_error(None, str(throttled))
+            return self.form_invalid(form)
+        said = f"If {email} has upcoming bookings here, a mail with links to them is on its way."
+        messages.success(self.request, said)
+        return SeeOther(resolve_url("lost_mail"))
+
+    def out_of_date(self, request: HttpRequest) -> HttpResponse:
+        messages.error(request, OUT_OF_DATE)
+        form = LostMailForm(initial={"email": request.POST.get("email", "")})
+        return self.render_to_response(self.get_context_data(form=form))

@@ -1,6 +1,9 @@
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
+from django.conf import settings as project
 from django.db import connection, connections
 from django.test import Client
 
@@ -16,6 +19,7 @@ from bookings.tests.wishing import hold, wish
 from bookings.tier_transaction import LockedTier
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.asgi import application
+from ticketbook.tests.running import environment
 
 
 @pytest.fixture(params=[True, False], ids=["lanes", "plain"])
@@ -67,6 +71,30 @@ def empty_queue(transactional_db):
     """No jobs. Django does not flush procrastinate's tables, because it does not manage them."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE procrastinate_jobs CASCADE")
+
+
+@pytest.fixture
+def start_worker(tmp_path, empty_queue):
+    """Starts a worker that has its data in tmp_path. It is killed in the end."""
+    workers = []
+
+    def start(**changes):
+        params = connection.get_connection_params()
+        url = "postgres://{user}:{password}@{host}:{port}/{dbname}".format(**params)
+        own = {"DATABASE_URL": url, "SECRET_KEY": "only-for-tests", "DATA_DIR": tmp_path}
+        worker = subprocess.Popen(
+            [sys.executable, "manage.py", "procrastinate", "worker"],
+            cwd=project.BASE_DIR,
+            env=environment(**own, **changes),
+            stderr=subprocess.DEVNULL,
+        )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
 
 
 @pytest.fixture

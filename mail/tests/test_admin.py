@@ -40,6 +40,15 @@ def test_staff_find_a_mail_and_its_error(admin_client, mail):
         assert "550 Nobody" not in text(admin_client, URL + query)
 
 
+def test_the_list_has_the_beginning_of_a_long_error(admin_client, mail):
+    Mail.objects.update(kind="part_returned", last_error="550 " + "No " * 100)
+    shown = text(admin_client, URL)
+    assert "Part returned</td>" in shown
+    assert "550 No No" in shown
+    assert "No " * 30 not in shown
+    assert "No " * 99 in text(admin_client, f"{URL}{mail.pk}/change/")
+
+
 def test_the_button_sends_a_failed_mail_again_with_its_message_id(admin_client, server, mail):
     page = f"{URL}{mail.pk}/change/"
     assert "Send again" in text(admin_client, page)

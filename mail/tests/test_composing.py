@@ -2,13 +2,14 @@
 
 import email
 import email.policy
+import re
 import uuid
 
 import pytest
 
 from mail import kinds
 from mail.composing import compose, isolated, one_line, short
-from mail.kinds import Letter
+from mail.kinds import Letter, Picture
 from mail.models import Mail
 from mail.outbox import post
 
@@ -21,8 +22,8 @@ HEBREW = "שלום עולם"
 def letter(**changes):
     facts = {"name": "Ann", "details": [("Concert", "Night")], "link": ("Look", "https://x.test/1")}
     subject = changes.pop("subject", "News")
-    attachments = changes.pop("attachments", ())
-    return Letter(subject, "bookings/mail/moved", facts | changes, attachments)
+    files = {name: changes.pop(name, ()) for name in ("attachments", "pictures")}
+    return Letter(subject, "bookings/mail/moved", facts | changes, **files)
 
 
 def composed(**changes):
@@ -103,6 +104,26 @@ def test_attachments_come_along():
     )
     files = {part.get_filename(): part.get_content_type() for part in message.iter_attachments()}
     assert files == {"a.pdf": "application/pdf", "a.ics": "text/calendar"}
+
+
+def test_pictures_come_with_the_html_and_are_no_attachments():
+    pictures = [Picture(b"\x89PNG 1", "First <1>", 'instead of "1"', 100)] * 2
+    message = composed(pictures=pictures, attachments=[("a.pdf", b"%PDF-1", "application/pdf")])
+    text, html = bodies(message)
+    assert "First" not in text
+    assert html.count("First &lt;1&gt;") == html.count('alt="instead of &quot;1&quot;"') == 2
+    named = re.findall(r'<img src="cid:([^"]+)"', html)
+    parts = {part["Content-ID"]: part for part in message.walk() if part["Content-ID"]}
+    assert list(parts) == [f"<{name}>" for name in named]
+    assert len(set(named)) == 2
+    assert all(Mail.objects.get().message_id.strip("<>") in name for name in named)
+    for part in parts.values():
+        assert (part.get_content(), part.get_content_type()) == (b"\x89PNG 1", "image/png")
+        assert part.get_content_disposition() == "inline"
+    assert [part.get_filename() for part in message.iter_attachments()] == ["a.pdf"]
+    assert message.get_content_type() == "multipart/mixed"
+    assert message.get_body(["html"]) is not None
+    assert message.get_body(["related"]).get_content_type() == "multipart/related"
 
 
 def test_a_subject_is_one_line_and_short():

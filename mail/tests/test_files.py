@@ -68,7 +68,25 @@ def test_the_url_of_a_mail_server(monkeypatch, url, port, tls, ssl):
         assert (server["EMAIL_HOST_USER"], server["EMAIL_HOST_PASSWORD"]) == ("u", "p@")
 
 
-@pytest.mark.parametrize("url", ["smtps://mail.test", "mail.test:25", "smtp://", "smtp://a:port"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "smtps://mail.test",
+        "mail.test:25",
+        "smtp://",
+        "smtp://a:port",
+        "smtp://mail.test:99999",
+        "smtp://mail..test",
+        f"smtp://{'x' * 64}",
+        "smtp://mail.test ",
+        "smtp://mail.test:25?ssl=1",
+        "smtp://mail.test/path",
+        "smtp://user@mail.test",
+        "smtp://:mail.test-password@host",
+        "smtp://user:mail.test-#@host",
+        "smtp://user:mail.test-%C3%BC@host",
+    ],
+)
 def test_another_url_stops_the_start_and_is_not_quoted(url, monkeypatch):
     monkeypatch.setenv("EMAIL_URL", url)
     with pytest.raises(ImproperlyConfigured, match="EMAIL_URL must name a mail server: smtp") as e:
@@ -84,6 +102,8 @@ def test_another_url_stops_the_start_and_is_not_quoted(url, monkeypatch):
         ("http://[::1]:8000", "", "TicketBook <tickets@localhost>"),
         ("https://x.test", "House <a@b.test>", "House <a@b.test>"),
         ("https://x.test", "a@b.test", "a@b.test"),
+        ("https://x.test", "Bücher <a@b.test>", "Bücher <a@b.test>"),
+        ("https://x.test", '"Tickets, Inc." <a@b.test>', '"Tickets, Inc." <a@b.test>'),
     ],
 )
 def test_whom_mails_come_from(monkeypatch, site, value, expected):
@@ -91,7 +111,20 @@ def test_whom_mails_come_from(monkeypatch, site, value, expected):
     assert sender("EMAIL_FROM", site) == expected
 
 
-def test_a_sender_without_an_address_stops_the_start(monkeypatch):
-    monkeypatch.setenv("EMAIL_FROM", "The house")
-    with pytest.raises(ImproperlyConfigured, match="EMAIL_FROM='The house' is no address"):
+@pytest.mark.parametrize(
+    "value",
+    [
+        "The house",
+        "Tickets, Inc. <a@b.test>",
+        "Tickets: <a@b.test>",
+        "a@b <a@b.test>",
+        "a\x01 <a@b.test>",
+        "House <a@b.test>\nBcc: <c@d.test>",
+        "ä@b.test",
+        "House <a@bücher.test>",
+    ],
+)
+def test_a_sender_that_no_mail_could_have_stops_the_start(value, monkeypatch):
+    monkeypatch.setenv("EMAIL_FROM", value)
+    with pytest.raises(ImproperlyConfigured, match="is no address"):
         sender("EMAIL_FROM", "https://x.test")

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from time import monotonic, thread_time
 
 import pytest
 from django.db import OperationalError
@@ -9,7 +10,7 @@ from django.db import OperationalError
 from mail import kinds, sending
 from mail.models import Mail
 from mail.outbox import Post, post, post_all
-from mail.sending import CLAIM, WAITS, claim, send_due
+from mail.sending import CLAIM, IDLE_SHARE, WAITS, _pause, claim, send_due
 from mail.tests.conftest import NEWS
 from ticketbook.postgres import clock
 from ticketbook.tests.running import free_port
@@ -57,6 +58,26 @@ def test_what_is_not_due_waits(server):
     Mail.objects.update(next_attempt_at=clock.ask() + timedelta(minutes=1))
     assert not send()
     assert send(after=timedelta(minutes=1))
+
+
+def test_a_mail_that_kills_its_worker_each_time_is_given_up_and_the_others_are_sent(server):
+    deadly, _ = write("bob@example.com", "ann@example.com")
+    Mail.objects.filter(pk=deadly.pk).update(attempts=len(WAITS))
+    claim(now=clock.ask())  # and the worker dies
+    Mail.objects.exclude(pk=deadly.pk).update(attempts=1)
+    assert send(after=CLAIM)
+    assert [status for status, _ in states()] == ["FAILED", "SENT"]
+    assert "worker died" in Mail.objects.failed().get().last_error
+
+
+@pytest.mark.parametrize("host", ["mail..test", "x" * 64])
+def test_a_name_that_no_server_can_have_delays_mails(server, settings, host):
+    settings.EMAIL_HOST = host
+    [mail] = write("ann@example.com")
+    assert not send()
+    assert states() == [("WAITING", 1)]
+    assert wait_of(mail).total_seconds() == about(WAITS[0])
+    assert "label" in mail.last_error
 
 
 def test_an_address_that_is_refused_for_good_fails_at_once_and_alone(server):
@@ -111,10 +132,9 @@ def test_waits_grow_for_two_days_and_then_a_mail_fails(use_server):
     assert "two days" in Mail.objects.get().last_error
 
 
-def test_a_server_that_is_away_costs_each_batch_one_look(use_server, monkeypatch):
+def test_a_server_that_is_away_costs_each_batch_one_look(use_server):
     use_server(f"smtp://127.0.0.1:{free_port()}")
-    monkeypatch.setattr(sending, "AT_ONCE", 20)
-    write(*["ann@example.com"] * 25)
+    write(*["ann@example.com"] * (sending.AT_ONCE + 5))
     assert not send()
     assert not send()
     assert set(states()) == {("WAITING", 1)}
@@ -155,6 +175,33 @@ def test_a_slow_server_gets_the_rest_later(server, monkeypatch):
     write("ann@example.com", "bob@example.com", "eve@example.com")
     assert send()
     assert states()[1:] == [("WAITING", 0)] * 2
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_many_mails_take_a_share_of_a_core_and_a_small_one_while_it_is_busy(
+    server, settings, monkeypatch, busy
+):
+    monkeypatch.setattr(sending, "getloadavg", lambda: (99.0 if busy else 0.0, 0, 0))
+    share = settings.EMAIL_SHARE if busy else IDLE_SHARE
+
+    def render(mail):
+        began = thread_time()
+        while thread_time() < began + 0.01:
+            pass
+        return NEWS
+
+    kinds.register("news", render)
+    write(*["ann@example.com"] * 5)
+    began, worked = monotonic(), thread_time()
+    assert send()
+    assert states() == [("SENT", 1)] * 5
+    assert thread_time() - worked < 1.5 * share * (monotonic() - began)
+
+
+def test_a_mail_that_took_long_keeps_the_next_one_waiting_for_a_second_only(monkeypatch):
+    monkeypatch.setattr(sending, "getloadavg", lambda: (99.0, 0, 0))
+    assert _pause(0.001) < 0.1
+    assert _pause(10) == 1
 
 
 def test_words_that_cannot_be_made_fail_their_own_mail_only(server, monkeypatch, caplog):

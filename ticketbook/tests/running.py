@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +48,13 @@ def python(*arguments: str | Path, env: dict[str, str], **options: Any) -> subpr
         text=True,
         **options,
     )
+
+
+def wait_until(condition: Callable[[], object], limit: float = 30) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
 
 
 def manage(*arguments: str, **changes: object) -> subprocess.CompletedProcess[str]:

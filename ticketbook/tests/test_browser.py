@@ -13,6 +13,7 @@ from bookings.placing import place
 from bookings.tests.wishing import wish
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
+from tickets.fulfilment import fulfil
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGS = [
@@ -208,6 +209,7 @@ def paths(ann, tier):
         concert__venue="x" * 200,
     )
     booking = place(wish(ann, tier, 3)).booking
+    ticket = fulfil(booking, now=timezone.now())[0]
     concert = f"/concerts/{tier.concert_id}/"
     return [
         "/",
@@ -216,6 +218,8 @@ def paths(ann, tier):
         "/bookings/",
         f"/bookings/{booking.pk}/",
         f"/bookings/{booking.pk}/cancellation/",
+        f"/tickets/{ticket.token}/",
+        "/lost-mail/",
         "/not-here/",
     ]
 

@@ -2,6 +2,7 @@
 
 import pytest
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from accounts.models import User
 from bookings.models import Booking
@@ -19,6 +20,8 @@ from ticketbook.tests.test_browser import (
     violations,
     visit,
 )
+from tickets.fulfilment import fulfil
+from tickets.models import Ticket
 
 __all__ = ["chromium", "every_payment_succeeds", "violations", "visit"]
 
@@ -114,9 +117,16 @@ def every_page(page, tier, text):
     send_unchecked(page)
     yield "the form with an error"
     booking = Booking.objects.get(ticket_tier=tier)
+    ticket = fulfil(booking, now=timezone.now())[0]
+    Ticket.objects.filter(pk=ticket.pk).update(holder_name=text)
     for path in ["", f"{booking.pk}/", f"{booking.pk}/cancellation/"]:
         page.goto(f"/bookings/{path}")
         yield f"bookings/{path}"
+    page.goto(f"/tickets/{ticket.token}/")
+    yield "ticket"
+    page.goto("/lost-mail/")
+    send_unchecked(page)
+    yield "lost mail"
     Concert.objects.filter(pk=tier.concert_id).update(status="CANCELLED")
     page.goto(concert)
     yield "called off"
@@ -167,6 +177,7 @@ def test_a_hebrew_text_is_drawn_from_right_to_left(visit, ann):
     assert seen[f"/concerts/{tier.concert_id}/"] == 5
     assert seen["sign-up"] == 1
     assert seen["bookings/"] == 3
+    assert seen["ticket"] == 4
     assert seen["Your payment"] == 1
 
 

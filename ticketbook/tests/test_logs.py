@@ -42,3 +42,10 @@ def test_a_line_is_not_longer_than_anybody_wants_to_read():
 
 def test_letters_of_every_language_are_shown():
     assert line("Solène, 東京") == "ERROR: Solène, 東京"
+
+
+def test_the_address_of_a_ticket_is_in_no_line():
+    address = f"/tickets/{'Ab-_' * 34}/"
+    assert line("Forbidden: %s", address) == "ERROR: Forbidden: /tickets/…/"
+    of_api = "/api/v1/tickets/01a217d0-e14c-7c7d-92e4-62b16c97d8a9"
+    assert line("Forbidden: %s", of_api) == f"ERROR: Forbidden: {of_api}"

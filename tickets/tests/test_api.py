@@ -207,6 +207,19 @@ def test_other_tickets_under_the_same_key_are_refused(api, booking, tickets):
     assert states(api, booking) == ["VO", "VA", "VA", "VA"]
 
 
+def test_a_number_of_tickets_under_the_key_of_named_ones_is_refused_unless_they_are_the_same(
+    api, booking, tickets
+):
+    first, second, third = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    give(api, booking, first, tickets=ids(tickets, 1))
+    give(api, booking, second, tickets=ids(tickets, 4))
+    give(api, booking, third, quantity=1)
+    assert problem(give(api, booking, first, quantity=1)) == (422, "idempotency_key_reused")
+    for key, asked in [(second, {"quantity": 1}), (third, {"tickets": ids(tickets, 3)})]:
+        assert give(api, booking, key, **asked)["Idempotent-Replayed"] == "true"
+    assert states(api, booking) == ["VO", "VA", "VO", "VO"]
+
+
 def test_a_ticket_goes_back_once(api, booking, tickets):
     give(api, booking, tickets=ids(tickets, 1))
     again = give(api, booking, tickets=ids(tickets, 1, 2))

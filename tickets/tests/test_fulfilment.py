@@ -12,7 +12,7 @@ from accounts.tests.factories import UserFactory
 from bookings.audit import audit
 from bookings.calling_off import finish
 from bookings.cancelling import cancel, return_tickets
-from bookings.models import BEFORE_TICKETS, Booking
+from bookings.models import BEFORE_TICKETS, Booking, Return
 from bookings.refunding import give_money_back
 from bookings.resolving import resolve_expired
 from bookings.tests.racing import Stepped, race
@@ -126,18 +126,32 @@ def test_a_worker_that_dies_in_the_middle_leaves_nothing_half_done(monkeypatch, 
     assert numbers(booking) == [1, 2, 3, 4]
 
 
-def test_a_code_that_exists_fails_the_batch_once_and_the_next_run_makes_another(
-    monkeypatch, booking, ann, tier, book
+def test_a_code_that_exists_is_refused_and_the_next_run_makes_another(
+    monkeypatch, caplog, booking, ann, tier, book
 ):
     work()
     taken = Ticket.objects.first().code
     other = book(ann, tier)
     with monkeypatch.context() as patch:
         patch.setattr(fulfilment, "new_code", lambda: taken)
-        with pytest.raises(IntegrityError):
-            work()
+        assert work() == 0
+    assert f"The booking {other.pk} cannot be fulfilled" in caplog.text
+    assert "ticket_code_unique" in caplog.text
+    assert (numbers(other), mails()) == ([], told_tickets(booking))
     assert work() == 1
     assert numbers(other) == [1]
+
+
+def test_a_booking_that_cannot_be_fulfilled_keeps_no_other_waiting(
+    caplog, booking, ann, tier, book
+):
+    work()
+    others = [book(ann, tier), book(ann, tier)]
+    Booking.objects.filter(pk=booking.pk).update(fulfilled_at=None)  # though it has its tickets
+    assert work() == 2
+    assert [numbers(other) for other in others] == [[1], [1]]
+    assert mails() == told_tickets(booking, *others)
+    assert f"The booking {booking.pk} cannot be fulfilled" in caplog.text
 
 
 # --- The customer who opens the booking before the worker came -------------------------------------
@@ -353,6 +367,23 @@ def test_the_audit_finds_tickets_that_do_not_fit_their_booking(booking, spoil):
     assert audit() == []
     spoil(booking)
     assert any(str(booking.pk) in sentence for sentence in audit())
+
+
+@pytest.mark.parametrize(("named", "then", "kept"), [(True, 3, [1, 3]), (False, 1, [1, 2])])
+def test_the_audit_finds_a_returned_ticket_that_was_made_valid_in_place_of_another(
+    booking, named, then, kept
+):
+    work()
+    return_tickets(booking, 1, numbers=[2] if named else None, key=uuid.uuid4(), now=NOW)
+    return_tickets(booking, 1, key=uuid.uuid4(), now=NOW)  # the last one
+    if not named:  # as returns of the version before
+        Return.objects.update(numbers=[])
+    assert audit() == []
+    booking.tickets.filter(number=2 if named else 4).update(returned_at=None)
+    booking.tickets.filter(number=then).update(returned_at=NOW)
+    (sentence,) = audit()
+    assert f"{booking.pk}," in sentence
+    assert f"{kept}, but those that were not returned are {[1, 2] if named else [2, 4]}" in sentence
 
 
 def test_another_customers_mail_is_not_held_up_by_one_that_was_posted_before(booking, book, tier):

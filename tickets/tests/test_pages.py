@@ -4,10 +4,13 @@ import re
 import uuid
 from datetime import timedelta
 from html import unescape
+from io import BytesIO
 
 import pytest
+import zxingcpp
 from django.test import Client
 from django.utils import timezone
+from PIL import Image
 
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking, Return
@@ -127,6 +130,18 @@ def test_after_the_concert_has_begun_a_name_stays(as_ann, booking, tickets):
     assert not Ticket.objects.exclude(holder_name="").exists()
 
 
+@pytest.mark.parametrize("form", ["tickets/1/", "tickets/again/"])
+def test_whoever_has_to_log_in_before_a_form_is_sent_comes_to_the_page_of_the_booking(
+    client, ann, booking, form
+):
+    to_log_in = client.post(f"/bookings/{booking.pk}/{form}", {"name": "Bob"})
+    assert to_log_in.url == f"/accounts/login/?next=/bookings/{booking.pk}/{form}"
+    client.force_login(ann)
+    answer = client.get(to_log_in.url, follow=True)
+    assert answer.redirect_chain[-1][0] == f"/bookings/{booking.pk}/"
+    assert answer.status_code == 200
+
+
 # --- A ticket's own page ------------------------------------------------------------------------------
 
 
@@ -210,6 +225,13 @@ def test_so_many_in_an_hour_and_no_more(as_ann, booking, tickets):
     assert Mail.objects.filter(kind="tickets").count() == 1 + again.MOST
 
 
+def test_a_double_click_counts_once(as_ann, booking, tickets):
+    for key in [uuid.uuid4() for _ in range(again.MOST)]:
+        for _ in range(2):
+            assert "on their way" in says(send(as_ann, booking, key))
+    assert Mail.objects.filter(kind="tickets").count() == 1 + again.MOST
+
+
 def test_no_tickets_are_mailed_of_a_booking_that_has_none(
     as_ann, bob, tier, book, booking, tickets
 ):
@@ -231,6 +253,17 @@ def test_the_mail_has_the_codes_the_pdf_and_the_calendar(booking, tickets):
         assert (ticket.code in message.body) == (ticket.code in html) == (ticket.number != 2)
     files = [(name, kind) for name, _, kind in message.attachments]
     assert files == [("tickets.pdf", "application/pdf"), ("concert.ics", "text/calendar")]
+
+
+def test_the_mail_shows_a_qr_code_of_each_ticket(booking, tickets):
+    return_tickets(booking, 1, numbers=[2], key=uuid.uuid4(), now=timezone.now())
+    message = compose(Mail.objects.get(kind="tickets")).message()
+    pictures = [part for part in message.walk() if part.get_content_type() == "image/png"]
+    read = [
+        zxingcpp.read_barcodes(Image.open(BytesIO(p.get_payload(decode=True)))) for p in pictures
+    ]
+    kept = [ticket for ticket in tickets if ticket.number != 2]
+    assert [code.text for [code] in read] == [ticket.token for ticket in kept]
 
 
 def test_the_mail_of_a_booking_that_was_cancelled_meanwhile_is_not_sent(booking, tickets):

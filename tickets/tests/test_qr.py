@@ -22,6 +22,12 @@ def test_a_decoder_reads_the_png():
     assert found.ec_level == "M"
 
 
+def test_a_decoder_reads_codes_of_many_tokens():
+    for text in [token() for _ in range(30)]:
+        (found,) = zxingcpp.read_barcodes(Image.open(BytesIO(qr.png(text, module=3))))
+        assert found.text == text
+
+
 def test_a_token_is_a_code_of_version_8_at_level_m():
     code = qr.code(token())
     assert (code.version, code.error, code.mode) == (8, "M", "byte")
