@@ -83,7 +83,7 @@ lock: .venv/.dev-installed ## pin and hash the requirements (make lock ARGS=--up
 	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -c requirements-stripe.txt -o requirements-dev.txt
 
 clean: ## remove what was installed and cached; the data in .data stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .static .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:

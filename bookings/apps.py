@@ -8,6 +8,7 @@ from django.db import DatabaseError, InterfaceError, NotSupportedError
 from bookings import failpoints
 from bookings.gateways import named
 from ticketbook.copies.responses import differs_between_visitors
+from ticketbook.page_security import forms_may_lead_to
 
 
 class BookingsConfig(AppConfig):
@@ -30,6 +31,7 @@ class BookingsConfig(AppConfig):
         mails.register_kinds()
         of_persons.parts.append(own_data.PART)
         named.check()
+        forms_may_lead_to(named.page_origins)
         checks.register(_every_gateway_is_known, checks.Tags.database)
 
 

@@ -25,6 +25,7 @@ from bookings.placing import aplace
 from bookings.seen import Seen
 from bookings.steps import InLanes
 from bookings.wishes import Wish
+from ticketbook import request_ids
 from ticketbook.api.answers import ApiAnswer
 from ticketbook.api.problems import SERVER_ERROR, describe, problem
 from ticketbook.api.strict import MAX_BODY, MONEY_TEXT, UUID_TEXT
@@ -55,17 +56,22 @@ async def book(scope: Scope, body: bytes, site: Site) -> Answer | None:
         wish = Wish(user=customer, **request._asdict(), arrived_at=clock.now())
         answer = answer_of(await aplace(wish, STEPS), customer)
     except Exception as exc:
-        answer = _problem_of(exc)
+        answer = _problem_of(exc, scope)
     return rendered(answer, common)
 
 
-def _problem_of(exc: Exception) -> ApiAnswer:
+def _problem_of(exc: Exception, scope: Scope) -> ApiAnswer:
     if isinstance(exc, AuthenticationFailed | NotAuthenticated):
         exc.auth_header = "Token"  # type: ignore[union-attr]
-    if described := describe(exc):
+    described = describe(exc)
+    if described and described.status < 500:
         return described
-    logger.exception("POST /bookings failed")
-    return problem(status=500, code="server_error", detail=SERVER_ERROR)
+    request_id = request_ids.begin_scope(scope)  # only now: a request that is answered needs none
+    if described is None:
+        logger.exception("POST /bookings failed")
+        described = problem(status=500, code="server_error", detail=SERVER_ERROR)
+    described.body["requestId"] = described.headers[request_ids.HEADER] = request_id
+    return described
 
 
 class Head(NamedTuple):

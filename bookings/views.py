@@ -31,6 +31,7 @@ from bookings.forms import (
     read_seen,
     tier_chosen,
 )
+from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking
 from bookings.outcomes import ask_and_settle
@@ -142,8 +143,9 @@ def _page_of_new(placed: Placed) -> str | None:
 
 
 def _next_page(booking: Booking) -> str:
-    # The gateway's page, if the customer has to pay there.
-    if booking.awaits_customer:
+    # The gateway's page, if the customer has to pay there and a form may lead there. Otherwise the page of
+    # the booking, which has a link to it.
+    if booking.awaits_customer and named.form_may_lead_to(booking.action_url):
         return booking.action_url
     return resolve_url("bookings:detail", booking.pk)
 
@@ -174,7 +176,7 @@ def _ask_again(
     concert = _concert_of(form)
     if concert is None:
         # What nobody has seen was never here.
-        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 409)
+        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
     sale, changes = Sale(concert, clock.now()), _changes(concert, form)
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)

@@ -162,6 +162,10 @@ def copy_of_repository(folder: Path) -> Path:
         if (ROOT / name).is_file():  # else it was deleted and is still in the index
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    if (
+        ROOT / ".static" / "made-of.txt"
+    ).exists():  # so that its servers need not collect them again
+        shutil.copytree(ROOT / ".static", folder / ".static")
     return folder
 
 

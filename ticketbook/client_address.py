@@ -48,6 +48,12 @@ def one_network(address: Address) -> Network:
     return ip_network((address.packed, ONE_NETWORK[address.version]), strict=False)
 
 
+def is_trusted(peer: str) -> bool:
+    """Whether this address, the peer of a connection, is one of TRUSTED_PROXIES."""
+    address = _parsed(peer) if settings.TRUSTED_PROXIES else None
+    return address is not None and _is_trusted(address)
+
+
 def _is_trusted(address: Address) -> bool:
     return any(address in proxies for proxies in settings.TRUSTED_PROXIES)
 

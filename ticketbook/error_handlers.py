@@ -1,5 +1,6 @@
 """What a request gets when no view answers it: a problem for the API, a page for people."""
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -11,14 +12,15 @@ from django.shortcuts import render
 
 from ticketbook.api.paths import is_api
 from ticketbook.api.problems import (
-    OF_HTTP,
     PROBLEM_JSON,
     SERVER_ERROR,
     problem_body,
     problem_of_http,
 )
-from ticketbook.errors import Busy, NotFound, Throttled, TooLarge
+from ticketbook.errors import Busy, NotFound, Refusal, Throttled, TooLarge
 from ticketbook.postgres.failures import is_busy, log_if_broken
+
+logger = logging.getLogger(__name__)
 
 TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 
@@ -33,25 +35,40 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return _too_large(request)
     if is_api(request.path):
         return JsonResponse(problem_of_http(400), status=400, content_type=PROBLEM_JSON)
-    detail = OF_HTTP[400][1]
-    return HttpResponse(f"<!doctype html><title>Bad request</title><p>{detail}</p>", status=400)
+    # Without the request, because its host may be what cannot be read.
+    return render(None, "400.html", status=400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(request, "403.html", status=403)
 
 
 def _too_large(request: HttpRequest) -> HttpResponse:
     refusal = TooLarge()
     if is_api(request.path):
         return _json_problem(status=refusal.status, code=refusal.code, detail=str(refusal))
-    return render(None, "refused.html", {"detail": str(refusal)}, status=refusal.status)
+    return _refused(refusal)
+
+
+def _refused(refusal: Refusal) -> HttpResponse:
+    # Without the request, because its session and user may need the database.
+    context = {"detail": str(refusal), "status": refusal.status}
+    template = "503.html" if isinstance(refusal, Busy) else "refused.html"
+    return render(None, template, context, status=refusal.status)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_api(request.path):
         return _json_problem(status=404, code="not_found", detail=str(NotFound()))
+    return _page(request, "404.html", status=404)
+
+
+def _page(request: HttpRequest, template: str, *, status: int) -> HttpResponse:
     try:
-        return render(request, "404.html", status=404)
+        return render(request, template, status=status)
     except (OperationalError, InterfaceError):
         # The page's user cannot be read now, so the page leaves it out.
-        return render(None, "404.html", status=404)
+        return render(None, template, status=status)
 
 
 # Django's words for a token that is well made but not the one of this browser. A foreign page is refused
@@ -78,7 +95,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     if is_api(request.path):
         return _json_problem(status=500, code="server_error", detail=SERVER_ERROR)
-    # Without a template, because its context processors may be what failed.
+    try:  # without the request, because what belongs to it may be what failed
+        return render(None, "500.html", status=500)
+    except Exception:
+        logger.exception("The page of errors failed")
     return HttpResponse(
         f"<!doctype html><title>{HTTPStatus(500).phrase}</title><h1>Sorry</h1><p>{SERVER_ERROR}</p>",
         status=500,
@@ -151,8 +171,6 @@ class BusyMiddleware:
                 status=exc.status, code=exc.code, detail=str(exc)
             )
         else:
-            # Without the request, because its session and user may need the database.
-            template = "503.html" if isinstance(exc, Busy) else "refused.html"
-            response = render(None, template, {"detail": str(exc)}, status=exc.status)
+            response = _refused(exc)
         response["Retry-After"] = str(exc.retry_after)
         return response

@@ -3,6 +3,8 @@
 import logging
 import re
 
+from ticketbook.request_ids import current
+
 # Whoever knows the address of a ticket has the ticket, so no log keeps it.
 OF_A_TICKET = re.compile(r"(?<=/tickets/)[\w-]{100,}")
 LONGEST = 500  # characters of a message; what clients send may be as long as they like
@@ -11,6 +13,7 @@ LONGEST = 500  # characters of a message; what clients send may be as long as th
 class LineFormatter(logging.Formatter):
     """One line for each record, without control characters, so that nobody can write lines of their own.
 
+    The id of the request follows in brackets, if one is at work.
     A traceback follows below it, indented, unless the answer was a refusal (a status below 500).
     """
 
@@ -19,6 +22,8 @@ class LineFormatter(logging.Formatter):
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
         line = self.formatMessage(record)
+        if request_id := current.get():
+            line += f" [{request_id}]"
         if record.exc_info and getattr(record, "status_code", 500) >= 500:
             line += "\n" + self.formatException(record.exc_info)
         return line.replace("\n", "\n    ")

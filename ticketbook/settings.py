@@ -125,6 +125,29 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 
+# For every page, the admin and the description of the API too: what is not ours is neither loaded nor run,
+# and nothing is inline. No nonces, because copies of a page are the same for everybody. Payment pages are
+# added to `form-action` (ticketbook/page_security.py).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+# Nothing here needs a device of the visitor's, or the browser's own payments.
+PERMISSIONS_POLICY = (
+    "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+)
+
 # The site is at the root of its address, whatever a client says in SCRIPT_NAME.
 FORCE_SCRIPT_NAME = ""
 # No form takes files.
@@ -270,11 +293,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ticketbook.request_ids.RequestIdMiddleware",
     "ticketbook.error_handlers.ApiErrorsMiddleware",
     "ticketbook.copies.responses.CopiesMiddleware",
     "ticketbook.health.HealthMiddleware",
+    "ticketbook.page_security.PageSecurityMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ticketbook.statics.StaticFilesMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
     "ticketbook.no_store.NoStoreMiddleware",
     "ticketbook.page_middleware.NoNulMiddleware",
@@ -329,8 +354,17 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# WhiteNoise serves straight from the apps: no collectstatic, and so no STATIC_ROOT.
-WHITENOISE_USE_FINDERS = True
+# Not in DATA_DIR: they belong to the version of the code. A web server keeps them fresh
+# (ticketbook/statics.py).
+STATIC_ROOT = BASE_DIR / ".static"
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "ticketbook.statics.Apps",
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "ticketbook.statics.Collected"},
+}
 
 LOGGING = {
     "version": 1,

@@ -1,6 +1,7 @@
+from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 import accounts.urls
 import bookings.urls
@@ -11,6 +12,11 @@ from bookings.events_api import Events
 from ticketbook import health, ids  # noqa: F401  (ids: for <id:…>)
 from ticketbook.api.paths import API
 
+# Its script has an address of its own. The style sheet of Swagger UI has pictures in it.
+docs = csp_update({"img-src": ["data:"]})(
+    SpectacularSwaggerSplitView.as_view(url_name="openapi", http_method_names=["get", "head"])
+)
+
 # What is asked for most comes first.
 api = [
     *bookings.urls.api_urlpatterns,
@@ -19,10 +25,7 @@ api = [
     *accounts.urls.api_urlpatterns,
     path("health-check", health.HealthCheck.as_view()),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
-    path(
-        "docs",
-        SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get", "head"]),
-    ),
+    path("docs", docs),
 ]
 
 admin.site.site_header = admin.site.site_title = "TicketBook back office"
@@ -44,5 +47,6 @@ urlpatterns = [
 ]
 
 handler400 = "ticketbook.error_handlers.bad_request"
+handler403 = "ticketbook.error_handlers.permission_denied"
 handler404 = "ticketbook.error_handlers.page_not_found"
 handler500 = "ticketbook.error_handlers.server_error"

@@ -3,6 +3,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import django
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ticketbook.settings")
@@ -25,4 +26,9 @@ def _with_length(
     return call
 
 
+django.setup(set_prefix=False)
+
+from ticketbook import statics  # noqa: E402  (once Django is set up)
+
+statics.make_fresh()  # before the middleware reads the folder
 application = _with_length(get_wsgi_application())

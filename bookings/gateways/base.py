@@ -91,6 +91,14 @@ class RedirectingGateway(Protocol):
 
     hold_seconds: float  # how long the customer may take; then we cancel the payment
 
+    @staticmethod
+    def page_origins() -> list[str]:
+        """The origins of its pages, such as https://pay.example.com; optional.
+
+        The form that books leads there at once. To any other origin it leads by the page of the booking,
+        which has a button, because a browser lets a form lead only where the policy of its page says.
+        """
+
     async def begin(
         self,
         *,

@@ -62,6 +62,10 @@ class HostedGateway:
         # Made by the first call, on the event loop to which it then belongs.
         self._session: aiohttp.ClientSession | None = None
 
+    @staticmethod
+    def page_origins() -> list[str]:
+        return [address()]
+
     @property
     def hold_seconds(self) -> float:
         return float(settings.HOSTED_HOLD_SECONDS)

@@ -1,6 +1,7 @@
 """The gateways by their names. A booking keeps the name of its gateway, and all calls for it go there."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -19,8 +20,11 @@ MAIN = "main"  # the name of the gateway whose path is in PAYMENT_GATEWAY
 
 def paths() -> dict[str, str]:
     """The dotted path of every gateway, by its name."""
-    main = {MAIN: settings.PAYMENT_GATEWAY} if settings.PAYMENT_GATEWAY else {}
-    return BUILT_IN | settings.PAYMENT_GATEWAYS | main
+    return BUILT_IN | settings.PAYMENT_GATEWAYS | _main()
+
+
+def _main() -> dict[str, str]:
+    return {MAIN: settings.PAYMENT_GATEWAY} if settings.PAYMENT_GATEWAY else {}
 
 
 def default() -> str:
@@ -64,6 +68,25 @@ def used() -> list[Any]:
 def redirects(name: str) -> bool:
     """Whether the gateway sends customers to a page of its own (base.RedirectingGateway)."""
     return hasattr(gateway(name), "begin")
+
+
+def page_origins() -> list[str]:
+    """The origins of the payment pages that the settings name. A form of ours may lead there."""
+    classes = [
+        import_string(paths()[name]) for name in {default(), *settings.PAYMENT_GATEWAYS, *_main()}
+    ]
+    return [
+        origin
+        for each in classes
+        if hasattr(each, "page_origins")
+        for origin in each.page_origins()
+    ]
+
+
+def form_may_lead_to(url: str) -> bool:
+    """Whether a browser follows a redirect to this payment page that answers a form of ours."""
+    address = urlsplit(url)
+    return f"{address.scheme}://{address.netloc}" in page_origins()
 
 
 def check() -> None:

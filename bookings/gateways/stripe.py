@@ -69,6 +69,10 @@ class StripeGateway:
                     "gateway Stripe needs it; docs/payments.md says where to find it."
                 )
 
+    @staticmethod
+    def page_origins() -> list[str]:
+        return ["https://checkout.stripe.com"]
+
     def _connect(self) -> None:
         self._http = stripe.AIOHTTPClient()
         self._client = stripe.StripeClient(

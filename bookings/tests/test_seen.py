@@ -190,7 +190,7 @@ def test_a_concert_that_has_gone_is_told_with_a_word_about_money(client, ann, vi
     else:
         change(vip.concert, status=Concert.Status.DRAFT)
     response = post(client, fields)
-    assert response.status_code == 409
+    assert response.status_code == 410
     assert "Northern Lights & “Friends” is not sold here any more" in words(response)
     assert "nothing was charged" in words(response)
     assert not Booking.objects.exists()

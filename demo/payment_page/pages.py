@@ -3,8 +3,11 @@
 import asyncio
 import time
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from aiohttp import web
+from csp.constants import HEADER as CSP
+from csp.utils import build_policy
 from django.conf import settings
 from django.template.loader import render_to_string
 
@@ -103,6 +106,13 @@ class CustomerPages:
         return self.ledger.find_by_reference(request.match_info["reference"])
 
 
+def _headers(payment: Payment | None) -> dict[str, str]:
+    # Its forms may lead to itself, and back to the shop.
+    shop = urlsplit((payment and payment.return_url) or settings.SITE_URL)
+    policy = build_policy(replace={"form-action": ["'self'", f"{shop.scheme}://{shop.netloc}"]})
+    return HEADERS | {CSP: policy}
+
+
 def _page(
     said: tuple[str, str],
     payment: Payment | None = None,
@@ -123,7 +133,9 @@ def _page(
         "site": settings.SITE_URL,
     }
     text = render_to_string("demo/payment.html", context)
-    return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+    return web.Response(
+        text=text, status=status, content_type="text/html", headers=_headers(payment)
+    )
 
 
 def _go_to(url: str) -> web.Response:

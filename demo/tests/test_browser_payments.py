@@ -23,9 +23,11 @@ from ticketbook.tests.test_browser import (
     chromium,
     log_in,
     press_book,
+    violations,
+    watch,
 )
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "violations"]
 
 pytestmark = [
     pytest.mark.browser,
@@ -35,7 +37,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def visit(chromium, site):
+def visit(chromium, site, violations):
     """Open a page of the real site, in a browser of its own."""
     contexts = []
 
@@ -43,6 +45,7 @@ def visit(chromium, site):
         address = f"http://127.0.0.1:{site.port}"
         context = chromium.new_context(viewport=viewport, base_url=address, **options)
         contexts.append(context)
+        watch(context, violations)
         context.set_default_timeout(10_000)
         page = context.new_page()
         page.goto(path)

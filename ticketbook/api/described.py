@@ -11,6 +11,10 @@ PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "A sentence for people"},
         "code": {"type": "string", "description": "For programs, as `not_found`"},
+        "requestId": {
+            "type": "string",
+            "description": "From 500 on, as in the header X-Request-ID: name it when you report the error",
+        },
         "errors": {
             "type": "array",
             "description": "With `invalid`: what is wrong with which field or parameter",

@@ -11,6 +11,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from ticketbook import request_ids
 from ticketbook.api.answers import ApiAnswer
 from ticketbook.errors import BadParameter, Busy, NotFound, Refusal, TooLarge, TooSlow
 from ticketbook.postgres.failures import is_busy, log_if_broken
@@ -49,6 +50,8 @@ OF_HTTP = {
 
 def problem_body(*, status: int, code: str, detail: str, **facts: Any) -> dict[str, Any]:
     title = code.replace("_", " ").capitalize()
+    if status >= 500 and (request_id := request_ids.current.get()):
+        facts["requestId"] = request_id
     return {
         "type": f"urn:ticketbook:problem:{code}",
         "title": title,

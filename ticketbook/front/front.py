@@ -12,13 +12,23 @@ from urllib.parse import unquote, urlsplit
 
 from django.template.loader import render_to_string
 
-from ticketbook import event_loop
+from ticketbook import event_loop, request_ids
 from ticketbook.api.paths import is_api
 from ticketbook.errors import BadAddress, Busy, Refusal, TooLarge, TooSlow
-from ticketbook.front.answers import Answer, Receive, Scope, Send, refusal_answer, send_answer
+from ticketbook.front.answers import (
+    Answer,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    raw,
+    refusal_answer,
+    send_answer,
+)
 from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.calls import WSGIApplication
 from ticketbook.front.site import Endpoint, Site
+from ticketbook.page_security import page_headers
 
 Result = TypeVar("Result")
 Handler = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
@@ -148,18 +158,34 @@ def _in_origin_form(scope: Scope) -> Scope:
 
 def _worded(refusal: Refusal, scope: Scope) -> Answer:
     # A refusal that did not reach Django: a problem for the API, a page for people.
+    named: Headers = []
+    if request_ids.tells_id(scope["path"], refusal.status):
+        named = raw([(request_ids.HEADER, request_ids.begin_scope(scope))])
     answer = refusal_answer(refusal)
     if is_api(scope["path"]):
-        return answer
+        return answer._replace(headers=[*answer.headers, *named])
     headers = [h for h in answer.headers if h[0] != b"content-type"]
     return Answer(
         refusal.status,
-        [*headers, (b"content-type", b"text/html; charset=utf-8")],
-        _refusal_page(refusal.status, str(refusal)),
+        [
+            *headers,
+            (b"content-type", b"text/html; charset=utf-8"),
+            *raw(page_headers().items()),
+            *named,
+        ],
+        _refusal_page(refusal.status, str(refusal)).replace(ID_HERE, named[0][1]),
     )
+
+
+ID_HERE = b"the-id-of-the-request"
 
 
 @cache
 def _refusal_page(status: int, detail: str) -> bytes:
     template = "503.html" if status == Busy.status else "refused.html"
-    return render_to_string(template, {"detail": detail}).encode()
+    context = {"detail": detail, "status": status}
+    before = request_ids.current.set(ID_HERE.decode())
+    try:
+        return render_to_string(template, context).encode()
+    finally:
+        request_ids.current.reset(before)

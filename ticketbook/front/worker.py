@@ -4,6 +4,9 @@ import asyncio
 import gc
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +21,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from ticketbook.front.clients import Clients, as_many_as_files_allow
 
 HEAD_SECONDS = 10.0  # from connecting to the end of the first request's headers
+LOADING_SECONDS = 300  # the longest that a process may take to load the application
 DRAIN_SECONDS = 15.0  # for requests in flight after SIGTERM; below graceful_timeout
 FIRST_REQUEST_SECONDS = 1.0  # of these, for the first request of a client that has just connected
 READ_SECONDS = 20.0  # a client that reads nothing of its answer for this long is cut off
@@ -209,14 +213,34 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.clients: Clients[Connection] = Clients(most=1, most_of_one=1)
 
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        # The first start of a version compresses its static files. On a busy machine that may take longer
+        # than `timeout`, after which this process would be killed.
+        ready = threading.Event()
+
+        def tell() -> None:
+            for _ in range(LOADING_SECONDS):
+                self.notify()
+                if ready.wait(1):
+                    return
+
+        threading.Thread(target=tell, daemon=True).start()
+        try:
+            yield
+        finally:
+            ready.set()
+
     def load_wsgi(self) -> None:
         # Always the front. `gunicorn ticketbook.wsgi`, the command of earlier versions, works too.
         from django.db import connection  # not before Django is set up
 
-        from ticketbook.asgi import application
         from ticketbook.startup import check_database
 
         try:
+            with self._alive():
+                from ticketbook.asgi import application
+
             check_database()
         except ImproperlyConfigured as exc:
             # One sentence instead of a traceback; with this exit code gunicorn does not start it again.

@@ -58,13 +58,32 @@ def every_payment_succeeds(settings):
 
 
 @pytest.fixture
-def visit(chromium, live_server):
+def violations():
+    """What pages did that their Content-Security-Policy refuses. A test that leaves anything here fails."""
+    found = []
+    yield found
+    assert found == []
+
+
+def watch(context, violations):
+    """Note what the policies of pages refuse. The browser says it without JavaScript too."""
+
+    def hear(message):
+        if "Content Security Policy" in message.text or "Permissions policy" in message.text:
+            violations.append(f"{message.page.url}: {message.text}")
+
+    context.on("console", hear)
+
+
+@pytest.fixture
+def visit(chromium, live_server, violations):
     """Open a page in a browser of its own."""
     contexts = []
 
     def visit(path, *, viewport=PHONE, **options):
         context = chromium.new_context(viewport=viewport, base_url=live_server.url, **options)
         contexts.append(context)
+        watch(context, violations)
         context.set_default_timeout(10_000)
         page = context.new_page()
         page.goto(path)

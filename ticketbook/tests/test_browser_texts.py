@@ -17,12 +17,13 @@ from ticketbook.tests.test_browser import (
     PASSWORD,
     chromium,
     every_payment_succeeds,
+    violations,
     visit,
 )
 from tickets.fulfilment import fulfil
 from tickets.models import Ticket
 
-__all__ = ["chromium", "every_payment_succeeds", "visit"]
+__all__ = ["chromium", "every_payment_succeeds", "violations", "visit"]
 
 pytestmark = [
     pytest.mark.browser,

@@ -6,11 +6,11 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from ticketbook.tests.test_browser import CHROMIUM, chromium, visit
+from ticketbook.tests.test_browser import CHROMIUM, chromium, violations, visit
 from tickets import qr
 from tickets.tests.vectors import VECTORS, VERIFY
 
-__all__ = ["chromium", "visit"]
+__all__ = ["chromium", "violations", "visit"]
 
 pytestmark = [
     pytest.mark.browser,

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 
 from bookings.gateways import hosted, named
+from ticketbook import statics
 from ticketbook.embedded import membership
 from ticketbook.ports import port_problem
 
@@ -56,6 +57,7 @@ class Command(BaseCommand):
 
     def prepare(self) -> str:
         # Returns the log-ins, as load_demo prints them.
+        statics.make_fresh()
         self.say("Preparing the database…")
         call_command("migrate", verbosity=0, interactive=False)
         output = StringIO()
