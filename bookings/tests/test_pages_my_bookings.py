@@ -31,13 +31,15 @@ def test_confirmed_booking_says_what_when_where_and_how_much(as_ann, ann, tier, 
     assert f'datetime="{concert.date.isoformat()}"' in html
     assert "Your tickets are booked" in html
     assert "Cancel all or some tickets" in html
-    assert "refresh" not in html
+    assert "data-follow" not in html
 
 
-def test_pending_booking_reloads_itself(as_ann, ann, tier, book, settings):
+def test_pending_booking_is_followed_without_a_reload(as_ann, ann, tier, book, settings):
     settings.PAYMENT_OUTAGE = True
     html = page_of(as_ann, book(ann, tier))
-    assert '<meta http-equiv="refresh" content="3">' in html
+    assert "js/follow.js" in html
+    assert 'http-equiv="refresh"' not in html
+    assert 'data-follow="PENDING False False"' in html
     assert "Waiting for your payment" in html
     assert "/cancellation/" not in html
 

@@ -179,15 +179,25 @@ def test_a_double_click_books_once(visit, ann, tier, settings):
     assert Booking.objects.count() == 1
 
 
-def test_a_late_payment_shows_without_a_reload_by_hand(visit, ann, tier, settings):
+@pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no javascript"])
+def test_a_late_payment_shows(visit, ann, tier, settings, scripts):
+    """By itself, in the same live region, or after a reload by hand where no script runs."""
     settings.PAYMENT_OUTAGE = True
-    page = visit("/", java_script_enabled=False)
+    page = visit("/", java_script_enabled=scripts)
     log_in(page, f"/concerts/{tier.concert_id}/")
     choose(page, "VIP", 1)
     press_book(page)
     page.get_by_role("heading", name="Waiting for your payment").wait_for()
+    region = page.get_by_role("main").get_by_role("status").element_handle()
     Booking.objects.update(status="CONFIRMED", payment_status="SUCCESS")
+    if scripts:
+        page.get_by_role("heading", name="Your tickets are booked").wait_for()
+        assert region.inner_text().startswith("Your tickets are booked")
+    else:
+        page.get_by_role("link", name="Reload now").click()
     page.get_by_role("heading", name="Your tickets are booked").wait_for()
+    assert page.locator(".pass").count() == 1
+    assert page.get_by_role("link", name="Reload now").count() == 0
 
 
 UNLABELLED = """
