@@ -23,12 +23,13 @@ from ticketbook.tests.test_browser import (
     log_in,
     press_book,
     tier,
+    violations,
     visit,
 )
 from tickets import tokens
 from tickets.tests.test_pdf import needs_poppler, poppler
 
-__all__ = ["ann", "chromium", "every_payment_succeeds", "poppler", "tier", "visit"]
+__all__ = ["ann", "chromium", "every_payment_succeeds", "poppler", "tier", "violations", "visit"]
 
 pytestmark = [
     pytest.mark.browser,
