@@ -8,6 +8,7 @@ here.
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from http import HTTPStatus
 from secrets import token_hex
 
 from django.http import HttpRequest, HttpResponse
@@ -39,6 +40,10 @@ def begin_scope(scope: Mapping[str, object]) -> str:
 
 def tells_id(path: str, status: int) -> bool:
     """Whether an answer has the id."""
+    if (
+        status == HTTPStatus.PRECONDITION_FAILED
+    ):  # no error: it tells a cache about its copy, and has no page
+        return False
     return status >= (500 if is_api(path) else 400)
 
 

@@ -27,6 +27,8 @@ class TicketAdmin(ReadOnly, admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Ticket], search_term: str
     ) -> tuple[QuerySet[Ticket], bool]:
         # Each by its index. Django's own search would compare every ticket in capitals.
+        if not search_term.strip():
+            return queryset, False
         try:
             return queryset.filter(code=read_code(search_term)), False
         except BadCode:

@@ -213,19 +213,19 @@ CHANGES = [
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("lanes", [True, False], ids=["in batches", "in batches of one"])
-def test_a_thousand_requests_get_the_same_answer_both_ways(lanes, settings, hot, monkeypatch):
+def test_five_hundred_requests_get_the_same_answer_both_ways(lanes, settings, hot, monkeypatch):
     settings.BOOKING_LANES = lanes
     # One refusal a second looks for expired holds. That could be in one world and not in the other.
     monkeypatch.setattr(steps, "resolve_expired", lambda **only: [])
     worlds = [World(application), World(by_django)]
     statuses = Counter()
-    for number, wanted in enumerate(requests(1000, seed=7 + lanes)):
+    for number, wanted in enumerate(requests(500, seed=7 + lanes)):
         ours, djangos = (world.send(wanted) for world in worlds)
         assert ours == djangos, (number, wanted)
         statuses[ours[0]] += 1
     assert set(statuses) >= {201, 400, 401, 404, 409, 413, 422}
-    assert hot[True] > 400  # the hot API really answered many of them itself
-    assert hot[False] > 100
+    assert hot[True] > 200  # the hot API really answered many of them itself
+    assert hot[False] > 50
     left = [
         {
             name: TicketTier.objects.get(pk=tier.pk).available_quantity

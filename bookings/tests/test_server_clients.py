@@ -21,12 +21,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_a_connection_too_many_is_answered_503(start):
     site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS="5", WEB_CONNECTIONS_PER_ADDRESS="9")
-    clients = [connected(site) for _ in range(5)]
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sixth:
-        assert sixth.recv(1000).startswith(b"HTTP/1.1 503")
-    for client in clients:
-        client.close()
-    time.sleep(0.2)
+    for _ in range(
+        3
+    ):  # on a busy machine some are closed before all five are there, because they are idle
+        clients = [connected(site) for _ in range(5)]
+        with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sixth:
+            answer = sixth.recv(1000)
+        for client in clients:
+            client.close()
+        time.sleep(0.2)
+        if answer:
+            break
+    assert answer.startswith(b"HTTP/1.1 503")
     assert site.request("GET", "/livez")[0] == 200
 
 

@@ -171,7 +171,11 @@ def test_every_stored_time_is_the_databases(began, client, admin_client, api, of
 
     said_by_staff, by_django = "concerts_concert.date", "accounts_user.last_login"
     ahead_in_many_ways = "accounts_attempts.forgotten_at"
-    ahead = {"bookings_booking.hold_expires_at": 60, "knox_authtoken.expiry": 7 * 86400}  # seconds
+    ahead = {  # seconds
+        "bookings_booking.hold_expires_at": 60,
+        "knox_authtoken.expiry": 7 * 86400,
+        "accounts_session.expire_date": 14 * 86400,
+    }
     checked = set()
     for column, at in stored_times():
         checked.add(column)
