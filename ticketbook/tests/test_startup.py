@@ -140,7 +140,7 @@ def test_a_worker_that_is_told_to_end_while_its_pool_connects_ends(number, data_
             with listener.accept()[0]:
                 time.sleep(0.5)  # by now all connections of the pool wait
                 worker.send_signal(number)
-                assert worker.wait(20) == 128 + number
+                assert worker.wait(40) == 128 + number  # without the handlers it waits for ever
         finally:
             worker.kill()
             worker.communicate()
