@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 TICKETS, DECLINED = "tickets", "declined"  # kinds of mail
 
 # In one run of the worker. So a rush is followed at a pace that leaves the sale its machine.
-AT_ONCE = 250
+AT_ONCE = 100
 
 # Bookings that may lack tickets: also those from before there were tickets, which no worker looks for.
 MAY_LACK_TICKETS = TO_FULFIL | Q(status="CONFIRMED", fulfilled_at=BEFORE_TICKETS)
