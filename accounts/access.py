@@ -1,4 +1,4 @@
-"""Who is logged in to an account: its sessions and API tokens, which can be ended."""
+"""The sessions and API tokens of an account: to list them and to end them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

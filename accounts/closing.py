@@ -52,7 +52,7 @@ def agreement(user: User) -> str:
 
 
 def why_not(user: User) -> Refusal | None:
-    """Why the account cannot be closed now."""
+    """Why the account cannot be closed now; None if it can be."""
     if user.is_staff or user.is_superuser:
         return StaffAccount()
     sentences = [why for part in parts if (why := part.unfinished(user))]

@@ -1,4 +1,4 @@
-"""Sessions of browsers, whose rows say whose they are. So they can be listed and ended (accounts/access.py).
+"""Sessions of browsers. Each row names its user, so they can be listed and ended (accounts/access.py).
 
 Django's own rows hide that in their signed text. Its documentation shows this way to more columns.
 """

@@ -25,7 +25,7 @@ def forget_expired_sessions(timestamp: int) -> None:
 @app.task(queueing_lock="forget_addresses")
 def forget_addresses(timestamp: int) -> None:
     closing.forget_addresses()
-    # Addresses that somebody has typed, and that nobody has an account with.
+    # Addresses that somebody has typed and that belong to no account.
     Mail.objects.filter(kind=new_password.RESET, status=Mail.Status.SKIPPED).delete()
 
 

@@ -30,7 +30,7 @@ def defer_for_concert(task: str, concert: Concert) -> None:
 
 @contextmanager
 def _errors_of_django() -> Iterator[None]:
-    # procrastinate raises an error of its own for a lost connection, which nobody here takes for "busy".
+    # procrastinate has an error of its own for a lost connection. Doors know only "busy".
     try:
         yield
     except ConnectorException as exc:

@@ -52,7 +52,7 @@ class CancellationForm(forms.Form):
         error_messages={"invalid_choice": "Choose from these tickets."},
     )
     quantity = forms.IntegerField(required=False, min_value=1)
-    # The page had boxes to check, so none checked does not mean all.
+    # The page had check boxes. If none is checked, no ticket was chosen.
     choose = forms.BooleanField(required=False)
     idempotency_key = forms.UUIDField(required=False, error_messages={"invalid": OUT_OF_DATE})
     # What would come back for all tickets, as the page showed it.

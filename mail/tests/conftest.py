@@ -9,7 +9,7 @@ from mail.tests.smtp import MailServer
 
 @pytest.fixture(autouse=True)
 def news(monkeypatch):
-    """A kind of mail for these tests, and for them alone."""
+    """Register a kind of mail for these tests only."""
     monkeypatch.setattr(kinds, "_renderers", {"news": lambda mail: NEWS})
 
 

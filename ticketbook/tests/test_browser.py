@@ -66,7 +66,7 @@ def violations():
 
 
 def watch(context, violations):
-    """Note what the policies of pages refuse. The browser says it without JavaScript too."""
+    """Collect what the policy of a page refuses. The console tells it without JavaScript too."""
 
     def hear(message):
         if "Content Security Policy" in message.text or "Permissions policy" in message.text:

@@ -1,4 +1,4 @@
-"""A real Chromium walks all pages, and their Content-Security-Policy has nothing to refuse."""
+"""A real Chromium visits all pages, and their Content-Security-Policy refuses nothing."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""Every page says what browsers shall refuse, and no template of ours needs any of it."""
+"""Every page has a strict policy for browsers, and no template of ours breaks it."""
 
 import re
 
