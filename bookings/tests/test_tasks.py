@@ -24,12 +24,15 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def work():
-    """Run a real worker until the queue is empty."""
+    """Run a real worker until the queue is empty.
+
+    It does one job at a time: with more, it stops when none is waiting, and the one at work may make others.
+    """
 
     def work():
         async def run():
             async with app.open_async():
-                await app.run_worker_async(wait=False, install_signal_handlers=False)
+                await app.run_worker_async(concurrency=1, wait=False, install_signal_handlers=False)
 
         with app.replace_connector(app.connector.get_worker_connector()):
             asyncio.run(run())
