@@ -1,19 +1,48 @@
 """The back office reads bookings and their money here. They change through the verbs only."""
 
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.models import User
 from bookings.gateways import named
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.refunding import send_again
 from ticketbook.amounts import plain
 from ticketbook.read_only_admin import ReadOnly
+
+NO_KEY = UUID(int=0)
+MOST_CUSTOMERS = 100
+
+
+def key_in(term: str) -> UUID | None:
+    """The number that somebody has typed or pasted, if it is one."""
+    with suppress(ValueError):
+        return UUID(term)
+    return None
+
+
+def customers_like(request: HttpRequest, term: str) -> list[UUID]:
+    """Customers with this in their e-mail address or name, or with this public id; not too many of them.
+
+    They are found first, because their bookings have an index, and a join would read all bookings.
+    """
+    like = Q(email__icontains=term) | Q(name__icontains=term) | Q(public_id=term)
+    found = User.objects.filter(like).order_by("email").values_list("pk", flat=True)
+    customers = list(found[: MOST_CUSTOMERS + 1])
+    if len(customers) > MOST_CUSTOMERS:
+        said = (
+            f"More than {MOST_CUSTOMERS} customers are like that. Type more of the address or name."
+        )
+        messages.warning(request, said)
+    return customers[:MOST_CUSTOMERS]
 
 
 class RefundInline(ReadOnly, admin.TabularInline):
@@ -47,7 +76,7 @@ class GatewayFilter(admin.SimpleListFilter):
 class BookingAdmin(ReadOnly, admin.ModelAdmin):
     inlines = [ReturnInline, RefundInline]
     list_display = [
-        "id",
+        "created_at",
         "user",
         "ticket_tier",
         "quantity",
@@ -60,9 +89,15 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     ]
     list_filter = ["status", "payment_status", "failure_reason", "source", GatewayFilter]
     list_select_related = ["user", "ticket_tier__concert"]
-    search_fields = ["=id", "user__email", "=user__public_id"]
+    list_only = [
+        *("user__email", "ticket_tier__tier_type", "ticket_tier__concert__name", "quantity"),
+        *("total_price", "status", "payment_status", "returned_quantity", "refunded_total"),
+        *("gateway", "source", "created_at"),
+    ]
+    sortable_by = ()  # no column has an index for it
+    search_fields = ["user"]  # shows the box; get_search_results() searches
+    search_help_text = "A booking's number, or a part of its customer's e-mail address or name"
     ordering = ["-id"]
-    show_full_result_count = False
     readonly_fields = ["created_at"]
     fieldsets = [
         (None, {"fields": ["user", "ticket_tier", "quantity", "source"]}),
@@ -86,6 +121,15 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
         ),
     ]
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Booking], search_term: str
+    ) -> tuple[QuerySet[Booking], bool]:
+        if not (term := search_term.strip()):
+            return queryset, False
+        if key := key_in(term):
+            return queryset.filter(pk=key), False
+        return queryset.filter(user__in=customers_like(request, term)), False
+
     @admin.display(description="given back")
     def given_back(self, booking: Booking) -> str:
         parts = [
@@ -100,12 +144,30 @@ class RefundAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["created_at", "amount", "status", "failure", "reason", "made_by", "booking"]
     list_filter = ["status", "reason"]
     list_select_related = ["booking__user", "booking__ticket_tier__concert", "made_by"]
-    search_fields = ["=id", "=booking__id", "booking__user__email"]
+    list_only = [
+        *("created_at", "amount", "status", "failure", "reason", "made_by__email"),
+        *("booking__quantity", "booking__user__email"),
+        *("booking__ticket_tier__tier_type", "booking__ticket_tier__concert__name"),
+    ]
+    sortable_by = ["created_at"]
+    search_fields = ["booking"]  # as above
+    search_help_text = (
+        "The number of a refund or booking, or a part of the customer's e-mail address or name"
+    )
     # By time, because the ids of refunds from before version 0002 of the tables are not in order of time.
     ordering = ["-created_at"]
-    show_full_result_count = False
     readonly_fields = ["id", "created_at"]
     actions = ["send_again"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Refund], search_term: str
+    ) -> tuple[QuerySet[Refund], bool]:
+        if not (term := search_term.strip()):
+            return queryset, False
+        if key := key_in(term):
+            return queryset.filter(Q(pk=key) | Q(booking=key)), False
+        bookings = Booking.objects.filter(user__in=customers_like(request, term))
+        return queryset.filter(booking__in=bookings.values("pk")), False
 
     def has_send_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.change_refund")
@@ -140,12 +202,20 @@ class AlertFilter(admin.SimpleListFilter):
 class PaymentEventAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["received_at", "gateway", "type", "booking", "claim", "found", "alert"]
     list_filter = [AlertFilter]
-    search_fields = ["=event_id", "=key"]
+    sortable_by = ()
+    search_fields = ["event_id"]  # as above
+    search_help_text = "The gateway's number of an event, or the number of a booking"
     ordering = ["-id"]
-    show_full_result_count = False
     fields = ["gateway", "event_id", "type", "booking", "claim", "found", "alert", "received_at",
               "handled_at"]  # fmt: skip
     readonly_fields = ["booking", "received_at"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[PaymentEvent], search_term: str
+    ) -> tuple[QuerySet[PaymentEvent], bool]:
+        if term := search_term.strip():
+            queryset = queryset.filter(Q(event_id=term) | Q(key=key_in(term) or NO_KEY))
+        return queryset, False
 
     def booking(self, event: PaymentEvent) -> SafeString | str:
         # An event may name a booking that is not ours. Then the link leads back with a message.

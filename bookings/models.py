@@ -391,6 +391,10 @@ class Refund(models.Model):
             models.Index(
                 fields=["status", "created_at"], condition=~Q(status="SENT"), name="refund_open"
             ),
+            # The list of refunds in the back office, newest first.
+            models.Index(fields=["-created_at"], name="refund_newest"),
+            # Money that was sent back, by day.
+            models.Index(fields=["sent_at"], condition=Q(status="SENT"), name="refund_sent"),
         ]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from accounts.models import User
+from backoffice import days
 from bookings.gateways import named
 from bookings.models import Booking
 from concerts.models import Concert
@@ -42,6 +43,7 @@ def load_bulk(*, concerts: int, bookings: int, progress: Progress = lambda rows:
         progress(bookings - max(missing, 0))
         if missing > 0:
             _add_bookings(cursor, missing, progress)
+            days.forget()  # they are in the past, which may have been counted
         transaction.on_commit(forget)
 
 

@@ -83,6 +83,10 @@ class Mail(models.Model):
             ),
             # What staff have to look at.
             models.Index(fields=["-id"], condition=Q(status="FAILED"), name="mail_failed"),
+            # The search of the back office: addresses that begin so.
+            models.Index(
+                fields=["address"], opclasses=["varchar_pattern_ops"], name="mail_address"
+            ),
         ]
 
     def __str__(self) -> str:

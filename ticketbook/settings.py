@@ -271,7 +271,7 @@ MAIL_DOMAIN = DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">")
 # --- Django -----------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "backoffice.apps.SiteConfig",  # django.contrib.admin, with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -289,6 +289,7 @@ INSTALLED_APPS = [
     "concerts",
     "bookings",
     "tickets",
+    "backoffice",
     "demo",
 ]
 

@@ -28,9 +28,6 @@ api = [
     path("docs", docs),
 ]
 
-admin.site.site_header = admin.site.site_title = "TicketBook back office"
-admin.site.index_title = "Concerts, bookings and people"
-
 urlpatterns = [
     path(f"{API[1:]}/", include(api)),
     # The page of a concert sells, so it belongs to bookings; the catalogue only links to it by this name.

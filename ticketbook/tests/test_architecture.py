@@ -17,7 +17,8 @@ FLOORS = {
     "accounts": 2,
     "bookings": 3,
     "tickets": 4,
-    "demo": 5,
+    "backoffice": 5,
+    "demo": 6,
 }
 PUT_THE_PARTS_TOGETHER = {"ticketbook.urls", "ticketbook.asgi"}
 

@@ -1,0 +1,89 @@
+"""What sells now, and how full the next houses are."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+
+from backoffice.counting import PAID, SALES, made_since, tickets
+from bookings.models import MAY_GO_ON, Booking
+from concerts.models import Concert, TicketTier
+
+LATELY = timedelta(hours=1)
+MOST_TIERS = 10
+MOST_CONCERTS = 10
+
+
+@dataclass
+class Sale:
+    """What happened in the last hour, of one tier or of all of them."""
+
+    bookings: int = 0
+    sold_tickets: int = 0
+    sold_money: Decimal = Decimal(0)
+    door_tickets: int = 0
+    door_money: Decimal = Decimal(0)
+    free_tickets: int = 0
+    held_tickets: int = 0
+    tier: TicketTier | None = None
+
+
+@dataclass
+class Lately:
+    total: Sale
+    sales: list[Sale]  # of the tiers that sold most, most first
+    more: int  # how many further tiers there are
+
+
+def lately(now: datetime) -> Lately:
+    made = made_since(now - LATELY).exclude(status=Booking.Status.FAILED)
+    rows: Any = made.order_by().values("ticket_tier_id").annotate(**_FIGURES)
+    sales = [(row.pop("ticket_tier_id"), Sale(**row)) for row in rows]
+    sales.sort(key=lambda each: (-each[1].sold_tickets, -each[1].bookings, each[0]))
+    shown = sales[:MOST_TIERS]
+    tiers = TicketTier.objects.select_related("concert").in_bulk([tier for tier, _ in shown])
+    for tier, sale in shown:
+        sale.tier = tiers.get(tier)
+    total = Sale(**{name: sum(getattr(each, name) for _, each in sales) for name in _FIGURES})
+    return Lately(total, [sale for _, sale in shown], len(sales) - len(shown))
+
+
+_FIGURES = SALES | {
+    "bookings": Count("pk", filter=PAID),
+    "held_tickets": tickets(Q(status=Booking.Status.PENDING)),
+}
+
+
+@dataclass
+class House:
+    concert: Concert
+    capacity: int
+    kept_back: int
+    available: int
+
+    @property
+    def taken(self) -> int:
+        return self.capacity - self.kept_back - self.available
+
+    @property
+    def percent(self) -> int:
+        """Rounded down, so that 100 means that nothing is left; 0 if the house has no tickets."""
+        return 100 * self.taken // self.capacity if self.capacity else 0
+
+    @property
+    def percent_kept_back(self) -> int:
+        return 100 * self.kept_back // self.capacity if self.capacity else 0
+
+
+def next_houses(now: datetime) -> list[House]:
+    """The published concerts that are on or come next, soonest first."""
+    coming = Concert.objects.published().filter(date__gt=now - MAY_GO_ON).soonest_first()
+    concerts = list(coming.only("name", "venue", "date", "time_zone")[:MOST_CONCERTS])
+    tiers = TicketTier.objects.filter(concert__in=concerts).order_by().values("concert_id")
+    sums = tiers.annotate(
+        capacity=Sum("total_quantity"), kept=Sum("kept_back"), left=Sum("available_quantity")
+    )
+    by_concert = {row["concert_id"]: (row["capacity"], row["kept"], row["left"]) for row in sums}
+    return [House(concert, *by_concert.get(concert.pk, (0, 0, 0))) for concert in concerts]

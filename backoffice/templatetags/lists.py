@@ -1,0 +1,21 @@
+"""What a list of the back office is, in a sentence, and what to do if it is empty."""
+
+from typing import Any
+
+from django import template
+
+from backoffice.lists import LISTS, List
+from backoffice.needs import Need, need_of
+
+register = template.Library()
+
+
+@register.simple_tag
+def words_of(cl: Any) -> List | None:
+    return LISTS.get(cl.model._meta.label)
+
+
+@register.simple_tag(takes_context=True)
+def need_shown(context: Any, cl: Any) -> Need | None:
+    """The need by which the list is filtered."""
+    return need_of(context["request"], cl.model)
