@@ -50,8 +50,9 @@ class NoNulMiddleware(OnlyPages):
         in_admin = request.path_info.startswith("/admin/")
         if in_admin and isinstance(exc, ValidationError | DataError):
             return bad_request(request, exc)
-        # A list is asked for a year that Python does not know.
-        if in_admin and request.GET and isinstance(exc, ValueError | OverflowError):
+        # A list is asked for a year that Python does not know, or the key of a chosen row is no number.
+        chosen = request.GET or "_selected_action" in request.POST
+        if in_admin and chosen and isinstance(exc, ValueError | OverflowError):
             return bad_request(request, exc)
         return None
 

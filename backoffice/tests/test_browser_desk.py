@@ -1,0 +1,80 @@
+"""The first page in a real Chromium: it follows the sale, and works without JavaScript."""
+
+import pytest
+
+from accounts.models import User
+from bookings.placing import place
+from bookings.tests.wishing import wish
+from ticketbook.tests.test_browser import (
+    CHROMIUM,
+    DESKTOP,
+    PASSWORD,
+    PHONE,
+    ann,
+    chromium,
+    every_payment_succeeds,
+    tier,
+    violations,
+    visit,
+)
+
+__all__ = ["ann", "chromium", "every_payment_succeeds", "tier", "violations", "visit"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@pytest.fixture
+def first_page(visit):
+    User.objects.create_superuser("staff@example.com", PASSWORD, name="Staff")
+
+    def log_in(**options):
+        page = visit("/admin/", **options)
+        page.get_by_label("E-mail address").fill("staff@example.com")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("heading", name="What sells now").wait_for()
+        return page
+
+    return log_in
+
+
+def test_the_first_page_follows_the_sale_but_not_while_it_is_hidden(first_page, ann, tier):
+    page = first_page(viewport=DESKTOP)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_text("This part follows the sale by itself.").wait_for()
+    place(wish(ann, tier, 2))
+    page.evaluate(HIDE, True)
+    assert asked == []
+    page.get_by_text("Nothing was booked in the last hour.").wait_for()
+
+    page.evaluate(HIDE, False)  # somebody comes back to the tab
+    page.get_by_text("2 tickets sold for $90.00").wait_for()
+    answers = []
+    page.on("response", lambda response: answers.append(response.status))
+    with page.expect_response("**/admin/sells-now/"):
+        page.evaluate(HIDE, False)
+    assert answers == [304], "nothing has changed, so nothing is sent again"
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_first_page_needs_no_javascript_and_is_not_too_wide(first_page, ann, tier, viewport):
+    place(wish(ann, tier, 2))
+    page = first_page(viewport=viewport, java_script_enabled=False)
+    assert "2 tickets sold for $90.00" in page.get_by_role("main").inner_text()
+    page.get_by_text("Load the page again to see what was sold since.").wait_for()
+    page.get_by_text("Money as a table").click()
+    page.get_by_role("region", name="Money by day").get_by_text("$90.00").first.wait_for()
+    # A page that is too wide would be drawn wider than the window.
+    assert page.locator("body").bounding_box()["width"] <= viewport["width"]
+    page.get_by_role("link", name="Bookings").last.click()
+    page.get_by_text("Each line is one booking of one customer").wait_for()

@@ -1,0 +1,148 @@
+"""No form of the back office writes a counter, or a booking's money or status."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from backoffice.tests.random_sales import sell_at_random
+from bookings.models import Booking, PaymentEvent, Refund, Return
+from concerts.models import Concert, TicketTier
+from mail.models import Mail
+from ticketbook.tests.forms import form_of
+from tickets.codes import new_code
+from tickets.models import Ticket
+
+pytestmark = pytest.mark.django_db
+
+
+def all_columns(model):
+    return [field.attname for field in model._meta.concrete_fields]
+
+
+COUNTERS = ["price", "total_quantity", "kept_back", "available_quantity"]
+GUARDED = {
+    TicketTier: ["concert_id", "tier_type", *COUNTERS],
+    **{
+        model: all_columns(model) for model in (Booking, Refund, Return, PaymentEvent, Mail, Ticket)
+    },
+}
+VALUES = ["7", "1.00", "CONFIRMED", "REFUNDED", "SENT", str(uuid.uuid4()), ""]
+
+
+@pytest.fixture(autouse=True)
+def season():
+    sell_at_random(1, now=timezone.now(), days=1, bookings=30)
+    booking = Booking.objects.filter(status="CONFIRMED").first()
+    Ticket.objects.create(booking=booking, number=1, code=new_code())
+    PaymentEvent.objects.create(gateway="hosted", event_id="1", type="paid", alert="odd")
+    Mail.objects.create(
+        kind="news",
+        about=booking.pk,
+        key="1",
+        address="ann@example.com",
+        message_id="<1>",
+        status="FAILED",
+        last_error="no such mailbox",
+    )
+    Concert.objects.update(date=timezone.now() + timedelta(days=30))
+
+
+def guarded():
+    return {
+        model: list(model.objects.order_by("pk").values_list(*columns))
+        for model, columns in GUARDED.items()
+    }
+
+
+def inlines(model):
+    """What the form shows with a row: the model of its lines, and what their names begin with."""
+    shown = {inline.model for inline in admin.site._registry[model].inlines}
+    for relation in model._meta.related_objects:
+        if relation.related_model in shown:
+            yield relation.related_model, relation.get_accessor_name()
+
+
+def names_of(model):
+    """Every name by which a form, or a line of a form, could write something that is guarded."""
+    own = [field.name for field in model._meta.concrete_fields if field.attname in guards(model)]
+    for line, prefix in inlines(model):
+        names = [
+            field.name for field in line._meta.concrete_fields if field.attname in guards(line)
+        ]
+        own += [f"{prefix}-{n}-{name}" for n in range(2) for name in names if name != "id"]
+    return own
+
+
+def guards(model):
+    return GUARDED.get(model, [])
+
+
+def lines_of(model, row):
+    """Existing rows as lines that the form did not offer."""
+    sent = {}
+    for _, prefix in inlines(model):
+        rows = list(getattr(row, prefix).all()[:2])
+        sent |= {f"{prefix}-{n}-id": str(each.pk) for n, each in enumerate(rows)}
+        sent |= {f"{prefix}-{name}_FORMS": str(len(rows)) for name in ("TOTAL", "INITIAL")}
+    return sent
+
+
+def pages():
+    """The address of a row of each list, with its model."""
+    for model in admin.site._registry:
+        if row := model._default_manager.order_by("pk").first():
+            name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+            yield model, row, reverse(name, args=[row.pk])
+
+
+def test_no_form_has_a_field_for_what_is_guarded(admin_client):
+    for model, _, url in pages():
+        page = admin_client.get(url)
+        if page.status_code == 200 and (form := page.context["adminform"].form).fields:
+            assert not set(form.fields) & set(names_of(model)), model
+
+
+def test_a_form_that_is_saved_with_every_other_column_writes_none_of_them(admin_client):
+    before, saved = guarded(), set()
+    for model, row, url in pages():
+        page = admin_client.get(url)
+        writes = page.status_code == 200 and page.context["has_change_permission"]
+        usual = form_of(page, f"{model._meta.model_name}_form") if writes else {}
+        for value in VALUES:
+            for lines in ({}, lines_of(model, row)):
+                forged = dict.fromkeys(names_of(model), value)
+                answer = admin_client.post(url, forged | usual | lines | {"_save": "Save"})
+                if answer.status_code == 302 and writes:
+                    saved.add(model)
+                assert answer.status_code < 500, url
+    assert guarded() == before
+    # The control: these are saved, so what was sent along was not only refused with them.
+    assert saved >= {Concert, TicketTier, User}
+
+
+def test_no_other_page_of_a_row_writes_what_is_guarded(admin_client):
+    before = guarded()
+    for model, _, url in pages():
+        if model not in GUARDED:
+            continue
+        forged = dict.fromkeys(names_of(model), "7") | {"post": "yes"}
+        for page in ("delete/", "history/"):
+            admin_client.post(url.replace("change/", page), forged)
+    assert guarded() == before
+
+
+def test_an_action_for_rows_of_another_list_does_nothing(admin_client):
+    before = guarded()
+    for model in admin.site._registry:
+        listed = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        others = [other for other in GUARDED if other is not model]
+        chosen = [str(pk) for other in others for pk in other.objects.values_list("pk", flat=True)]
+        for action in ("send_again", "delete_selected"):
+            sent = {"action": action, "_selected_action": chosen, "post": "yes"}
+            assert admin_client.post(listed, sent).status_code < 500, listed
+    assert guarded() == before
