@@ -57,20 +57,18 @@ class Day:
 
 def days_until(now: datetime, count: int = SHOWN) -> list[Day]:
     """The last days with their figures, the first one first. The last one is today."""
-    days = _days(now, count)
-    kept = ClosedDay.objects.filter(begins_at__gte=days[0].begins_at).in_bulk()
-    for day in days:
-        if (closed := kept.get(day.begins_at)) and closed.ends_at == day.ends_at:
-            day.is_closed = True
-            for name in FIGURES:
-                setattr(day, name, getattr(closed, name))
+    days = _with_closed(_days(now, count))
     _count([day for day in days if not day.is_closed])
     return days
 
 
 def close_days(now: datetime, count: int = SHOWN) -> int:
     """Keep the figures of days that cannot change any more. Returns how many are new."""
-    new = [day for day in days_until(now, count) if not day.is_closed and _is_over(day, now)]
+    # They are counted after that is known. Otherwise a hold that is settled in between would be missing.
+    new = [
+        day for day in _with_closed(_days(now, count)) if not day.is_closed and _is_over(day, now)
+    ]
+    _count(new)
     for day in new:
         figures = {name: getattr(day, name) for name in FIGURES}
         ClosedDay.objects.update_or_create(
@@ -97,6 +95,16 @@ def _midnight(day: date) -> datetime:
     while not (found := moments(wall, settings.TIME_ZONE)):
         wall += timedelta(minutes=15)
     return found[0]
+
+
+def _with_closed(days: list[Day]) -> list[Day]:
+    kept = ClosedDay.objects.filter(begins_at__gte=days[0].begins_at).in_bulk()
+    for day in days:
+        if (closed := kept.get(day.begins_at)) and closed.ends_at == day.ends_at:
+            day.is_closed = True
+            for name in FIGURES:
+                setattr(day, name, getattr(closed, name))
+    return days
 
 
 def _is_over(day: Day, now: datetime) -> bool:

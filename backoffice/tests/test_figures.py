@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
+from backoffice import days
 from backoffice.days import close_days, days_until, forget
 from backoffice.figures import lately, next_houses
 from backoffice.models import ClosedDay
@@ -16,10 +17,12 @@ from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 
 pytestmark = pytest.mark.django_db
 
-# Clocks go back in New York on 1 November and in Lord Howe on 4 April, there by half an hour.
+# Clocks go back in New York on 1 November and in Lord Howe on 4 April, there by half an hour. In Cairo
+# there is no midnight on 24 April.
 MOMENTS = [
     ("UTC", datetime(2026, 11, 26, 12, tzinfo=UTC)),
     ("America/New_York", datetime(2026, 11, 10, 4, 30, tzinfo=UTC)),
+    ("Africa/Cairo", datetime(2026, 5, 10, 12, tzinfo=UTC)),
     ("Australia/Lord_Howe", datetime(2026, 4, 20, 23, tzinfo=UTC)),
 ]
 
@@ -50,10 +53,10 @@ def by_sql(name, zone):
     return dict(rows(f"{sql} GROUP BY 1"))
 
 
-def check(days, zone):
+def check(counted, zone):
     for name in BY_DAY:
         expected = by_sql(name, zone)
-        found = {day.on: getattr(day, name) for day in days}
+        found = {day.on: getattr(day, name) for day in counted}
         assert found == {day: expected.get(day, 0) for day in found}, name
 
 
@@ -61,11 +64,11 @@ def check(days, zone):
 def test_sales_and_money_by_day_equal_plain_sql(settings, zone, now):
     settings.TIME_ZONE = zone
     sell_at_random(zone, now=now, days=32)
-    days = days_until(now)
-    check(days, zone)
-    assert len(days) == 30
-    assert sum(day.taken for day in days) > 0
-    assert all(sum(getattr(day, name) for day in days) for name in BY_DAY), "all of them occur"
+    found = days_until(now)
+    check(found, zone)
+    assert len(found) == 30
+    assert sum(day.taken for day in found) > 0
+    assert all(sum(getattr(day, name) for day in found) for name in BY_DAY), "all of them occur"
 
 
 @pytest.mark.parametrize(("zone", "now"), MOMENTS, ids=[zone for zone, _ in MOMENTS])
@@ -122,10 +125,10 @@ def test_what_happens_later_counts_on_its_own_day():
             created_at=now,
             sent_at=now,
         )
-    days = days_until(now)
-    check(days, "UTC")
-    assert days[-1].late_money
-    assert days[-1].sent_back
+    found = days_until(now)
+    check(found, "UTC")
+    assert found[-1].late_money
+    assert found[-1].sent_back
 
 
 def test_a_day_with_an_open_hold_stays_open():
@@ -134,9 +137,29 @@ def test_a_day_with_an_open_hold_stays_open():
     close_days(now)
     held = Booking.objects.filter(status="PENDING")
     assert held
-    days = {day.on: day.is_closed for day in days_until(now)}
-    assert not any(days[booking.created_at.date()] for booking in held)
+    closed = {day.on: day.is_closed for day in days_until(now)}
+    assert not any(closed[booking.created_at.date()] for booking in held)
     held.update(status="CONFIRMED", payment_status="SUCCESS")
+    check(days_until(now), "UTC")
+
+
+def test_a_hold_that_is_paid_while_its_day_is_being_closed_is_counted(monkeypatch):
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    sell_at_random(4, now=now - timedelta(days=3), days=0, bookings=40)
+    held = Booking.objects.filter(status="PENDING")
+    assert held
+
+    def pay_after(step):
+        def stepped(*args):
+            result = step(*args)
+            held.update(status="CONFIRMED", payment_status="SUCCESS")
+            return result
+
+        return stepped
+
+    for step in ("_is_over", "_count"):
+        monkeypatch.setattr(days, step, pay_after(getattr(days, step)))
+    close_days(now)
     check(days_until(now), "UTC")
 
 
