@@ -197,6 +197,14 @@ def test_every_move_is_told_also_the_one_back(ann, tier, book, change):
     assert Mail.objects.count() == 3
 
 
+def test_a_move_keeps_what_the_concert_was(tier, change):
+    concert = tier.concert
+    change(concert, venue="Arena", name="Night")
+    change(concert, description="More words")
+    (kept,) = concert.moves.all()
+    assert (kept.venue, kept.time_zone, kept.date) == ("Town Hall", "UTC", concert.date)
+
+
 def test_whoever_has_no_tickets_is_not_told(ann, bob, tier, book, take_hold, change):
     cancel(book(ann, tier), now=timezone.now())
     take_hold(bob, tier)
