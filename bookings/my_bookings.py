@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest
 
@@ -83,8 +84,8 @@ def my_bookings(request: HttpRequest, user: User, *, now: datetime) -> dict[str,
         "pages": pages,
         "only": only,
         "any": bool(rows),
-        "news": [] if only else _first_of_each_concert(mine.to_look_at(now)[:MOST_NEWS]),
-        "moved": _first_of_each_concert(_moved(pages)),
+        "news": [] if only else _first_of_each(mine.to_look_at(now)[:MOST_NEWS], _told_of),
+        "moved": _first_of_each(_moved(pages), _concert_of),
     }
 
 
@@ -93,13 +94,18 @@ def _moved(pages: list[tuple[Section, Page[Booking]]]) -> list[Booking]:
     return [booking for rows in upcoming for booking in rows if booking.moved]
 
 
-def _first_of_each_concert(bookings: Iterable[Booking]) -> list[Booking]:
-    # What happened to a concert is told once. Each payment that has to be made is told.
-    told: set[object] = set()
-    first = []
+def _concert_of(booking: Booking) -> UUID:
+    concert: UUID = booking.ticket_tier.concert_id
+    return concert
+
+
+def _told_of(booking: Booking) -> UUID:
+    # Each payment has to be made. That a concert was called off is told once.
+    return booking.pk if booking.awaits_customer else _concert_of(booking)
+
+
+def _first_of_each(bookings: Iterable[Booking], what: Callable[[Booking], UUID]) -> list[Booking]:
+    first: dict[UUID, Booking] = {}
     for booking in bookings:
-        about = booking.pk if booking.awaits_customer else booking.ticket_tier.concert_id
-        if about not in told:
-            told.add(about)
-            first.append(booking)
-    return first
+        first.setdefault(what(booking), booking)
+    return list(first.values())

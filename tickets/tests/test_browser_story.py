@@ -1,4 +1,4 @@
-"""A customer with a real Chromium: declined and tried again, a broken connection, my bookings, giving back."""
+"""A customer with a real Chromium: declined and tried again, a lost connection, my bookings, giving back."""
 
 from datetime import timedelta
 
