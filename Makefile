@@ -12,7 +12,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-fulfilment bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
+	bench-fulfilment bench-desk bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ bench-fulfilment: .venv/.run-installed ## measure what tickets and mails cost a 
 
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups
+
+bench-desk: .venv/.run-installed ## measure the back office with a million bookings, four minutes
+	.venv/bin/python -m bench.desk
 
 bench-soak: .venv/.run-installed ## two million bookings in one sitting (make bench-soak BOOKINGS=100000); needs wrk
 	BOOKINGS=$(BOOKINGS) .venv/bin/python -m bench.soak

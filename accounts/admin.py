@@ -123,7 +123,7 @@ class UserAdmin(MergingAdmin, DjangoUserAdmin):
     add_form = UserCreationForm
     change_password_form = SetPasswordForm
     list_display = ["email", "name", "is_staff", "date_joined"]
-    list_only = list_display
+    list_unread = ["password"]
     list_filter = ["is_staff", "is_active"]
     search_fields = ["email", "name", "public_id"]
     ordering = ["email"]
@@ -196,7 +196,7 @@ class AuthTokenAdmin(admin.ModelAdmin):
     """API tokens are listed, and revoked by deleting them. knox's own page makes and shows them."""
 
     list_display = ["user", "created", "expiry"]
-    list_only = ["user__email", "created", "expiry"]
+    list_unread = ["user__password"]
     list_display_links = None
     list_select_related = ["user"]
     search_fields = ["user__email", "user__name"]

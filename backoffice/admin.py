@@ -48,7 +48,7 @@ class SessionAdmin(ReadOnly, admin.ModelAdmin):
     """Whoever knows the key of a session has it, so the list neither shows it nor links to it."""
 
     list_display = ["user", "browser", "made_at", "used_at", "expire_date"]
-    list_only = ["user__email", "browser", "made_at", "used_at", "expire_date"]
+    list_unread = ["session_data", "user__password"]
     list_display_links = None
     list_select_related = ["user"]
     sortable_by = ()
@@ -72,6 +72,7 @@ class AttemptsAdmin(ReadOnly, admin.ModelAdmin):
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["action_time", "user", "content_type", "object_repr", "what"]
+    list_unread = ["user__password"]
     list_display_links = None
     list_select_related = ["user", "content_type"]
     sortable_by = ()

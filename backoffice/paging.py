@@ -35,7 +35,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class QuickList(ChangeList):
-    """A list of the admin. `list_only` of its ModelAdmin names the columns that its rows need."""
+    """A list of the admin. `list_unread` of its ModelAdmin names columns that its rows do not need."""
 
     def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
         super().__init__(request, *args, **options)
@@ -49,8 +49,8 @@ class QuickList(ChangeList):
         rows: Any = self.result_list
         if not self.result_count:
             self.result_list = rows.none()  # the count has looked at everything already
-        elif columns := getattr(self.model_admin, "list_only", ()):
-            self.result_list = rows.only(*columns)
+        elif columns := getattr(self.model_admin, "list_unread", ()):
+            self.result_list = rows.defer(*columns)
 
     @property
     def is_narrowed(self) -> bool:

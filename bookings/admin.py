@@ -89,10 +89,9 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     ]
     list_filter = ["status", "payment_status", "failure_reason", "source", GatewayFilter]
     list_select_related = ["user", "ticket_tier__concert"]
-    list_only = [
-        *("user__email", "ticket_tier__tier_type", "ticket_tier__concert__name", "quantity"),
-        *("total_price", "status", "payment_status", "returned_quantity", "refunded_total"),
-        *("gateway", "source", "created_at"),
+    list_unread = [
+        *("user__password", "ticket_tier__concert__description"),
+        *("ticket_tier__concert__search_text", "idempotency_key", "action_url"),
     ]
     sortable_by = ()  # no column has an index for it
     search_fields = ["user"]  # shows the box; get_search_results() searches
@@ -144,10 +143,10 @@ class RefundAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["created_at", "amount", "status", "failure", "reason", "made_by", "booking"]
     list_filter = ["status", "reason"]
     list_select_related = ["booking__user", "booking__ticket_tier__concert", "made_by"]
-    list_only = [
-        *("created_at", "amount", "status", "failure", "reason", "made_by__email"),
-        *("booking__quantity", "booking__user__email"),
-        *("booking__ticket_tier__tier_type", "booking__ticket_tier__concert__name"),
+    list_unread = [
+        *("made_by__password", "booking__user__password", "booking__idempotency_key", "note"),
+        "booking__ticket_tier__concert__description",
+        "booking__ticket_tier__concert__search_text",
     ]
     sortable_by = ["created_at"]
     search_fields = ["booking"]  # as above

@@ -138,7 +138,7 @@ class ConcertAdmin(SeenAtOnce):
     form = ConcertForm
     inlines = [TicketTierInline]
     list_display = ["name", "artist", "venue", "begins", "status"]
-    list_only = ["name", "artist", "venue", "date", "time_zone", "status"]
+    list_unread = ["description", "search_text"]
     list_filter = ["status", DayFilter]
     search_fields = ["name", "artist", "venue"]  # shows the box; get_search_results() searches
     ordering = ["date"]
@@ -199,10 +199,7 @@ class TicketTierAdmin(SeenAtOnce):
     ]
     list_filter = ["tier_type"]
     list_select_related = ["concert"]
-    list_only = [
-        *("tier_type", "price", "total_quantity", "kept_back", "available_quantity"),
-        *("concert__name", "concert__artist", "concert__date", "concert__time_zone"),
-    ]
+    list_unread = ["concert__description", "concert__search_text"]
     search_fields = ["concert__name", "concert__artist"]  # as above
     autocomplete_fields = ["concert"]
     readonly_fields = ["kept_back", "available_quantity", "created_at", "updated_at"]

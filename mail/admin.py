@@ -42,7 +42,7 @@ class KindFilter(admin.SimpleListFilter):
 class MailAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["made_at", "what", "address", "status", "error"]
     list_filter = ["status", KindFilter]
-    list_only = ["made_at", "kind", "address", "status", "last_error"]
+    list_unread = ["key", "message_id"]
     sortable_by = ()  # no column has an index for it
     search_fields = ["address"]  # shows the box; get_search_results() searches
     search_help_text = (

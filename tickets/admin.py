@@ -15,10 +15,10 @@ from tickets.models import Ticket
 class TicketAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["code", "validity", "number", "booking", "holder_name"]
     list_select_related = ["booking__user", "booking__ticket_tier__concert"]
-    list_only = [
-        *("code", "number", "holder_name", "returned_at", "booking__status", "booking__quantity"),
-        *("booking__user__email", "booking__ticket_tier__tier_type"),
-        "booking__ticket_tier__concert__name",
+    list_unread = [
+        *("booking__user__password", "booking__idempotency_key"),
+        "booking__ticket_tier__concert__description",
+        "booking__ticket_tier__concert__search_text",
     ]
     sortable_by = ["code"]  # no other column has an index
     fields = ["code", "booking", "number", "holder_name", "validity", "returned_at"]
