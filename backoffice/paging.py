@@ -49,8 +49,12 @@ class QuickList(ChangeList):
         rows: Any = self.result_list
         if not self.result_count:
             self.result_list = rows.none()  # the count has looked at everything already
-        elif columns := getattr(self.model_admin, "list_unread", ()):
-            self.result_list = rows.defer(*columns)
+            return
+        if self.page_num > 1:
+            # Otherwise the database would join the other tables to all rows of the pages before.
+            keys = list(rows.values_list("pk", flat=True))
+            rows = self.queryset.filter(pk__in=keys)
+        self.result_list = rows.defer(*getattr(self.model_admin, "list_unread", ()))
 
     @property
     def is_narrowed(self) -> bool:
