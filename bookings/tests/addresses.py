@@ -5,7 +5,7 @@ import re
 import pytest
 
 API = "/api/v1/concerts"
-KINDS = ["list", "detail", "availability", "home", "page", "concert page"]
+KINDS = ["list", "detail", "availability", "home", "page", "left", "concert page"]
 
 
 def address(kind, concert):
@@ -15,6 +15,7 @@ def address(kind, concert):
         "availability": f"{API}/{concert.pk}/availability",
         "home": "/",
         "page": "/concerts/",
+        "left": f"/concerts/{concert.pk}/left/",
         "concert page": f"/concerts/{concert.pk}/",
     }[kind]
 
