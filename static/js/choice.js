@@ -19,7 +19,7 @@
     const quantity = Number(form.querySelector("[name=quantity]:checked")?.value ?? 0);
     const total = form.querySelector("[data-total]");
     total.hidden = false;
-    total.textContent = words(total.dataset, tier, quantity, most);
+    total.querySelector("output").textContent = words(total.dataset, tier, quantity, most);
   }
 
   function mostOf(tier) {

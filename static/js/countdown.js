@@ -19,7 +19,6 @@
     const at = (left) => (left ? seconds() + Number(left) : null);
     const { opensIn, endsIn } = Sale.page().dataset;
     [opensAt, endsAt, clocks, before] = [at(opensIn), at(endsIn), Date.now() - performance.now(), 0];
-    for (const hint of Sale.page().querySelectorAll("[data-by-itself]")) hint.textContent = hint.dataset.byItself;
     look();
   }
 
@@ -60,18 +59,20 @@
   function open() {
     const button = Sale.form()?.querySelector("[data-then]");
     if (!button) return;
-    const notice = Sale.page().querySelector("[data-notice]");
-    if (notice) {
-      notice.style.minHeight = `${notice.offsetHeight}px`; // so that nothing below it moves
-      notice.textContent = Sale.words.open;
-    }
+    put(Sale.page().querySelector("[data-notice]"), Sale.words.open);
+    put(button, button.dataset.then);
     button.closest("form").querySelector("[data-countdown]").textContent = "";
-    button.textContent = button.dataset.then;
     button.removeAttribute("data-then");
     button.disabled = false;
     Sale.page().dataset.opensIn = "";
     Sale.say(Sale.words.open);
     document.dispatchEvent(new Event("sale:opened"));
+  }
+
+  function put(place, text) {
+    if (!place) return;
+    place.style.minHeight = `${place.offsetHeight}px`; // so that nothing moves
+    place.textContent = text;
   }
 
   document.addEventListener("sale:drawn", begin);

@@ -4,13 +4,14 @@
 
 (() => {
   // Seconds between two questions.
-  const SOON = 8; // just before the opening and after it, and when little is left
+  const SOON = 10; // after the opening, and when little is left
   const OPEN = 20;
   const LATER = 60; // before the opening; nothing is left
   const DISTANT = 600; // more than an hour before the opening
   const JUST_OPENED = 180;
   const LITTLE = 20; // tickets
 
+  let drawn = performance.now(); // when the page said how many seconds are left
   let timer = 0;
   let etag = null;
   let asked = performance.now();
@@ -22,8 +23,7 @@
     const { phase, opensIn } = Sale.page().dataset;
     if (["closed", "begun", "called_off"].includes(phase)) return null;
     if (opensIn) {
-      const left = Number(opensIn) - (performance.now() - drawn) / 1000;
-      return left > 3600 ? DISTANT : left > LATER ? Math.min(LATER, left) : SOON;
+      return Number(opensIn) - (performance.now() - drawn) / 1000 > 3600 ? DISTANT : LATER;
     }
     const left = [...Sale.page().querySelectorAll("[data-tier]")].map((tier) => Number(tier.dataset.left));
     if (phase === "held" || (performance.now() - opened) / 1000 < JUST_OPENED) return SOON;
@@ -31,14 +31,12 @@
     return left.some((number) => number > 0 && number <= LITTLE) ? SOON : OPEN;
   }
 
-  let drawn = performance.now(); // when the page said how many seconds are left
-
   function later() {
     clearTimeout(timer);
     const seconds = pause();
     if (seconds === null || document.hidden) return;
     // Thousands of pages do not ask in the same moment.
-    timer = setTimeout(ask, Math.min(seconds * 2 ** failures, DISTANT) * (750 + Math.random() * 500));
+    timer = setTimeout(ask, Math.min(seconds * 2 ** failures, DISTANT) * (500 + Math.random() * 1000));
   }
 
   async function ask() {

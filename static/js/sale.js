@@ -13,6 +13,11 @@ const Sale = (() => {
   let timer = 0;
   let fetching = false;
 
+  // Without scripts the page has to be loaded again, and says so.
+  function tellByItself(page) {
+    for (const hint of page.querySelectorAll("[data-by-itself]")) hint.textContent = hint.dataset.byItself;
+  }
+
   function say(text) {
     document.querySelector("[data-sale-news]").textContent = text;
     const seen = form()?.querySelector("[data-says]");
@@ -77,6 +82,7 @@ const Sale = (() => {
 
   function swap(now) {
     const old = page();
+    tellByItself(now);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const twin = (field) =>
       [...now.querySelectorAll(`[name="${CSS.escape(field.name)}"]`)].find(
@@ -106,5 +112,6 @@ const Sale = (() => {
     say(form() && !now.dataset.opensIn ? words.open : notice);
   }
 
+  tellByItself(page());
   return { page, form, words, say, still, showLeft, renew };
 })();
