@@ -5,7 +5,7 @@ import re
 import pytest
 
 API = "/api/v1/concerts"
-KINDS = ["list", "detail", "availability", "home", "page", "left", "concert page"]
+KINDS = ["list", "detail", "availability", "home", "page", "concert page"]
 
 
 def address(kind, concert):

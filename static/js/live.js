@@ -4,8 +4,8 @@
 
 (() => {
   // Seconds between two questions.
-  const SOON = 10; // after the opening, and when little is left
-  const OPEN = 20;
+  const SOON = 15; // after the opening, and when little is left
+  const OPEN = 30;
   const LATER = 60; // before the opening; nothing is left
   const DISTANT = 600; // more than an hour before the opening
   const JUST_OPENED = 180;
