@@ -4,11 +4,11 @@
 
 (() => {
   // Seconds between two questions.
-  const SOON = 15; // after the opening, and when little is left
-  const OPEN = 30;
+  const SOON = 20; // after the opening, and when little is left
+  const OPEN = 60;
   const LATER = 60; // before the opening; nothing is left
   const DISTANT = 600; // more than an hour before the opening
-  const JUST_OPENED = 180;
+  const JUST_OPENED = 120;
   const LITTLE = 20; // tickets
 
   let drawn = performance.now(); // when the page said how many seconds are left
