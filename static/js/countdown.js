@@ -57,6 +57,7 @@
 
   // Nothing is fetched: the form has been there all the time, and the server decides by its own clock anyway.
   function open() {
+    Sale.page().dataset.opensIn = "";
     const button = Sale.form()?.querySelector("[data-then]");
     if (!button) return;
     put(Sale.page().querySelector("[data-notice]"), Sale.words.open);
@@ -64,7 +65,6 @@
     button.closest("form").querySelector("[data-countdown]").textContent = "";
     button.removeAttribute("data-then");
     button.disabled = false;
-    Sale.page().dataset.opensIn = "";
     Sale.say(Sale.words.open);
     document.dispatchEvent(new Event("sale:opened"));
   }

@@ -5,8 +5,7 @@
 (() => {
   // Seconds between two questions.
   const SOON = 20; // after the opening, and when little is left
-  const OPEN = 60;
-  const LATER = 60; // before the opening; nothing is left
+  const CALM = 60; // before the opening, while much is left, and when nothing is
   const DISTANT = 600; // more than an hour before the opening
   const JUST_OPENED = 120;
   const LITTLE = 20; // tickets
@@ -23,12 +22,11 @@
     const { phase, opensIn } = Sale.page().dataset;
     if (["closed", "begun", "called_off"].includes(phase)) return null;
     if (opensIn) {
-      return Number(opensIn) - (performance.now() - drawn) / 1000 > 3600 ? DISTANT : LATER;
+      return Number(opensIn) - (performance.now() - drawn) / 1000 > 3600 ? DISTANT : CALM;
     }
     const left = [...Sale.page().querySelectorAll("[data-tier]")].map((tier) => Number(tier.dataset.left));
     if (phase === "held" || (performance.now() - opened) / 1000 < JUST_OPENED) return SOON;
-    if (phase === "sold_out") return LATER;
-    return left.some((number) => number > 0 && number <= LITTLE) ? SOON : OPEN;
+    return left.some((number) => number > 0 && number <= LITTLE) ? SOON : CALM;
   }
 
   function later() {
