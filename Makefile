@@ -12,7 +12,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-fulfilment bench-desk bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
+	bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos chaos-patches \
+	chaos-drills format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -48,6 +49,9 @@ bench-redirects: .venv/.run-installed ## measure payments on a page of the gatew
 
 bench-fulfilment: .venv/.run-installed ## measure what tickets and mails cost a sale, three minutes; needs wrk
 	.venv/bin/python -m bench.fulfilment
+
+bench-waiting: .venv/.run-installed ## measure what 10,000 open pages cost a sale, three minutes (PAGES=1000); needs wrk
+	.venv/bin/python -m bench.waiting
 
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups

@@ -122,7 +122,7 @@ def tier_chosen(concert: Concert, tier_id: object, seen: Seen) -> TicketTier | N
 
 def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
     """A new form. `chosen` may hold tier and quantity, from before a log-in or from a declined booking."""
-    left = [str(tier.pk) for tier in sale.tiers if tier.available_quantity]
+    left = [str(offer.tier.pk) for offer in sale.offers if not offer.is_gone]
     only = left[0] if len(left) == 1 else ""
     return BookingForm(
         initial={"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
