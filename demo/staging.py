@@ -79,7 +79,7 @@ def _one_at_a_time() -> None:
 
 
 def _sign_up(log_in: LogIn) -> None:
-    if not User.objects.filter(email=log_in.email).exists():
+    if not User.objects.accounts().filter(email=log_in.email).exists():
         create = User.objects.create_superuser if log_in.staff else User.objects.create_user
         create(log_in.email, log_in.password, name=log_in.name)
 

@@ -341,6 +341,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.EndsTokens"},
 ]
 AUTHENTICATION_BACKENDS = ["accounts.backend.PasswordBackend"]
+# Addresses of accounts are unique, and so are those of guests. The back end looks among accounts only.
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]
 SESSION_ENGINE = "accounts.sessions"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "concerts:list"
