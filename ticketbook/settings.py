@@ -104,6 +104,7 @@ COPIED_FOR_STRANGERS = ("/concerts/",)
 NEVER_STORED = (
     "/accounts/",
     "/bookings/",
+    "/b/",
     "/tickets/",
     f"{API}/bookings",
     f"{API}/tickets",
@@ -185,6 +186,7 @@ PASSWORD_DOORS = (
     "/accounts/password/",
     "/accounts/address/",
     "/accounts/close/",
+    "/bookings/keep/",
     "/admin/login/",
     "/admin/password_change/",
     "/admin/accounts/user/",

@@ -74,7 +74,9 @@ def test_an_account_may_take_the_address_of_a_guest(guest, rf):
 def test_the_commands_of_django_mean_accounts(guest):
     with pytest.raises(CommandError, match="does not exist"):
         call_command("changepassword", EMAIL)
-    call_command("createsuperuser", interactive=False, email=EMAIL, name="Ann", stdout=io.StringIO())
+    call_command(
+        "createsuperuser", interactive=False, email=EMAIL, name="Ann", stdout=io.StringIO()
+    )
     assert User.objects.get(email=EMAIL).is_superuser
     with pytest.raises(CommandError, match="signed up with this e-mail address"):
         call_command("createsuperuser", interactive=False, email=EMAIL, name="Ann")
