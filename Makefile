@@ -11,8 +11,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-fulfilment bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
+	bench-signups bench-fulfilment bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ bench-redirects: .venv/.run-installed ## measure payments on a page of the gatew
 
 bench-fulfilment: .venv/.run-installed ## measure what tickets and mails cost a sale, three minutes; needs wrk
 	.venv/bin/python -m bench.fulfilment
+
+bench-guests: .venv/.run-installed ## compare bookings of guests with those of customers, a minute; needs wrk
+	.venv/bin/python -m bench.guests
 
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups

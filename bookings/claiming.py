@@ -106,6 +106,10 @@ ON CONFLICT (address, idempotency_key) DO UPDATE SET booking_id = excluded.booki
 """
 
 
+# Nobody books for the guest any more who had found them before.
+GONE = "DELETE FROM accounts_user WHERE id = %s"
+
+
 def _claim(guest: User, account: User) -> int:
     with transaction.atomic():
         # FOR UPDATE: it waits for bookings that refer to the guest, and later ones wait for it and fail.
@@ -117,5 +121,5 @@ def _claim(guest: User, account: User) -> int:
             raise AnotherAccount
         who = {"guest": of_link.pk, "account": now.pk, "now": clock.now()}
         moved: int = execute(MOVE, who | {"address": of_link.email, "name": of_link.name}).rowcount
-        execute("DELETE FROM accounts_user WHERE id = %s", [of_link.pk])
+        execute(GONE, [of_link.pk])
     return moved

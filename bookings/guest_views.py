@@ -27,8 +27,8 @@ from bookings.views import FormOfBooking, SeeOther
 from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Refusal, Throttled
 
-# Of redirects from an address that opens a booking. Not of pages: with no-referrer a browser sends their forms
-# with the origin "null", and they would be refused.
+# Of redirects from an address that opens a booking. Not of pages: with no-referrer a browser sends their
+# forms with the origin "null", and they would be refused.
 SECRET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
 

@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+
 from accounts.models import User
 from accounts.tests.factories import UserFactory
 from bookings import guests, tier_transaction
@@ -138,9 +139,7 @@ def test_unpaid_bookings_of_guest_and_account_count_together(book, account, both
 
 
 @pytest.mark.usefixtures("unpaid_limit")
-def test_control_locked_by_user_several_tiers_break_the_limit(
-    book, account, settings, monkeypatch
-):
+def test_control_locked_by_user_several_tiers_break_the_limit(book, account, settings, monkeypatch):
     settings.BOOKING_LANES = False
     by_user = tier_transaction.LOCK_CUSTOMERS.replace("email", "id::text")
     slow = by_user + " WHERE pg_sleep(0.1) IS NOT NULL"
@@ -162,8 +161,9 @@ def test_without_a_payment_page_a_guest_has_what_the_account_has_not_paid(
 
 def test_the_count_of_a_person_uses_the_indexes_of_addresses(limited, account):
     execute(
-        "INSERT INTO accounts_user (public_id, email, name, password, is_active, is_staff, is_superuser, "
-        "is_guest) SELECT 'user_' || n, 'p' || n || '@example.com', 'P', '!', true, false, false, mod(n, 2) = 0 "
+        "INSERT INTO accounts_user "
+        "(public_id, email, name, password, is_active, is_staff, is_superuser, is_guest) "
+        "SELECT 'user_' || n, 'p' || n || '@example.com', 'P', '!', true, false, false, mod(n, 2) = 0 "
         "FROM generate_series(1, 2000) n",
         [],
     )
