@@ -372,8 +372,7 @@ def bookings_of_keys(sent: CursorWrapper | None) -> dict[tuple[UUID, UUID], Book
 
 # A person is an address: the guest and the account that have it count as one.
 PERSONS = """
-unnest(%(users)s::uuid[]) AS wanted (id)
-JOIN accounts_user customer ON customer.id = wanted.id
+(SELECT id, email FROM accounts_user WHERE id = ANY(%(users)s::uuid[])) AS customer
 CROSS JOIN LATERAL (
     SELECT id FROM accounts_user WHERE email = customer.email AND is_guest
     UNION ALL SELECT id FROM accounts_user WHERE email = customer.email AND NOT is_guest
