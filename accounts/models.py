@@ -108,7 +108,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         ]
 
     def __str__(self) -> str:
-        return str(self.email)
+        return f"{self.email} (guest)" if self.is_guest else str(self.email)
 
     def natural_key(self) -> tuple[Any, ...]:
         return (self.email, True) if self.is_guest else (self.email,)

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from bookings.gateways import named
+from bookings.guests import name_for
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.refunding import send_again
 from ticketbook.amounts import plain
@@ -63,9 +64,9 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ["=id", "user__email", "=user__public_id"]
     ordering = ["-id"]
     show_full_result_count = False
-    readonly_fields = ["created_at"]
+    readonly_fields = ["name", "created_at"]
     fieldsets = [
-        (None, {"fields": ["user", "ticket_tier", "quantity", "source"]}),
+        (None, {"fields": ["user", "name", "ticket_tier", "quantity", "source"]}),
         ("State", {"fields": ["status", "payment_status", "failure_reason", "called_off"]}),
         ("Given back", {"fields": ["returned_quantity", "refunded_total"]}),
         (
@@ -85,6 +86,10 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
             },
         ),
     ]
+
+    @admin.display(description="name of the customer")
+    def name(self, booking: Booking) -> str:
+        return name_for(booking)
 
     @admin.display(description="given back")
     def given_back(self, booking: Booking) -> str:

@@ -109,9 +109,12 @@ def slip_of(booking: Booking) -> GuestSlip:
 
 
 def name_for(booking: Booking) -> str:
-    """How a mail about this booking addresses its customer; empty for an account that was closed."""
+    """The name of the customer of a booking: a guest's as it was typed for it; empty for a closed account."""
     if booking.user.is_guest:
-        return slip_of(booking).name
+        typed = GuestSlip.objects.filter(
+            address=booking.user.email, idempotency_key=booking.idempotency_key
+        )
+        return typed.values_list("name", flat=True).first() or booking.user.name
     return booking.user.name if booking.user.is_active else ""
 
 

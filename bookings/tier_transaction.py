@@ -226,6 +226,8 @@ class Allocation:
             return None
         limit, has = self.tier.max_per_customer, self.tickets.of(wish.user)
         if limit is not None and has + wish.quantity > limit:
+            if wish.user.is_guest:  # anybody can type an address, so nobody is told what it has
+                return CustomerLimitReached(maxPerCustomer=limit)
             return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=has)
         unpaid = self.unpaid.of(wish.user)
         if wish.staff is None and 0 < settings.MAX_UNPAID_HOLDS <= unpaid:

@@ -176,6 +176,15 @@ def test_the_name_of_a_booking_is_the_one_that_was_typed_for_it(tier, client):
     assert "You fool" not in page_of(client, first)
 
 
+def test_staff_see_the_name_that_was_typed_and_that_it_is_a_guest(admin_client, client, tier):
+    book_as_guest(client, tier)
+    book_as_guest(Client(), tier, name="Hal")
+    for booking, name in zip(Booking.objects.order_by("pk"), ["Gwen", "Hal"], strict=True):
+        html = admin_client.get(f"/admin/bookings/booking/{booking.pk}/change/").content.decode()
+        assert f"{EMAIL} (guest)" in html
+        assert f'<div class="readonly">{name}</div>' in html
+
+
 # --- Who may open it ----------------------------------------------------------------------------
 
 PAGES = ["", "cancellation/", "tickets.pdf", "calendar.ics", "payment/"]
