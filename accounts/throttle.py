@@ -119,7 +119,7 @@ VALUES (
 ON CONFLICT (key) DO UPDATE SET (forgotten_at, free_at) = (
     SELECT
         CASE WHEN early THEN counted.forgotten_at ELSE later END,
-        -- Not the present time: an attempt that began a moment before this one, and waited for it, is not early.
+        -- Not the present time: an attempt that began just before this one, and waited for it, is not early.
         CASE WHEN early THEN counted.free_at
             WHEN number < %(limit)s::float8 THEN 'epoch'
             ELSE statement_timestamp() + make_interval(secs => least(%(longest_wait)s::float8,

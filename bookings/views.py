@@ -36,9 +36,11 @@ from bookings.forms import (
 from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking, BookingQuerySet
+from bookings.my_bookings import my_bookings
 from bookings.outcomes import ask_and_settle
 from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
+from bookings.sent_again import STILL_AT_WORK, say_what_became
 from bookings.steps import InLanes
 from bookings.wishes import Customer, Wish
 from concerts.models import Concert
@@ -48,11 +50,9 @@ from ticketbook.copies import cache_server
 from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
-from ticketbook.pagination import Page
 from ticketbook.postgres import clock
 
 CONCERT_PAGE = "bookings/concert.html"
-BOOKINGS_PER_PAGE = 20
 
 
 class SeeOther(HttpResponseRedirect):
@@ -103,12 +103,9 @@ class Bookings(View):
         if mine is None:
             return redirect_to_login(request.get_full_path())
         try:
-            page = Page(
-                mine.with_details().newest_first(), request, keys=["-id"], limit=BOOKINGS_PER_PAGE
-            )
+            context = my_bookings(request, mine.with_details(), now=clock.now())
         except BadParameter:
-            raise Http404 from None  # a cursor that no page of ours links to
-        context = {"bookings": page.rows, "next_query": page.next_query}
+            raise Http404 from None
         return render(request, "bookings/list.html", context)
 
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -166,15 +163,12 @@ def _book_as_guest(
 ) -> HttpResponse:
     guest = guests.enter(**typed, key=key)
     if guest.claimed is not None:
-        messages.info(request, SENT_TWICE)
+        say_what_became(request, Booking.objects.get(pk=guest.claimed))
         return SeeOther(resolve_url("bookings:detail", guest.claimed))
     response = book(request, form, guest)
     if response.status_code == SeeOther.status_code:
         remember(request, response, guest.slip, guest.stops)
     return response
-
-
-SENT_TWICE = "You sent this twice. It was booked once; this is how it stands."
 
 
 def book(request: HttpRequest, form: BookingForm, user: Customer) -> HttpResponse:
@@ -199,6 +193,7 @@ def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed
     except NotFound:  # the kind of ticket has gone, or the whole concert
         return _ask_again(request, form, refusal=Changed(), status=Changed.status)
     except RequestInProgress as exc:
+        messages.info(request, STILL_AT_WORK)
         return SeeOther(resolve_url("bookings:detail", exc.facts["bookingId"]))
     except IdempotencyKeyReused as exc:
         form.add_error("idempotency_key", KEY_REUSED)
@@ -206,7 +201,7 @@ def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed
     except BookingError as exc:
         return _ask_again(request, form, refusal=exc, status=exc.status)
     if placed.replayed and not placed.booking.awaits_customer:
-        messages.info(request, SENT_TWICE)
+        say_what_became(request, placed.booking)
     return SeeOther(_next_page(placed.booking))
 
 

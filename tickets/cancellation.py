@@ -9,7 +9,7 @@ from django.utils.decorators import method_decorator
 from django.views import View
 
 from bookings.access import guests_too, mine_or_404
-from bookings.cancelling import cancel, return_tickets
+from bookings.cancelling import cancel, return_tickets, sums_that_come_back
 from bookings.errors import BookingError, Changed, TooManyReturned
 from bookings.forms import OUT_OF_DATE
 from bookings.models import Booking
@@ -26,7 +26,8 @@ class Cancellation(View):
         booking = mine_or_404(request, booking_id)
         if not booking.cancellable_at(clock.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
-        return self.ask(request, booking, CancellationForm(booking))
+        chosen = booking.kept_numbers if "all" in request.GET else ()
+        return self.ask(request, booking, CancellationForm(booking, chosen=chosen))
 
     def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking = mine_or_404(request, booking_id)
@@ -59,7 +60,15 @@ class Cancellation(View):
         **more: object,
     ) -> HttpResponse:
         kept = [ticket for ticket in tickets_or_none(booking) if ticket.is_valid]
-        context = {"booking": booking, "form": form, "tickets": kept, **more}
+        sums = list(enumerate(sums_that_come_back(booking), start=1))
+        context = {
+            "booking": booking,
+            "form": form,
+            "tickets": kept,
+            "sums": sums,
+            "goodwill": booking.refundable < booking.unit_price * booking.kept_quantity,
+            **more,
+        }
         return render(request, "tickets/cancel.html", context, status=status)
 
 

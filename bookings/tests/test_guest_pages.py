@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from html import unescape
 
 import pytest
 from django.core import signing
@@ -183,6 +184,20 @@ def test_staff_see_the_name_that_was_typed_and_that_it_is_a_guest(admin_client, 
         html = admin_client.get(f"/admin/bookings/booking/{booking.pk}/change/").content.decode()
         assert f"{EMAIL} (guest)" in html
         assert f'<div class="readonly">{name}</div>' in html
+
+
+def test_a_declined_guest_tries_again_with_one_button(client, tier, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    page = book_as_guest(client, tier)
+    settings.PAYMENT_SUCCESS_RATE = 1
+    html = client.get(page).content.decode()
+    form = html[html.index('id="next-try"') :]
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
+    again = post(client, {name: unescape(value) for name, value in hidden})
+    assert again.status_code == 303
+    assert client.get(again.url).status_code == 200
+    assert {b.user.email for b in Booking.objects.select_related("user")} == {EMAIL}
+    assert [b.status for b in Booking.objects.order_by("pk")] == ["FAILED", "CONFIRMED"]
 
 
 # --- Who may open it ----------------------------------------------------------------------------
