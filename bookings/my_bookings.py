@@ -62,8 +62,8 @@ SECTIONS = {
 def my_bookings(request: HttpRequest, mine: BookingQuerySet, *, now: datetime) -> dict[str, Any]:
     """What the page shows of these bookings, which come with their details.
 
-    That is the beginning of every section, or a page of the one in ?show=…. `news` and `moved` are what to say
-    on top. Raises BadParameter for an address that no page of ours links to.
+    That is the beginning of every section, or a page of the one in ?show=…. `news` and `moved` are what to
+    say on top. Raises BadParameter for an address that no page of ours links to.
     """
     only = request.GET.get("show") or ("upcoming" if "cursor" in request.GET else None)
     if only is None:
