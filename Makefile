@@ -11,9 +11,9 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-signups \
-	bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos chaos-patches \
-	chaos-drills format lock clean
+.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
+	bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos \
+	chaos-patches chaos-drills format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ bench-redirects: .venv/.run-installed ## measure payments on a page of the gatew
 
 bench-fulfilment: .venv/.run-installed ## measure what tickets and mails cost a sale, three minutes; needs wrk
 	.venv/bin/python -m bench.fulfilment
+
+bench-guests: .venv/.run-installed ## compare bookings of guests with those of customers, a minute; needs wrk
+	.venv/bin/python -m bench.guests
 
 bench-waiting: .venv/.run-installed ## measure what 10,000 open pages cost a sale, three minutes (PAGES=1000); needs wrk
 	.venv/bin/python -m bench.waiting

@@ -122,16 +122,16 @@ admin.site.password_change = own_password  # type: ignore[method-assign]
 class UserAdmin(MergingAdmin, DjangoUserAdmin):
     add_form = UserCreationForm
     change_password_form = SetPasswordForm
-    list_display = ["email", "name", "is_staff", "date_joined"]
+    list_display = ["email", "name", "is_staff", "is_guest", "date_joined"]
     list_unread = ["password"]
-    list_filter = ["is_staff", "is_active"]
+    list_filter = ["is_staff", "is_guest", "is_active"]
     search_fields = ["email", "name", "public_id"]
     ordering = ["email"]
-    readonly_fields = ["public_id", "date_joined", "last_login"]
+    readonly_fields = ["public_id", "is_guest", "date_joined", "last_login"]
     for_superusers = ["is_superuser", "groups", "user_permissions"]
     fieldsets = [
         (None, {"fields": ["email", "password"]}),
-        ("Person", {"fields": ["name", "public_id"]}),
+        ("Person", {"fields": ["name", "public_id", "is_guest"]}),
         (
             "May",
             {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]},
@@ -156,7 +156,13 @@ class UserAdmin(MergingAdmin, DjangoUserAdmin):
         return response
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+        # A guest has nothing that staff could change, and shall get no password and no permission.
+        is_guest = obj is not None and obj.is_guest
+        return (
+            not is_guest
+            and super().has_change_permission(request, obj)
+            and _may_touch(request, obj)
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)

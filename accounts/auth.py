@@ -35,6 +35,10 @@ class KnownCustomer(NamedTuple):
     public_id: str
     is_active: bool
 
+    @property
+    def is_guest(self) -> bool:
+        return False  # a guest has no API token
+
 
 FIND_CUSTOMERS = """
 SELECT token.digest, customer.id, customer.public_id, customer.is_active

@@ -28,13 +28,16 @@ class PasswordBackend(ModelBackend):
         place, guesser = _counted(request, account)
         throttle.count(*place, *guesser)
         # Checking an unusable password hashes as often as checking a real one.
-        user = User.objects.filter(email=email).first() or User(password="!")
+        user = User.objects.accounts().filter(email=email).first() or User(password="!")
         if user.check_password(password) and self.user_can_authenticate(user):
             throttle.take_back(*place)
             throttle.forget(each.key for each in guesser)
             devices.remember(request, account)
             return user
         return None
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and not user.is_guest
 
 
 def _counted(

@@ -44,7 +44,7 @@ class LogInForm(SaysWhenToTryAgain):
     )
 
 
-def _name() -> forms.CharField:
+def name_field() -> forms.CharField:
     return forms.CharField(
         label="Your name",
         max_length=150,
@@ -53,16 +53,18 @@ def _name() -> forms.CharField:
     )
 
 
-def _address(label: str, autocomplete: str) -> EmailAddressFormField:
+def address_field(label: str, autocomplete: str) -> EmailAddressFormField:
     return EmailAddressFormField(
         label=label,
         max_length=254,
         validators=[plain_text],
-        widget=forms.EmailInput(attrs={"autocomplete": autocomplete, "dir": "auto"}),
+        widget=forms.EmailInput(
+            attrs={"autocomplete": autocomplete, "inputmode": "email", "dir": "auto"}
+        ),
     )
 
 
-def _new_password(label: str) -> forms.CharField:
+def new_password_field(label: str) -> forms.CharField:
     return forms.CharField(
         label=label,
         max_length=128,
@@ -79,9 +81,9 @@ def valid_password(password: str, user: User) -> str:
 
 
 class SignUpForm(forms.Form):
-    name = _name()
-    email = _address("E-mail address", "username")
-    password = _new_password("Password")
+    name = name_field()
+    email = address_field("E-mail address", "username")
+    password = new_password_field("Password")
 
     def clean(self) -> None:
         password, *person = (self.cleaned_data.get(f, "") for f in ("password", "name", "email"))
@@ -93,14 +95,29 @@ class SignUpForm(forms.Form):
             self.add_error("password", exc)
 
 
+class KeepForm(forms.Form):
+    """To sign up with an address that a mailed link has shown to be one's own."""
+
+    name = name_field()
+    password = new_password_field("Password")
+
+    def __init__(self, email: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.email = email
+
+    def clean_password(self) -> str:
+        person = User(name=self.cleaned_data.get("name", ""), email=self.email)
+        return valid_password(self.cleaned_data["password"], person)
+
+
 class ForgottenForm(forms.Form):
-    email = _address("E-mail address", "username")
+    email = address_field("E-mail address", "username")
 
 
 class ResetForm(forms.Form):
     """A new password for a user who has come by a mailed link."""
 
-    new_password = _new_password("New password")
+    new_password = new_password_field("New password")
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,7 +128,7 @@ class ResetForm(forms.Form):
 
 
 class NameForm(forms.Form):
-    name = _name()
+    name = name_field()
 
 
 class AsksPassword(forms.Form):
@@ -136,7 +153,7 @@ class AsksPassword(forms.Form):
 
 
 class PasswordForm(AsksPassword):
-    new_password = _new_password("New password")
+    new_password = new_password_field("New password")
 
     def clean_new_password(self) -> str:
         return valid_password(self.cleaned_data["new_password"], self.user)
@@ -144,4 +161,4 @@ class PasswordForm(AsksPassword):
 
 class AddressForm(AsksPassword):
     # Not autocomplete="username": a password manager would fill in the old one.
-    address = _address("New e-mail address", "email")
+    address = address_field("New e-mail address", "email")

@@ -38,7 +38,7 @@ def _link(words: str, page: str, *args: str) -> tuple[str, str]:
 
 
 def _password_reset(mail: Mail) -> Letter | None:
-    user = User.objects.filter(email=mail.address).first()
+    user = User.objects.accounts().filter(email=mail.address).first()
     if user is None or not new_password.may_reset(user):
         return None
     link = _link("Set a new password", "reset", *new_password.link_parts(user))

@@ -1,11 +1,12 @@
 import secrets
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.sessions.base_session import AbstractBaseSession
+from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
 from accounts.email_field import EmailAddressField
@@ -18,7 +19,37 @@ def new_public_id() -> str:
     return f"user_{secrets.token_hex(16)}"
 
 
+TAKEN = "Somebody has signed up with this e-mail address already."
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    def accounts(self) -> Self:
+        """Those who can log in. Only they are meant where somebody is looked up by an address."""
+        return self.filter(is_guest=False)
+
+    def guests(self) -> Self:
+        return self.filter(is_guest=True)
+
+    def get(self, *args: Any, **kwargs: Any) -> "User":
+        # Django's own commands, such as changepassword, ask for an address alone.
+        if not args and kwargs.keys() == {"email"}:
+            kwargs["is_guest"] = False
+        return super().get(*args, **kwargs)
+
+
 class UserManager(BaseUserManager["User"]):
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
+    def accounts(self) -> UserQuerySet:
+        return self.get_queryset().accounts()
+
+    def guests(self) -> UserQuerySet:
+        return self.get_queryset().guests()
+
+    def get_by_natural_key(self, email: str | None, is_guest: bool = False) -> "User":
+        return self.get(email=email, is_guest=is_guest)
+
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user = self.model(email=email, **fields)
         user.set_password(password)
@@ -26,11 +57,18 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        # The command createsuperuser does not look by itself, because the unique rule has a condition.
+        if self.accounts().filter(email=email).exists():
+            raise ValidationError(TAKEN)
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A customer or a member of staff; logs in with an e-mail address."""
+    """A customer or a member of staff, who logs in with an e-mail address; or a guest.
+
+    A guest is a customer without an account: an address that tickets are sent to (bookings/guests.py). The
+    same address may have an account too.
+    """
 
     id = primary_key()
     public_id = models.CharField(max_length=37, default=new_public_id, editable=False)
@@ -38,6 +76,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     name = models.CharField(max_length=150, validators=[plain_text])
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("may use the back office", default=False)
+    is_guest = models.BooleanField("is a guest", default=False, db_default=False, editable=False)
     date_joined = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = UserManager()
@@ -50,8 +89,17 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             models.UniqueConstraint(
                 fields=["email"],
+                condition=Q(is_guest=False),
                 name="user_email_unique",
-                violation_error_message="Somebody has signed up with this e-mail address already.",
+                violation_error_message=TAKEN,
+            ),
+            models.UniqueConstraint(
+                fields=["email"], condition=Q(is_guest=True), name="guest_email_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(is_guest=False)
+                | Q(is_staff=False, is_superuser=False, password__startswith="!"),
+                name="guest_cannot_log_in",
             ),
             models.CheckConstraint(
                 condition=models.Q(email=Lower(F("email"))), name="user_email_lowercase"
@@ -60,7 +108,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         ]
 
     def __str__(self) -> str:
-        return str(self.email)
+        return f"{self.email} (guest)" if self.is_guest else str(self.email)
+
+    def natural_key(self) -> tuple[Any, ...]:
+        return (self.email, True) if self.is_guest else (self.email,)
+
+    def validate_constraints(self, exclude: Any = None) -> None:
+        # No form has this field, and without it nobody would be told that an address is taken.
+        super().validate_constraints(exclude=set(exclude or ()) - {"is_guest"})
 
     def set_password(self, raw_password: str | None) -> None:
         super().set_password(raw_password and normal_form(raw_password))

@@ -26,7 +26,7 @@ def ask_for_address(request: HttpRequest, user: User, address: str) -> None:
     The password was checked. Raises EmailTaken, PasswordChangedMeanwhile and Throttled.
     """
     throttle.count_mail(request, address)
-    if User.objects.filter(email=address).exists():
+    if User.objects.accounts().filter(email=address).exists():
         raise EmailTaken
     with transaction.atomic():
         now = locked(user.pk)

@@ -42,8 +42,8 @@ reset_links = ResetLinks()
 
 
 def may_reset(user: User) -> bool:
-    # Staff may have taken the password away.
-    return user.is_active and user.has_usable_password()
+    # Staff may have taken the password away. A guest never has one.
+    return user.is_active and not user.is_guest and user.has_usable_password()
 
 
 def ask_for_link(request: HttpRequest, address: str) -> None:

@@ -113,16 +113,17 @@ INSERT INTO accounts_attempts AS counted (key, forgotten_at, free_at)
 VALUES (
     %(key)s,
     statement_timestamp() + make_interval(secs => %(forget)s::float8),
-    statement_timestamp()
-        + make_interval(secs => CASE WHEN %(limit)s::float8 <= 1 THEN %(first_wait)s::float8 ELSE 0 END)
+    CASE WHEN %(limit)s::float8 <= 1
+        THEN statement_timestamp() + make_interval(secs => %(first_wait)s::float8) ELSE 'epoch' END
 )
 ON CONFLICT (key) DO UPDATE SET (forgotten_at, free_at) = (
     SELECT
         CASE WHEN early THEN counted.forgotten_at ELSE later END,
-        CASE WHEN early THEN counted.free_at ELSE statement_timestamp() + make_interval(secs =>
-            CASE WHEN number < %(limit)s::float8 THEN 0
-            ELSE least(%(longest_wait)s::float8,
-                       %(first_wait)s::float8 * 2 ^ least(number - %(limit)s::float8, 30)) END)
+        -- Not the present time: an attempt that began just before this one, and waited for it, is not early.
+        CASE WHEN early THEN counted.free_at
+            WHEN number < %(limit)s::float8 THEN 'epoch'
+            ELSE statement_timestamp() + make_interval(secs => least(%(longest_wait)s::float8,
+                       %(first_wait)s::float8 * 2 ^ least(number - %(limit)s::float8, 30)))
         END
     FROM (SELECT
         counted.free_at > statement_timestamp() AS early,

@@ -60,6 +60,15 @@ local function form()
   }, "csrfmiddlewaretoken=" .. csrf .. "&tier=" .. pick("tiers") .. "&quantity=1&idempotency_key=" .. uuid())
 end
 
+-- A guest whom nobody knows yet.
+local function guest()
+  local csrf = "cccccccccccccccccccccccccccccccc"
+  return wrk.format("POST", "/bookings/", {
+    ["Content-Type"] = "application/x-www-form-urlencoded", ["Cookie"] = "csrftoken=" .. csrf,
+  }, "csrfmiddlewaretoken=" .. csrf .. "&tier=" .. pick("tiers") .. "&quantity=1&idempotency_key=" .. uuid()
+    .. "&name=Gwen&email=" .. uuid() .. "%40example.com")
+end
+
 local acts = {
   book = post("/api/v1/bookings", known),
   hold = post("/api/v1/bookings", known), -- the payment is made at a page of the gateway's
@@ -68,6 +77,7 @@ local acts = {
   textbook = post("/bench/textbook", known),
   nothing = post("/bench/nothing", known),
   form = form,
+  guest = guest,
   list = get(function() return "/api/v1/concerts" end),
   detail = get(function() return "/api/v1/concerts/" .. pick("concerts") end),
   availability = get(function() return "/api/v1/concerts/" .. pick("concerts") .. "/availability" end),

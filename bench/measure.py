@@ -27,6 +27,7 @@ WANTED = {
     "nothing": ("201",),
     "junk": ("401",),
     "form": ("303",),
+    "guest": ("303",),
 }
 FINE = ("200", "201", "202", "303", "401", "402", "409")  # every other status is an error
 OPEN_FILES = 8192  # enough for 5,000 connections

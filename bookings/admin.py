@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import User
 from bookings.gateways import named
+from bookings.guests import name_for
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.refunding import send_again
 from ticketbook.amounts import plain
@@ -97,9 +98,9 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ["user"]  # shows the box; get_search_results() searches
     search_help_text = "A booking's number, or a part of its customer's e-mail address or name"
     ordering = ["-id"]
-    readonly_fields = ["created_at"]
+    readonly_fields = ["name", "created_at"]
     fieldsets = [
-        (None, {"fields": ["user", "ticket_tier", "quantity", "source"]}),
+        (None, {"fields": ["user", "name", "ticket_tier", "quantity", "source"]}),
         ("State", {"fields": ["status", "payment_status", "failure_reason", "called_off"]}),
         ("Given back", {"fields": ["returned_quantity", "refunded_total"]}),
         (
@@ -128,6 +129,10 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
         if key := key_in(term):
             return queryset.filter(pk=key), False
         return queryset.filter(user__in=customers_like(request, term)), False
+
+    @admin.display(description="name of the customer")
+    def name(self, booking: Booking) -> str:
+        return name_for(booking)
 
     @admin.display(description="given back")
     def given_back(self, booking: Booking) -> str:

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import CheckConstraint, Count, F, QuerySet, Sum
 
 from accounts.models import User
+from bookings.guests import wrong_slips
 from bookings.models import HOLDS_TICKETS, MAX_QUANTITY, Booking
 from concerts.models import TicketTier
 
@@ -55,6 +56,7 @@ def differences(
             _wrong_refunds(),
             _kept_after_calling_off(),
             _keys_used_twice(),
+            wrong_slips(),
             *(check() for check in also_checked),
         ):
             for sentence in find:

@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from accounts.forms import address_field, name_field
 from bookings.models import MAX_QUANTITY
 from bookings.seen import Seen
 from concerts.models import Concert, TicketTier
@@ -68,6 +69,7 @@ class BookingForm(forms.Form):
     """
 
     seen = Seen()
+    is_guest = False
 
     tier = forms.UUIDField(
         error_messages={
@@ -112,6 +114,19 @@ class BookingForm(forms.Form):
         return self["idempotency_key"].value() if usable else uuid4()
 
 
+class GuestBookingForm(BookingForm):
+    """The same for somebody without an account."""
+
+    is_guest = True
+
+    name = name_field()
+    email = address_field(label="E-mail address", autocomplete="email")
+
+
+def form_class(request: HttpRequest) -> type[BookingForm]:
+    return BookingForm if request.user.is_authenticated else GuestBookingForm
+
+
 def tier_chosen(concert: Concert, tier_id: object, seen: Seen) -> TicketTier | None:
     """The chosen tier; if it has gone, the one that is now sold in its place; None if there is none."""
     tiers = list(concert.ticket_tiers.all())
@@ -120,10 +135,21 @@ def tier_chosen(concert: Concert, tier_id: object, seen: Seen) -> TicketTier | N
     return next(iter(same + alike), None)
 
 
-def new_form(sale: Sale, *, chosen: Mapping[str, str]) -> BookingForm:
-    """A new form. `chosen` may hold tier and quantity, from before a log-in or from a declined booking."""
+TYPED = ("name", "email")  # by a guest
+
+
+def new_form(
+    sale: Sale,
+    *,
+    chosen: Mapping[str, str],
+    cls: type[BookingForm] = BookingForm,
+    typed: Mapping[str, str] | None = None,
+) -> BookingForm:
+    """A new form. `chosen` may hold tier and quantity, from before a log-in or from a declined booking.
+
+    `typed` may hold what a guest has typed before.
+    """
     left = [str(offer.tier.pk) for offer in sale.offers if not offer.is_gone]
     only = left[0] if len(left) == 1 else ""
-    return BookingForm(
-        initial={"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
-    )
+    initial = {"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
+    return cls(initial=initial | {name: (typed or {}).get(name, "") for name in TYPED})

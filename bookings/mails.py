@@ -12,6 +12,8 @@ when the mail is sent: what is true for good, such as the sum of one refund, or 
 | `refunded` | staff gave money back | the Refund |
 | `moved` | its concert has another date or place | a booking of the customer; the key also has the change |
 | `declined` | a booking failed after its customer had been told that nothing is known yet | the booking |
+| `new_link` | the link of a guest's booking was stopped | the booking; the key is new each time |
+| `keep_bookings` | a guest wants to keep the bookings in an account | nothing: the address says whose |
 
 A mail of a concert that does not take place as planned, or not for this customer, has a file that tells their
 calendar so.
@@ -26,7 +28,10 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.dateformat import format as date_format
 
+from accounts.models import User
+from bookings import claiming, links
 from bookings.gateways import named
+from bookings.guests import name_for
 from bookings.models import Booking, Refund, Return
 from concerts.models import Concert
 from mail import kinds
@@ -59,7 +64,9 @@ def tell_called_off(bookings: Iterable[Booking]) -> None:
 
 def tell_refunded(refund: Refund) -> None:
     kind = "late_payment" if refund.reason == Refund.Reason.LATE else "refunded"
-    post(kind=kind, about=refund.pk, to=refund.booking.user.email)
+    # Asked anew: the booking may have been read before it moved from a guest to an account.
+    customer = User.objects.get(bookings=refund.booking_id)
+    post(kind=kind, about=refund.pk, to=customer.email)
 
 
 def tell_moved(*, concert: Concert, **kwargs: Any) -> None:
@@ -85,6 +92,8 @@ def register_kinds() -> None:
     kinds.register("refunded", lambda mail: _refunded(mail, "Money back"))
     kinds.register("moved", _moved)
     kinds.register("declined", _declined)
+    kinds.register(links.NEW_LINK, _new_link)
+    kinds.register(claiming.KEEP, _keep_bookings)
 
 
 def booking_letter(
@@ -103,7 +112,7 @@ def booking_letter(
     """
     context = {
         "calendar": any(kind == "text/calendar" for _, _, kind in attachments),
-        "name": booking.user.name if booking.user.is_active else "",  # it may be closed
+        "name": name_for(booking),
         "details": details_of(booking),
         "link": link_to(booking),
         **facts,
@@ -129,8 +138,7 @@ def details_of(booking: Booking) -> list[tuple[str, str]]:
 
 
 def link_to(booking: Booking) -> tuple[str, str]:
-    page = settings.SITE_URL + reverse("bookings:detail", args=[booking.pk])
-    return "See your booking", page
+    return "See your booking", links.address_of(booking)
 
 
 def _short(text: str, limit: int) -> str:
@@ -217,3 +225,19 @@ def _declined(mail: Mail) -> Letter | None:
     declined = booking.failure_reason == Booking.FailureReason.DECLINED
     what = "Payment declined" if declined else "Not booked"
     return booking_letter(booking, "bookings/mail/declined", what, link=link)
+
+
+def _new_link(mail: Mail) -> Letter | None:
+    booking = _booking(mail.about)
+    if not booking.user.is_guest:
+        return None  # it has moved to an account, and needs no link
+    return booking_letter(booking, "bookings/mail/new_link", "The new link to your booking")
+
+
+def _keep_bookings(mail: Mail) -> Letter | None:
+    guest = User.objects.guests().filter(email=mail.address).first()
+    if guest is None:
+        return None
+    page = reverse("bookings:keep", args=[claiming.part_of(guest)])
+    context = {"link": ("Keep my bookings", settings.SITE_URL + page)}
+    return Letter("Keep your bookings in an account", "bookings/mail/keep_bookings", context)

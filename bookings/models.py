@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple, Self
@@ -6,9 +7,11 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Sum, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Concat, Now
 from django.db.models.lookups import In
 
+from accounts.email_field import EmailAddressField
 from accounts.models import User
 from bookings.gateways import named
 from bookings.seen import Change, Seen
@@ -56,6 +59,15 @@ OF_CALLED_OFF = Q(ticket_tier__concert__status=Concert.Status.CANCELLED)
 MAY_GO_ON = timedelta(hours=6)
 
 
+BOOKINGS_OF_SLIPS = """
+SELECT booking.id FROM unnest(%s::uuid[], %s::int[]) AS known (slip, stops)
+JOIN bookings_guestslip slip ON slip.id = known.slip AND slip.stops = known.stops
+JOIN accounts_user guest ON guest.email = slip.address AND guest.is_guest
+JOIN bookings_booking booking
+    ON booking.user_id = guest.id AND booking.idempotency_key = slip.idempotency_key
+"""
+
+
 def _comes(now: datetime) -> Q:
     return Q(ticket_tier__concert__date__gt=now - MAY_GO_ON)
 
@@ -71,6 +83,11 @@ class MoneyBack(NamedTuple):
 class BookingQuerySet(models.QuerySet["Booking"]):
     def of(self, user: User) -> Self:
         return self.filter(user=user)
+
+    def of_slips(self, slips: Mapping[UUID, int]) -> Self:
+        """Those of guests that belong to these slips, if their links were stopped as often as it says."""
+        known = [list(slips), list(slips.values())]
+        return self.filter(pk__in=RawSQL(BOOKINGS_OF_SLIPS, known))
 
     def newest_first(self) -> Self:
         return self.order_by("-id")
@@ -460,6 +477,10 @@ class Refund(models.Model):
             models.Index(fields=["-created_at"], name="refund_newest"),
             # Money that was sent back, by day.
             models.Index(fields=["sent_at"], condition=Q(status="SENT"), name="refund_sent"),
+            # Whoever deletes a user, or a guest, has to know that nobody's decision names them.
+            models.Index(
+                fields=["made_by"], condition=Q(made_by__isnull=False), name="refund_made_by"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -513,9 +534,51 @@ class Return(models.Model):
                 fields=["booking", "idempotency_key"], name="return_booking_key_unique"
             ),
         ]
+        indexes = [
+            # As of refunds.
+            models.Index(
+                fields=["made_by"], condition=Q(made_by__isnull=False), name="return_made_by"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tickets} tickets of booking {self.booking_id}"
+
+
+class GuestSlip(models.Model):
+    """What is kept of a form that a guest has sent, beside the booking that it made (bookings/guests.py).
+
+    Address and key find that booking among those of the guest. After it has moved to an account, `booking`
+    does, so that the form never books anew.
+    """
+
+    id = primary_key()
+    address = EmailAddressField(max_length=254)
+    idempotency_key = models.UUIDField()
+    name = models.CharField(max_length=150)
+    # How often its mailed link was stopped. Links and browsers know the number (bookings/access.py).
+    stops = models.SmallIntegerField(default=0, db_default=0)
+    # Null as long as the booking is a guest's, or if there is none.
+    booking = models.ForeignKey(
+        Booking, models.CASCADE, null=True, blank=True, related_name="slips", db_index=False
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["address", "idempotency_key"], name="guest_slip_address_key_unique"
+            ),
+            models.CheckConstraint(condition=Q(stops__gte=0), name="guest_slip_stops_not_negative"),
+        ]
+        indexes = [
+            # The slips of bookings that have moved to an account.
+            models.Index(
+                fields=["booking"], condition=Q(booking__isnull=False), name="guest_slip_booking"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.address})"
 
 
 class PaymentEvent(models.Model):

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
-from accounts.models import User
 from bookings.models import Booking, BookingQuerySet
 from ticketbook.errors import BadParameter
 from ticketbook.pagination import Page
@@ -60,13 +59,12 @@ SECTIONS = {
 }
 
 
-def my_bookings(request: HttpRequest, user: User, *, now: datetime) -> dict[str, Any]:
-    """What the page shows: the beginning of every section, or a page of the one in ?show=….
+def my_bookings(request: HttpRequest, mine: BookingQuerySet, *, now: datetime) -> dict[str, Any]:
+    """What the page shows of these bookings, which come with their details.
 
-    `news` and `moved` are what to say on top. Raises BadParameter for an address that no page of ours
-    links to.
+    That is the beginning of every section, or a page of the one in ?show=…. `news` and `moved` are what to
+    say on top. Raises BadParameter for an address that no page of ours links to.
     """
-    mine = Booking.objects.of(user).with_details()
     only = request.GET.get("show") or ("upcoming" if "cursor" in request.GET else None)
     if only is None:
         shown = list(SECTIONS.values())

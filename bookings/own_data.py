@@ -7,7 +7,7 @@ from django.contrib.contenttypes.models import ContentType
 
 from accounts.models import User
 from accounts.own_data import Part
-from bookings.models import TO_FULFIL, Booking, Refund
+from bookings.models import TO_FULFIL, Booking, GuestSlip, Refund
 from bookings.serializers import BookingWithDetailsSerializer
 from concerts.models import Concert
 from ticketbook.amounts import plain
@@ -66,6 +66,8 @@ def _warning(user: User) -> str:
 
 
 def _forget(user: User) -> None:
+    # Of the time before there was an account.
+    GuestSlip.objects.filter(booking__user=user).delete()
     # The history in the back office names the customer.
     bookings = Booking.objects.of(user).values_list("pk", flat=True)
     LogEntry.objects.filter(

@@ -14,7 +14,7 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Status
 
-from bookings import calling_off, payments
+from bookings import calling_off, guests, payments
 from bookings.events import handle_left_over
 from bookings.gateways.base import GatewayUnavailable, Outcome
 from bookings.models import Booking, PaymentEvent, Refund
@@ -144,3 +144,9 @@ def handle_events(timestamp: int) -> None:
 def forget_events(timestamp: int) -> None:
     old = PaymentEvent.objects.filter(received_at__lt=clock.ask() - A_MONTH, alert="")
     old.exclude(handled_at=None).delete()
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_guests")
+def forget_guests(timestamp: int) -> None:
+    guests.forget_unused(now=clock.ask())

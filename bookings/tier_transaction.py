@@ -20,7 +20,6 @@ from django.conf import settings
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import F, Sum
 
 from bookings import settling
 from bookings.errors import (
@@ -35,7 +34,15 @@ from bookings.errors import (
 from bookings.gateways import named
 from bookings.models import Booking
 from bookings.settling import Settlement
-from bookings.wishes import Held, HoldResult, StaffDecision, Wish, is_same_request, replay_of
+from bookings.wishes import (
+    Customer,
+    Held,
+    HoldResult,
+    StaffDecision,
+    Wish,
+    is_same_request,
+    replay_of,
+)
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from concerts.sales import why_not_on_sale
@@ -137,6 +144,24 @@ class LockedTier:
             stock.give_back(self.tier, allocation.returned, now=now)
 
 
+class Counted:
+    """How many of something each customer has. A guest and an account with one address are one person."""
+
+    def __init__(self, sent: CursorWrapper | None = None) -> None:
+        # `sent` has rows of customer, how many, and the person, unless that is the customer.
+        self.person: dict[UUID, object] = {}
+        self.has: Counter[object] = Counter()
+        for customer, number, *person in sent.fetchall() if sent is not None else ():
+            self.person[customer] = person[0] if person else customer
+            self.has[self.person[customer]] = number
+
+    def of(self, customer: Customer) -> int:
+        return self.has[self.person.get(customer.id, customer.id)]
+
+    def add(self, customer: Customer, number: int) -> None:
+        self.has[self.person.get(customer.id, customer.id)] += number
+
+
 class Allocation:
     """Decides about wishes one after the other, from what was read under the lock."""
 
@@ -148,8 +173,8 @@ class Allocation:
     ) -> None:
         self.tier, self.known, self.returned = tier, known, returned
         self.left = tier.available_quantity + returned
-        self.tickets_of: Counter[UUID] = Counter()
-        self.unpaid_of: Counter[UUID] = Counter()
+        self.tickets = Counted()
+        self.unpaid = Counted()
         self.gateway = named.default()
         self.awaits_customers = named.redirects(self.gateway)
         self.staff: StaffDecision | None = None
@@ -158,10 +183,8 @@ class Allocation:
 
     def count(self, tickets: CursorWrapper | None, unpaid: CursorWrapper | None) -> None:
         """How many tickets of this tier, and how many unpaid holds, the customers have so far."""
-        if tickets is not None:
-            self.tickets_of.update(dict(tickets.fetchall()))
-        if unpaid is not None:
-            self.unpaid_of.update(dict(unpaid.fetchall()))
+        self.tickets = Counted(tickets)
+        self.unpaid = Counted(unpaid)
 
     def decide(self, wish: Wish) -> HoldResult:
         # The key comes before all other checks. A wish that waited behind another one with the same key
@@ -186,9 +209,9 @@ class Allocation:
         self.new.append(booking)
         self.new_by_key[wish.identity] = booking
         self.left -= wish.quantity
-        self.tickets_of[wish.user.id] += wish.quantity
+        self.tickets.add(wish.user, wish.quantity)
         if self.awaits_customers:
-            self.unpaid_of[wish.user.id] += 1
+            self.unpaid.add(wish.user, 1)
         return Held(booking, replayed=False)
 
     def _changed(self, wish: Wish) -> Refusal | None:
@@ -201,10 +224,12 @@ class Allocation:
     def _over_limit(self, wish: Wish) -> Refusal | None:
         if wish.staff is not None and wish.staff.waives_limit:
             return None
-        limit, has = self.tier.max_per_customer, self.tickets_of[wish.user.id]
+        limit, has = self.tier.max_per_customer, self.tickets.of(wish.user)
         if limit is not None and has + wish.quantity > limit:
+            if wish.user.is_guest:  # anybody can type an address, so nobody is told what it has
+                return CustomerLimitReached(maxPerCustomer=limit)
             return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=has)
-        unpaid = self.unpaid_of[wish.user.id]
+        unpaid = self.unpaid.of(wish.user)
         if wish.staff is None and 0 < settings.MAX_UNPAID_HOLDS <= unpaid:
             return TooManyUnpaid(maxUnpaid=settings.MAX_UNPAID_HOLDS, unpaid=unpaid)
         return None
@@ -347,41 +372,68 @@ def bookings_of_keys(sent: CursorWrapper | None) -> dict[tuple[UUID, UUID], Book
     return {(booking.user_id, booking.idempotency_key): booking for booking in bookings}
 
 
+# A person is an address: the guest and the account that have it count as one.
+PERSONS = """
+(SELECT id, email FROM accounts_user WHERE id = ANY(%(users)s::uuid[])) AS customer
+CROSS JOIN LATERAL (
+    SELECT id FROM accounts_user WHERE email = customer.email AND is_guest
+    UNION ALL SELECT id FROM accounts_user WHERE email = customer.email AND NOT is_guest
+) AS person
+"""
+
+TICKETS = f"""
+SELECT customer.id, coalesce(sum(quantity - returned_quantity), 0), customer.email
+FROM {PERSONS}
+LEFT JOIN bookings_booking booking ON booking.user_id = person.id AND ticket_tier_id = %(tier)s
+    AND status IN ('PENDING', 'CONFIRMED')
+GROUP BY customer.id, customer.email
+"""
+
+
 def _send_tickets_of_customers(tier: TicketTier, wishes: Sequence[Wish]) -> CursorWrapper | None:
     # How many tickets of this tier its customers have; not asked for a tier without a limit.
     if tier.max_per_customer is None or not wishes:
         return None
-    users = {wish.user.id for wish in wishes}
-    bookings = Booking.objects.filter(ticket_tier=tier, user__in=users).holding_tickets()
-    kept = Sum(F("quantity") - F("returned_quantity"))
-    counted = bookings.values_list("user").annotate(kept=kept).order_by()
-    return execute(*counted.query.sql_with_params())
+    users = list({wish.user.id for wish in wishes})
+    return execute(TICKETS, {"users": users, "tier": tier.pk})
 
 
 # A hold is unpaid while it waits for its customer, or for a gateway that gave no answer.
 UNPAID = """
 SELECT user_id, count(*) FROM bookings_booking
-WHERE user_id = ANY(%s::uuid[]) AND status = 'PENDING' AND outcome_unknown
+WHERE user_id = ANY(%(users)s::uuid[]) AND status = 'PENDING' AND outcome_unknown
 GROUP BY user_id
 """
 
+# The same by person. It takes longer, so it is asked only if a guest is among the customers.
+UNPAID_OF_PERSONS = f"""
+SELECT customer.id, count(booking.id), customer.email
+FROM {PERSONS}
+LEFT JOIN bookings_booking booking ON booking.user_id = person.id AND status = 'PENDING'
+    AND outcome_unknown
+GROUP BY customer.id, customer.email
+"""
+
 # If the gateway sends customers to a page of its own, holds count from their first moment.
-UNPAID_OR_BEGUN = """
-SELECT user_id, count(*) FROM (
-    SELECT user_id FROM bookings_booking
-    WHERE user_id = ANY(%(users)s::uuid[]) AND status = 'PENDING' AND outcome_unknown
+UNPAID_OR_BEGUN = f"""
+SELECT customer.id, count(booking.id), customer.email
+FROM {PERSONS}
+LEFT JOIN LATERAL (
+    SELECT id FROM bookings_booking
+    WHERE user_id = person.id AND status = 'PENDING' AND outcome_unknown
     UNION ALL
-    SELECT user_id FROM bookings_booking
-    WHERE user_id = ANY(%(users)s::uuid[]) AND status = 'PENDING' AND NOT outcome_unknown
+    SELECT id FROM bookings_booking
+    WHERE user_id = person.id AND status = 'PENDING' AND NOT outcome_unknown
         AND gateway = %(gateway)s AND id > %(since)s
-) AS unpaid
-GROUP BY user_id
+) AS booking ON true
+GROUP BY customer.id, customer.email
 """
 # Batches of other tiers that bring the same customers wait here, because each counts what the others hold.
 # In one order everywhere, so that two of them do not wait for each other.
 LOCK_CUSTOMERS = """
 SELECT pg_advisory_xact_lock(customer) FROM (
-    SELECT DISTINCT hashtextextended(id::text, 0) AS customer FROM unnest(%s::uuid[]) AS id
+    SELECT DISTINCT hashtextextended(email, 0) AS customer FROM accounts_user
+    WHERE id = ANY(%s::uuid[])
     ORDER BY customer
 ) AS customers
 """
@@ -393,7 +445,8 @@ def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
         return None
     users = list({wish.user.id for wish in wishes})
     if not named.redirects(gateway := named.default()):
-        return execute(UNPAID, [users])
+        guests = any(wish.user.is_guest for wish in wishes)
+        return execute(UNPAID_OF_PERSONS if guests else UNPAID, {"users": users})
     execute(LOCK_CUSTOMERS, [users])
     # The bound keeps the index scan short for customers with many bookings.
     since = first_key_of(wishes[0].arrived_at - BEGINNING)

@@ -7,8 +7,11 @@ one, and the tickets are booked once. The page of that booking also knows when i
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from uuid import UUID, uuid5
+from uuid import UUID
 
+from django.utils.crypto import salted_hmac
+
+from bookings.guests import name_for
 from bookings.models import Booking
 from bookings.seen import Seen
 from concerts.models import Concert
@@ -16,7 +19,9 @@ from concerts.sales import why_not_on_sale
 
 
 def key_of_next(booking: Booking) -> UUID:
-    return uuid5(booking.pk, "try again")
+    # Nobody else can make it of the booking's id: a guest's key opens the booking that it makes.
+    made = salted_hmac("bookings.trying_again", str(booking.pk), algorithm="sha256")
+    return UUID(bytes=made.digest()[:16], version=4)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class NextTry:
     @property
     def key(self) -> UUID:
         return key_of_next(self.booking)
+
+    @property
+    def name(self) -> str:
+        """What a guest had typed."""
+        return name_for(self.booking)
 
     @property
     def seen(self) -> Seen:

@@ -1,21 +1,21 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
-from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.http import require_safe
 
 from accounts.auth import customer
+from bookings import guests
+from bookings.access import guests_too, mine_or_404, of_this_browser, remember
 from bookings.errors import (
     BookingError,
     Changed,
@@ -26,14 +26,16 @@ from bookings.errors import (
 from bookings.forms import (
     KEY_REUSED,
     OUT_OF_DATE,
+    TYPED,
     BookingForm,
+    form_class,
     new_form,
     read_seen,
     tier_chosen,
 )
 from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from bookings.my_bookings import my_bookings
 from bookings.on_offer import sale_of
 from bookings.outcomes import ask_and_settle
@@ -41,7 +43,7 @@ from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
 from bookings.sent_again import STILL_AT_WORK, say_what_became
 from bookings.steps import InLanes
-from bookings.wishes import Wish
+from bookings.wishes import Customer, Wish
 from concerts.models import Concert
 from ticketbook import event_loop
 from ticketbook.copies import cache_server
@@ -59,6 +61,21 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
+class FormOfBooking(View):
+    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
+
+    def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+    def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
+        # The form was drawn before somebody logged in, perhaps in another tab.
+        if request.user.is_authenticated or of_this_browser(request) is not None:
+            messages.error(
+                request, "This page was out of date and has been renewed. Try once more."
+            )
+        return SeeOther(resolve_url("bookings:detail", booking_id))
+
+
 @require_safe
 def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     """A concert with the form that books it.
@@ -71,7 +88,8 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
             return _gone(request, status=404)
         raise Http404
     sale = sale_of(concert, request.user)
-    context = {"sale": sale, "form": new_form(sale, chosen=request.GET)}
+    form = new_form(sale, chosen=request.GET, cls=form_class(request))
+    context = {"sale": sale, "form": form}
     if request.GET:
         context["changes"] = _changes_since_chosen(concert, request.GET)
     if is_stranger(request) and not request.GET:
@@ -90,47 +108,98 @@ def whats_left(request: HttpRequest, concert_id: UUID) -> HttpResponse:
 
 
 class Bookings(View):
-    @method_decorator(login_required)
     def get(self, request: HttpRequest) -> HttpResponse:
+        mine = of_customer_or_browser(request)
+        if mine is None:
+            return redirect_to_login(request.get_full_path())
         try:
-            context = my_bookings(request, customer(request), now=clock.now())
+            context = my_bookings(request, mine.with_details(), now=clock.now())
         except BadParameter:
             raise Http404 from None
         return render(request, "bookings/list.html", context)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        form = BookingForm(request.POST)
+        form = form_class(request)(request.POST)
         valid = form.is_valid()
-        if not request.user.is_authenticated:
+        if _wants_to_log_in(request):
             return _log_in_first(request, form)
         if not valid:
             return _ask_again(request, form, status=400)
-        return book(request, form)
+        if form.is_guest:
+            return book_as_guest(request, form)
+        if placing := finished(request):
+            return answer(request, form, placing.result)
+        return book(request, form, customer(request))
 
     def out_of_date(self, request: HttpRequest) -> HttpResponse:
-        form = BookingForm(request.POST)
+        form = form_class(request)(request.POST)
         form.is_valid()
-        if not request.user.is_authenticated:
+        if _wants_to_log_in(request):
             return _log_in_first(request, form)
         messages.error(request, f"{OUT_OF_DATE} Nothing was charged.")
         return _ask_again(request, form, status=403)
 
 
-def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
+def of_customer_or_browser(request: HttpRequest) -> BookingQuerySet | None:
+    """The bookings of whoever is logged in, or those that this browser remembers; None if there are none."""
+    if request.user.is_authenticated:
+        return Booking.objects.of(customer(request))
+    remembered = of_this_browser(request)
+    return remembered if remembered is not None and remembered.exists() else None
+
+
+def _wants_to_log_in(request: HttpRequest) -> bool:
+    # The page of a customer whose session has ended since has no fields for guests.
+    if request.user.is_authenticated:
+        return False
+    return "log_in" in request.POST or request.POST.keys().isdisjoint(TYPED)
+
+
+def book_as_guest(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    typed = {name: form.cleaned_data[name] for name in TYPED}
+    key = form.cleaned_data["idempotency_key"]
+    placing = finished(request)
+    if placing and not guests.is_gone(placing.error):
+        response = answer(request, form, placing.result)
+        if response.status_code == SeeOther.status_code:
+            slip = guests.slip_of_form(email=typed["email"], key=key)
+            remember(request, response, slip.pk, slip.stops)
+        return response
+    return guests.as_long_as_there(lambda: _book_as_guest(request, form, typed, key))
+
+
+def _book_as_guest(
+    request: HttpRequest, form: BookingForm, typed: dict[str, str], key: UUID
+) -> HttpResponse:
+    guest = guests.enter(**typed, key=key)
+    if guest.claimed is not None:
+        say_what_became(request, Booking.objects.get(pk=guest.claimed))
+        return SeeOther(resolve_url("bookings:detail", guest.claimed))
+    response = book(request, form, guest)
+    if response.status_code == SeeOther.status_code:
+        remember(request, response, guest.slip, guest.stops)
+    return response
+
+
+def book(request: HttpRequest, form: BookingForm, user: Customer) -> HttpResponse:
     wish = Wish(
-        user=customer(request),
+        user=user,
         ticket_tier_id=form.cleaned_data["tier"],
         quantity=form.cleaned_data["quantity"],
         idempotency_key=form.cleaned_data["idempotency_key"],
         arrived_at=clock.now(),
         seen=form.seen,
     )
-    placing = finished(request)
-    if placing is None and may_wait(request) and settings.BOOKING_LANES:
+    if may_wait(request) and settings.BOOKING_LANES:
         # _page_of_new makes the address of this redirect once the booking is placed.
         return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
+    return answer(request, form, lambda: place(wish))
+
+
+def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed]) -> HttpResponse:
+    """The answer to a form: `placing` returns its booking, or raises why there is none."""
     try:
-        placed = placing.result() if placing else place(wish)
+        placed = placing()
     except NotFound:  # the kind of ticket has gone, or the whole concert
         return _ask_again(request, form, refusal=Changed(), status=Changed.status)
     except RequestInProgress as exc:
@@ -190,7 +259,8 @@ def _ask_again(
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
         chosen = {"quantity": form.cleaned_data.get("quantity", 1)}
-        form = new_form(sale, chosen=chosen | ({"tier": str(tier.pk)} if tier else {}))
+        chosen |= {"tier": str(tier.pk)} if tier else {}
+        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.cleaned_data)
     context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
     return render(request, CONCERT_PAGE, context, status=status)
 
@@ -228,7 +298,7 @@ def _changes_since_chosen(concert: Concert, query: Mapping[str, str]) -> list[Ch
 
 
 @require_safe
-@login_required
+@guests_too
 def back_from_payment(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     """Where a payment page sends its customer. It asks the gateway, in case its webhook is late or lost."""
     booking = mine_or_404(request, booking_id)
@@ -252,7 +322,3 @@ def _may_ask_again(booking: Booking) -> bool:
     if settings.CACHE_URL:  # all processes share it, and it may be dead
         return cache_server.claim(key, seconds=ASK_AGAIN)
     return cache.add(key, 1, ASK_AGAIN)
-
-
-def mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
-    return get_object_or_404(Booking.objects.of(customer(request)).with_details(), pk=booking_id)

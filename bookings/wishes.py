@@ -17,12 +17,14 @@ from ticketbook.postgres import clock
 
 
 class Customer(Protocol):
-    """The person who books: a User, or a KnownCustomer that was found by a token."""
+    """The person who books: a User, a KnownCustomer that was found by a token, or a Guest."""
 
     @property
     def id(self) -> UUID: ...
     @property
     def public_id(self) -> str: ...
+    @property
+    def is_guest(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

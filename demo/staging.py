@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from accounts.models import User
 from bookings.gateways import named
-from bookings.models import BEFORE_TICKETS, Booking, Refund, Return
+from bookings.models import BEFORE_TICKETS, Booking, GuestSlip, Refund, Return
 from concerts import stock
 from concerts.models import Concert, TicketTier
 from demo.catalogue import SHOWS, Show
@@ -79,7 +79,7 @@ def _one_at_a_time() -> None:
 
 
 def _sign_up(log_in: LogIn) -> None:
-    if not User.objects.filter(email=log_in.email).exists():
+    if not User.objects.accounts().filter(email=log_in.email).exists():
         create = User.objects.create_superuser if log_in.staff else User.objects.create_user
         create(log_in.email, log_in.password, name=log_in.name)
 
@@ -89,11 +89,16 @@ def _exists(show: Show) -> bool:
 
 
 def _crowd() -> list[User]:
-    # Customers who cannot log in.
+    # Customers who cannot log in. Every third one is a guest.
     emails = [f"guest{number:02}@example.com" for number in range(1, CROWD + 1)]
     User.objects.bulk_create(
         [
-            User(email=email, name=f"Guest {number}", password=make_password(None))
+            User(
+                email=email,
+                name=f"Guest {number}",
+                password=make_password(None),
+                is_guest=number % 3 == 0,
+            )
             for number, email in enumerate(emails, 1)
         ],
         ignore_conflicts=True,
@@ -146,7 +151,9 @@ def _sell(tier: TicketTier, tickets: int, crowd: list[User], *, now: datetime) -
         _give_away(bookings[0])
     Booking.objects.bulk_create(bookings)
     if returns:  # one of two tickets came back, so the booking holds the last one that is sold
-        _return_one(_booking(tier, 2, random.choice(crowd), now=now), now=now)
+        bookings.append(_booking(tier, 2, random.choice(crowd), now=now))
+        _return_one(bookings[-1], now=now)
+    _leave_slips(bookings)
     stock.take(tier, tickets, now=now)
 
 
@@ -163,6 +170,18 @@ def _booking(tier: TicketTier, quantity: int, user: User, *, now: datetime) -> B
         hold_expires_at=now,
         fulfilled_at=BEFORE_TICKETS,  # nobody mails customers who do not exist
         created_at=now,
+    )
+
+
+def _leave_slips(bookings: list[Booking]) -> None:
+    GuestSlip.objects.bulk_create(
+        GuestSlip(
+            address=booking.user.email,
+            idempotency_key=booking.idempotency_key,
+            name=booking.user.name,
+        )
+        for booking in bookings
+        if booking.user.is_guest
     )
 
 

@@ -37,7 +37,7 @@ def nobody() -> Caller:
 
 def log_in(name: str, *, staff: bool) -> Caller:
     """A caller with a new session and a new token, whatever the requests before have done to the user."""
-    user, _ = User.objects.get_or_create(
+    user, _ = User.objects.accounts().get_or_create(
         email=f"{name}@fuzz.example", defaults={"name": name, "password": "!"}
     )
     User.objects.filter(pk=user.pk).update(is_active=True, is_staff=staff, is_superuser=staff)

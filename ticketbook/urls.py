@@ -4,6 +4,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 import accounts.urls
+import bookings.guest_views
 import bookings.urls
 import bookings.views
 import concerts.urls
@@ -39,6 +40,7 @@ urlpatterns = [
         include(([*bookings.urls.urlpatterns, *tickets.urls.booking_urlpatterns], "bookings")),
     ),
     path("", include(tickets.urls.urlpatterns)),
+    path("b/<str:link>/", bookings.guest_views.open_booking, name="open_booking"),
     path("payments/<str:gateway>/events", Events.as_view()),
     path("accounts/", include("accounts.urls")),
     path("admin/", admin.site.urls),

@@ -3,22 +3,25 @@
 from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
+from django.utils.decorators import method_decorator
 from django.views import View
 
+from bookings.access import guests_too, mine_or_404
 from bookings.cancelling import cancel, return_tickets, sums_that_come_back
 from bookings.errors import BookingError, Changed, TooManyReturned
 from bookings.forms import OUT_OF_DATE
 from bookings.models import Booking
-from bookings.views import SeeOther, mine_or_404
+from bookings.views import SeeOther
 from ticketbook.postgres import clock
 from tickets.forms import CancellationForm
 from tickets.views import tickets_or_none
 
 
-class Cancellation(LoginRequiredMixin, View):
+@method_decorator(guests_too, "dispatch")
+@method_decorator(guests_too, "out_of_date")
+class Cancellation(View):
     def get(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking = mine_or_404(request, booking_id)
         if not booking.cancellable_at(clock.now()):
@@ -42,8 +45,6 @@ class Cancellation(LoginRequiredMixin, View):
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
     def out_of_date(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
-        if not request.user.is_authenticated:
-            return self.handle_no_permission()
         booking = mine_or_404(request, booking_id)
         if not booking.cancellable_at(clock.now()):
             return SeeOther(resolve_url("bookings:detail", booking_id))

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
+from bookings.guests import name_for
 from bookings.mails import booking_letter, details_of, link_to, subject_about
 from bookings.models import Booking
 from mail.kinds import Attachment, Letter, Picture
@@ -48,7 +49,7 @@ def tickets(mail: Mail) -> Letter | None:
 
 
 def my_bookings(mail: Mail) -> Letter | None:
-    """Links to the upcoming bookings of an address; None if it has none, or is nobody's."""
+    """Links to the upcoming bookings of an address, of its guest and its account; None if it has none."""
     now = clock.now()
     upcoming = Booking.objects.filter(user__email=mail.address).upcoming(now).with_details()
     bookings = list(upcoming[: LISTED + 1])
@@ -56,13 +57,16 @@ def my_bookings(mail: Mail) -> Letter | None:
         return None
     listed, first = bookings[:LISTED], bookings[0]
     what = "Your booking" if len(bookings) == 1 else "Your upcoming bookings, the next one"
-    context = {
-        "name": first.user.name,
+    context: dict[str, Any] = {
+        "name": name_for(first),
+        "of_guest": any(booking.user.is_guest for booking in listed),
+        "of_account": any(not booking.user.is_guest for booking in listed),
         "parts": [_part(booking) for booking in listed],
         "count": len(listed),
         "more": len(bookings) > len(listed),
-        "link": ("My bookings", settings.SITE_URL + reverse("bookings:list")),
     }
+    if context["of_account"]:
+        context["link"] = ("My bookings", settings.SITE_URL + reverse("bookings:list"))
     return Letter(subject_about(first, what), "tickets/mail/my_bookings", context)
 
 

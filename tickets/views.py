@@ -3,18 +3,17 @@
 from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.utils.decorators import method_decorator
-from django.views import View
 from django.views.decorators.http import require_safe
 from django.views.generic import FormView
 
 from accounts.views import OUT_OF_DATE
+from bookings.access import guests_too, mine_or_404
 from bookings.models import Booking
 from bookings.trying_again import next_try
-from bookings.views import SeeOther, mine_or_404
+from bookings.views import FormOfBooking, SeeOther
 from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Throttled
 from ticketbook.postgres import clock
@@ -29,7 +28,7 @@ from tickets.story import money_there_by, story_of
 
 
 @require_safe
-@login_required
+@guests_too
 def booking_page(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     """One booking, and its tickets if it is confirmed."""
     return _show(request, mine_or_404(request, booking_id))
@@ -66,25 +65,10 @@ def tickets_or_none(booking: Booking) -> list[Ticket]:
         return []
 
 
-class FormOfBooking(View):
-    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
-
-    def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
-        return SeeOther(resolve_url("bookings:detail", booking_id))
-
-    def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
-        # The form was drawn before somebody logged in, perhaps in another tab.
-        if request.user.is_authenticated:
-            messages.error(
-                request, "This page was out of date and has been renewed. Try once more."
-            )
-        return SeeOther(resolve_url("bookings:detail", booking_id))
-
-
 class Holder(FormOfBooking):
     """Says who comes with a ticket."""
 
-    @method_decorator(login_required)
+    @method_decorator(guests_too)
     def post(self, request: HttpRequest, booking_id: UUID, number: int) -> HttpResponse:
         booking = mine_or_404(request, booking_id)
         ticket = get_object_or_404(Ticket, booking=booking, number=number)
@@ -102,7 +86,7 @@ class Holder(FormOfBooking):
 class Again(FormOfBooking):
     """Mails the tickets again."""
 
-    @method_decorator(login_required)
+    @method_decorator(guests_too)
     def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking, form = mine_or_404(request, booking_id), AgainForm(request.POST)
         key = form.cleaned_data["key"] if form.is_valid() else uuid4()
@@ -120,13 +104,13 @@ def _page(booking: Booking) -> str:
 
 
 @require_safe
-@login_required
+@guests_too
 def tickets_pdf(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     return _file(request, booking_id, files.pdf_file)
 
 
 @require_safe
-@login_required
+@guests_too
 def calendar(request: HttpRequest, booking_id: UUID) -> HttpResponse:
     return _file(request, booking_id, files.calendar_file)
 

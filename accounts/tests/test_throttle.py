@@ -476,3 +476,10 @@ def test_the_old_password_cannot_be_guessed_at_an_open_session(ann):
     assert "too many attempts" in response.content.decode()
     call_command("forget_attempts", ANN)
     assert client.post(door, {"old_password": RIGHT, **new}).status_code == 302
+
+
+def test_an_attempt_that_began_before_the_last_one_need_not_wait():
+    """Two attempts may wait for each other, and the one that began first may be counted last."""
+    for _ in range(2):
+        throttle.count(*throttle.by_account("any", "one", failures=3, longest=60.0))
+        assert Attempts.objects.get().free_at < timezone.now() - timedelta(hours=1)

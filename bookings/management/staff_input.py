@@ -42,7 +42,8 @@ def staff(email: str) -> User:
 
 
 def active_user(option: str, email: str) -> User:
-    user = User.objects.filter(email=email, is_active=True).first() if _is_text(email) else None
+    accounts = User.objects.accounts().filter(is_active=True)
+    user = accounts.filter(email=email).first() if _is_text(email) else None
     if user is None:
         raise CommandError(f"{option}: nobody has the e-mail address {email}.")
     return user

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -10,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bookings.cancelling import cancel, return_tickets
+from bookings.guests import enter
 from bookings.tests.racing import race
 from bookings.views import SeeOther
 from concerts.models import Concert
@@ -233,3 +235,25 @@ def test_a_page_that_was_out_of_date_keeps_the_address():
     assert "out of date" in html
     assert f'value="{STRANGER}"' in html
     assert not waiting().exists()
+
+
+def test_a_guests_links_open_without_logging_in_and_an_accounts_do_not(ann, tier, book):
+    guest = enter(email=ann.email, name="Gwen", key=uuid4())
+    theirs, of_account = book(guest, tier), book(ann, tier)
+    ask(ann.email)
+    text = the_mail().body
+    assert f"/bookings/{of_account.pk}/" in text
+    assert f"/bookings/{theirs.pk}/" not in text
+    link = re.search(r"http://127.0.0.1:\d+(/b/\S+)", text)[1]
+    assert Client().get(link, follow=True).request["PATH_INFO"] == f"/bookings/{theirs.pk}/"
+    assert "in your account asks you to log in" in text
+
+
+def test_a_mail_to_a_guest_names_no_list_that_needs_an_account(tier, book):
+    key = uuid4()
+    book(enter(email="gwen@example.com", name="Gwen", key=key), tier, key=key)
+    ask("Gwen@Example.com")
+    text = the_mail().body
+    assert "Hello Gwen," in text
+    assert "without a password" in text
+    assert "My bookings" not in text

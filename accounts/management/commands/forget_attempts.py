@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def _keys(self, who: str) -> list[str]:
         if "@" in who:
             account = User._meta.get_field("email").get_prep_value(who)
-            users = User.objects.filter(email=account).values_list("pk", flat=True)
+            users = User.objects.accounts().filter(email=account).values_list("pk", flat=True)
             return [
                 throttle.key_of("log-in", "account", account),
                 throttle.key_of("mail", account),

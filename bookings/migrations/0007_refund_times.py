@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bookings', '0005_fulfilment'),
+        ('bookings', '0006_guest_slips'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
