@@ -84,6 +84,11 @@ class BookingQuerySet(models.QuerySet["Booking"]):
     def of(self, user: User) -> Self:
         return self.filter(user=user)
 
+    def of_person(self, user_id: UUID) -> Self:
+        """Those of a customer, and of the guest or the account with the same address."""
+        address = User.objects.filter(pk=user_id).values("email")
+        return self.filter(user__in=User.objects.filter(email__in=address))
+
     def of_slips(self, slips: Mapping[UUID, int]) -> Self:
         """Those of guests that belong to these slips, if their links were stopped as often as it says."""
         known = [list(slips), list(slips.values())]

@@ -68,7 +68,7 @@ async def aplace(wish: Wish, steps: Steps) -> Placed:
     try:
         held = await steps.hold(wish)
     except TooManyUnpaid:
-        theirs = Booking.objects.filter(user_id=wish.user.id)
+        theirs = Booking.objects.of_person(wish.user.id)
         if not await steps.resolve(theirs, limit=RESOLVE_ON_DEMAND, now=wish.arrived_at):
             raise
         held = await steps.hold(wish)

@@ -155,6 +155,19 @@ def test_control_locked_by_user_several_tiers_break_the_limit(book, account, set
     assert Booking.objects.pending().count() > 3
 
 
+@pytest.mark.usefixtures("unpaid_limit")
+@pytest.mark.parametrize("first", ["guest", "account"])
+def test_what_is_over_of_the_guest_keeps_no_place_from_the_account(
+    tier, book, account, both_modes, first
+):
+    """And the other way round. No worker runs, so the request itself ends what is over."""
+    one, other = (account, enter()) if first == "account" else (enter(), account)
+    for _ in range(3):
+        book(one, tier, now=clock.ask() - timedelta(minutes=16))
+    assert book(other, tier).status == "PENDING"
+    assert Booking.objects.filter(status="FAILED").count() == 3
+
+
 def test_without_a_payment_page_a_guest_has_what_the_account_has_not_paid(
     tier, book, account, settings
 ):
