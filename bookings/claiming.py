@@ -89,10 +89,10 @@ def claim(guest: User, account: User) -> int:
 
 
 # A key that the account has used too becomes another one. The slip still has the guest's, so the form that
-# was sent with it finds its booking.
+# was sent with it finds its booking. `updated_at` stays, because the page says by it when the money came.
 MOVE = """
 WITH moved AS (
-    UPDATE bookings_booking booking SET user_id = %(account)s, updated_at = %(now)s,
+    UPDATE bookings_booking booking SET user_id = %(account)s,
         idempotency_key = CASE WHEN EXISTS (
             SELECT FROM bookings_booking other
             WHERE other.user_id = %(account)s AND other.idempotency_key = booking.idempotency_key
@@ -119,7 +119,7 @@ def _claim(guest: User, account: User) -> int:
             raise LinkUsed
         if now.is_guest or now.email != of_link.email:
             raise AnotherAccount
-        who = {"guest": of_link.pk, "account": now.pk, "now": clock.now()}
+        who = {"guest": of_link.pk, "account": now.pk}
         moved: int = execute(MOVE, who | {"address": of_link.email, "name": of_link.name}).rowcount
         execute(GONE, [of_link.pk])
     return moved

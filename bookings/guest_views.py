@@ -68,6 +68,10 @@ def _dead(request: HttpRequest, refusal: Refusal, status: int = 410) -> HttpResp
     return response
 
 
+def _not_kept(request: HttpRequest, refusal: LinkUsed | AnotherAccount) -> HttpResponse:
+    return _dead(request, refusal, 403 if isinstance(refusal, AnotherAccount) else 410)
+
+
 class OfGuest(FormOfBooking):
     """A button in the page of a guest's booking."""
 
@@ -136,8 +140,7 @@ class Keep(View):
         try:
             self._look(request, kwargs["link"])
         except (LinkUsed, AnotherAccount) as refusal:
-            status = refusal.status if isinstance(refusal, AnotherAccount) else 410
-            return _dead(request, refusal, status)
+            return _not_kept(request, refusal)
         if self.account is not None and not request.user.is_authenticated:
             messages.info(request, "Log in to keep your bookings in your account.")
             return redirect_to_login(request.get_full_path())
@@ -183,8 +186,8 @@ class Keep(View):
     def _keep(self, request: HttpRequest, account: User) -> HttpResponse:
         try:
             moved = claiming.claim(self.guest, account)
-        except LinkUsed as used:
-            return _dead(request, used)
+        except (LinkUsed, AnotherAccount) as refusal:  # since we looked
+            return _not_kept(request, refusal)
         words = "1 booking is" if moved == 1 else f"{moved} bookings are"
         messages.success(request, f"{words} in your account now.")
         return SeeOther(resolve_url("bookings:list"))

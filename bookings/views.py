@@ -127,9 +127,7 @@ class Bookings(View):
             return _ask_again(request, form, status=400)
         if form.is_guest:
             return book_as_guest(request, form)
-        if placing := finished(request):
-            return answer(request, form, placing.result)
-        return book(request, form, customer(request))
+        return book_as_customer(request, form)
 
     def out_of_date(self, request: HttpRequest) -> HttpResponse:
         form = form_class(request)(request.POST)
@@ -155,6 +153,17 @@ def _wants_to_log_in(request: HttpRequest) -> bool:
     return "log_in" in request.POST or request.POST.keys().isdisjoint(TYPED)
 
 
+def book_as_customer(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    if placing := finished(request):
+        return answer(request, form, placing.result)
+    remembered = of_this_browser(request)
+    if remembered is not None:  # the form may have booked for a guest, who has logged in since
+        key = form.cleaned_data["idempotency_key"]
+        if made := remembered.filter(idempotency_key=key).first():
+            return answer(request, form, lambda: _made_before(made, form))
+    return book(request, form, customer(request))
+
+
 def book_as_guest(request: HttpRequest, form: BookingForm) -> HttpResponse:
     typed = {name: form.cleaned_data[name] for name in TYPED}
     key = form.cleaned_data["idempotency_key"]
@@ -173,12 +182,20 @@ def _book_as_guest(
 ) -> HttpResponse:
     guest = guests.enter(**typed, key=key)
     if guest.claimed is not None:
-        say_what_became(request, Booking.objects.get(pk=guest.claimed))
-        return SeeOther(resolve_url("bookings:detail", guest.claimed))
+        made = Booking.objects.get(pk=guest.claimed)
+        return answer(request, form, lambda: _made_before(made, form))
     response = book(request, form, guest)
     if response.status_code == SeeOther.status_code:
         remember(request, response, guest.slip, guest.stops)
     return response
+
+
+def _made_before(booking: Booking, form: BookingForm) -> Placed:
+    # As `place` answers for the key of a booking, for one that is not of this customer.
+    choice = form.cleaned_data["tier"], form.cleaned_data["quantity"]
+    if (booking.ticket_tier_id, booking.quantity) != choice:
+        raise IdempotencyKeyReused(bookingId=booking.pk)
+    return Placed(booking, replayed=True)
 
 
 def book(request: HttpRequest, form: BookingForm, user: Customer) -> HttpResponse:
@@ -260,7 +277,7 @@ def _ask_again(
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
         chosen = {"quantity": form.cleaned_data.get("quantity", 1)}
         chosen |= {"tier": str(tier.pk)} if tier else {}
-        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.cleaned_data)
+        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data)
     context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
     return render(request, CONCERT_PAGE, context, status=status)
 

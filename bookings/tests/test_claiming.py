@@ -1,5 +1,6 @@
 """Keeping a guest's bookings in an account."""
 
+import re
 import uuid
 from datetime import timedelta
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ from bookings.gateways.base import Outcome
 from bookings.models import Booking, GuestSlip, Refund
 from bookings.settling import settle
 from bookings.tests.guest_pages import EMAIL, book_as_guest, guest_form, last_mail, path_in
-from bookings.tests.pages import choice, post
+from bookings.tests.pages import choice, drawn_key, post
 from bookings.tests.racing import Stepped, race
 from concerts.tests.factories import TicketTierFactory
 from mail.models import Mail
@@ -289,3 +290,44 @@ def test_a_hold_that_commits_during_the_move_waits_for_it(tier, account, left, s
     assert new.finish().status_code == 303
     assert guest().bookings.get().status == "CONFIRMED"
     assert left(tier) == 96
+
+
+# --- What the page says -------------------------------------------------------------------------
+
+
+def test_another_choice_under_the_key_of_a_moved_booking_is_asked_about(tier, account):
+    """As before the move: nobody is told that tickets were booked which were not."""
+    gwen, key = Client(), uuid.uuid4()
+    book_as_guest(gwen, tier, 2, key)
+    claiming.claim(guest(), account)
+    answer = post(gwen, guest_form(tier, 3, key))
+    assert answer.status_code == 422
+    assert "already made another booking from this page" in answer.content.decode()
+    assert f'value="{EMAIL}"' in answer.content.decode()
+    assert drawn_key(answer) != str(key)
+    assert Booking.objects.count() == 1
+
+
+def story_in(html):
+    return re.search(r'<ol class="events">.*?</ol>', html, re.DOTALL)[0]
+
+
+def test_a_booking_has_the_same_story_after_it_has_moved(client, link, account):
+    page = f"/bookings/{Booking.objects.get().pk}/"
+    long_ago = clock.ask() - timedelta(hours=3)
+    Booking.objects.update(created_at=long_ago, updated_at=long_ago + timedelta(minutes=2))
+    before = story_in(client.get(page).content.decode())
+    claiming.claim(guest(), account)
+    assert story_in(logged_in(account).get(page).content.decode()) == before
+
+
+def test_an_account_that_changes_its_address_at_that_moment_is_told(link, account, monkeypatch):
+    real = claiming.claim
+
+    def change_first(*who):
+        User.objects.filter(pk=account.pk).update(email="new@example.com")
+        return real(*who)
+
+    monkeypatch.setattr(claiming, "claim", change_first)
+    assert logged_in(account).post(link).status_code == 403
+    assert Booking.objects.get().user == guest()

@@ -15,6 +15,7 @@ from bookings import access, guests, links
 from bookings.models import Booking, GuestSlip
 from bookings.tests.guest_pages import EMAIL, book_as_guest, guest_form, last_mail, path_in
 from bookings.tests.pages import choice, drawn_key, form_of, page_of, post
+from bookings.trying_again import key_of_next
 from concerts.tests.factories import TicketTierFactory
 from mail.models import Mail
 
@@ -94,6 +95,17 @@ def test_log_in_instead_keeps_the_choice_and_books_nothing(client, tier):
     assert not Booking.objects.exists()
 
 
+def test_log_in_instead_keeps_what_was_typed_if_something_has_changed(client, tier):
+    """Even what is not an address yet: whoever changes their mind goes on typing."""
+    fields = form_of(client, tier) | {"name": "Gwen", "email": "gwen@", "log_in": "1"}
+    type(tier).objects.update(price=11)
+    response = post(client, fields)
+    html = response.content.decode()
+    assert response.status_code == 409
+    assert 'value="gwen@"' in html
+    assert 'value="Gwen"' in html
+
+
 def test_a_page_that_is_out_of_date_keeps_what_was_typed(tier):
     strict = Client(enforce_csrf_checks=True)
     fields = form_of(strict, tier) | {"name": "Gwen", "email": EMAIL}
@@ -144,6 +156,28 @@ def test_the_same_form_twice_books_once_and_says_so(client, tier):
     assert first == again
     assert Booking.objects.count() == 1
     assert "booked once" in client.get(again).content.decode()
+
+
+def test_the_form_of_a_guest_who_has_logged_in_since_books_once(client, tier, ann, left):
+    key = uuid.uuid4()
+    page = book_as_guest(client, tier, key=key)
+    client.force_login(ann)
+    again = post(client, choice(tier, key=key))  # as the page is drawn now
+    assert again.url == page
+    assert "booked once" in client.get(page).content.decode()
+    assert post(client, choice(tier, 3, key)).status_code == 422
+    assert left(tier) == 98
+
+
+def test_a_try_that_a_guest_has_made_is_not_made_again_after_a_log_in(client, tier, ann, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    failed = book_as_guest(client, tier)
+    settings.PAYMENT_SUCCESS_RATE = 1
+    made = book_as_guest(client, tier, key=key_of_next(Booking.objects.get()))
+    client.force_login(ann)
+    again = post(client, choice(tier, key=key_of_next(Booking.objects.get(status="FAILED"))))
+    assert again.url == made != failed
+    assert Booking.objects.count() == 2
 
 
 def test_two_spellings_of_an_address_are_one_guest(client, tier):
