@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import F, Max, Min, Q, QuerySet, Sum
+from django.db.models import F, Max, Min, QuerySet, Sum
 
 from accounts.models import User
 from bookings.models import Booking
@@ -42,9 +42,8 @@ def _holds(tiers: Sequence[TicketTier]) -> QuerySet[Booking, tuple[Any, ...]]:
 
 
 def _has(user: User, tiers: Sequence[TicketTier]) -> dict[UUID, int]:
-    # As a tier's transaction counts them for the limit: what a guest with this address has counts too.
-    guest = User.objects.guests().filter(email=user.email)
-    person = Booking.objects.filter(Q(user=user) | Q(user__in=guest))
-    mine = person.holding_tickets().filter(ticket_tier__in=tiers).order_by()
+    # For the limit, what the guest of this address has counts too. But to sign up, nobody has to show that an
+    # address is theirs, so nobody is told of it.
+    mine = Booking.objects.of(user).holding_tickets().filter(ticket_tier__in=tiers).order_by()
     kept = Sum(F("quantity") - F("returned_quantity"))
     return dict(mine.values_list("ticket_tier").annotate(kept=kept))

@@ -148,18 +148,22 @@ class Counted:
     """How many of something each customer has. A guest and an account with one address are one person."""
 
     def __init__(self, sent: CursorWrapper | None = None) -> None:
-        # `sent` has rows of customer, how many, and the person, unless that is the customer.
+        # `sent` has rows of customer and how many. The person and the customer's own number follow, unless
+        # they are the same.
         self.person: dict[UUID, object] = {}
         self.has: Counter[object] = Counter()
-        for customer, number, *person in sent.fetchall() if sent is not None else ():
-            self.person[customer] = person[0] if person else customer
+        self.own: Counter[UUID] = Counter()
+        for customer, number, *more in sent.fetchall() if sent is not None else ():
+            self.person[customer] = more[0] if more else customer
             self.has[self.person[customer]] = number
+            self.own[customer] = more[1] if more[1:] else number
 
     def of(self, customer: Customer) -> int:
         return self.has[self.person.get(customer.id, customer.id)]
 
     def add(self, customer: Customer, number: int) -> None:
         self.has[self.person.get(customer.id, customer.id)] += number
+        self.own[customer.id] += number
 
 
 class Allocation:
@@ -226,9 +230,11 @@ class Allocation:
             return None
         limit, has = self.tier.max_per_customer, self.tickets.of(wish.user)
         if limit is not None and has + wish.quantity > limit:
-            if wish.user.is_guest:  # anybody can type an address, so nobody is told what it has
+            # Anybody can type an address, or sign up with it, so nobody is told what others have there.
+            if wish.user.is_guest:
                 return CustomerLimitReached(maxPerCustomer=limit)
-            return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=has)
+            told = self.tickets.own[wish.user.id] if wish.staff is None else has
+            return CustomerLimitReached(maxPerCustomer=limit, alreadyBooked=told)
         unpaid = self.unpaid.of(wish.user)
         if wish.staff is None and 0 < settings.MAX_UNPAID_HOLDS <= unpaid:
             return TooManyUnpaid(maxUnpaid=settings.MAX_UNPAID_HOLDS, unpaid=unpaid)
@@ -382,7 +388,8 @@ CROSS JOIN LATERAL (
 """
 
 TICKETS = f"""
-SELECT customer.id, coalesce(sum(quantity - returned_quantity), 0), customer.email
+SELECT customer.id, coalesce(sum(quantity - returned_quantity), 0), customer.email,
+    coalesce(sum(quantity - returned_quantity) FILTER (WHERE user_id = customer.id), 0)
 FROM {PERSONS}
 LEFT JOIN bookings_booking booking ON booking.user_id = person.id AND ticket_tier_id = %(tier)s
     AND status IN ('PENDING', 'CONFIRMED')

@@ -13,6 +13,7 @@ from bookings.errors import CustomerLimitReached, TooManyUnpaid
 from bookings.models import Booking, GuestSlip
 from bookings.tests.guest_pages import EMAIL
 from bookings.tests.racing import race
+from bookings.tests.wishing import wish
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.postgres import clock
 from ticketbook.postgres.statements import execute
@@ -106,6 +107,28 @@ def test_a_guest_is_not_told_how_many_tickets_an_address_has(limited, book, acco
     with pytest.raises(CustomerLimitReached) as refused:
         book(enter(), limited, 2)
     assert refused.value.facts == {"maxPerCustomer": 4}
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_an_account_is_not_told_how_many_tickets_the_guest_of_its_address_has(
+    limited, book, account, own, both_modes
+):
+    """Nobody has to show that an address is theirs to sign up with it."""
+    book(enter(), limited, 3)
+    if own:
+        book(account, limited, own)
+    with pytest.raises(CustomerLimitReached) as refused:
+        book(account, limited, 2)
+    assert refused.value.facts == {"maxPerCustomer": 4, "alreadyBooked": own}
+
+
+def test_a_batch_counts_what_it_gives_to_guest_and_account_for_both(limited, account):
+    guest = enter()
+    wishes = [wish(guest, limited, 2), wish(account, limited, 1), wish(account, limited, 2)]
+    with tier_transaction.tier_transaction(limited.pk) as tier:
+        (first, second, refused), _ = tier.serve(wishes)
+    assert (first.booking.quantity, second.booking.quantity) == (2, 1)
+    assert refused.facts == {"maxPerCustomer": 4, "alreadyBooked": 1}
 
 
 def test_another_spelling_behind_a_plus_is_another_person(limited, book):

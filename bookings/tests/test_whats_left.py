@@ -1,13 +1,14 @@
 """What the page of a concert says about each tier: what is left, what is held, and what one may have."""
 
 import re
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from bookings import on_offer
+from bookings import guests, on_offer
 from bookings.cancelling import cancel
 from bookings.models import Booking
 from bookings.tests.pages import choice, drawn_key, form_of, post
@@ -145,6 +146,14 @@ def limit_said(client, tier):
         r'<span class="tier-limit">(.*?)</span>', page(client, f"/concerts/{tier.concert_id}/")
     )
     return found and found[1]
+
+
+def test_an_account_is_not_told_what_the_guest_of_its_address_has(client, ann, book):
+    """Nobody has to show that an address is theirs to sign up with it."""
+    tier = TicketTierFactory(max_per_customer=4)
+    book(guests.enter(email=ann.email, name="Ann", key=uuid.uuid4()), tier, 2)
+    client.force_login(ann)
+    assert limit_said(client, tier) == "at most 4 for each customer"
 
 
 def test_the_limit_is_told_before_it_bites(client, ann, book):

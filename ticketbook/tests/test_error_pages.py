@@ -148,6 +148,13 @@ def test_a_fault_of_the_hot_path_has_its_id_in_the_answer_and_in_the_log(
     assert ids[0] != ids[1]
 
 
+def test_the_page_of_a_failure_is_true_for_a_guest_whose_browser_has_not_heard_of_the_booking():
+    """My bookings cannot show it then, and all the same it may have been paid."""
+    drawn = render_to_string("500.html")
+    assert "nothing was charged" not in drawn
+    assert "without an account, go back and press the button again" in drawn
+
+
 # --- For a proxy --------------------------------------------------------------------------------
 
 
