@@ -4,6 +4,8 @@ import unicodedata
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import EmailValidator
 from django.db import models
 
 
@@ -12,7 +14,15 @@ def one_form(address: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address).lower())
 
 
+def known_letters(address: str) -> None:
+    """A validator. PostgreSQL knows letters of a later Unicode, and may find that one has a lower case."""
+    if any(unicodedata.category(letter) == "Cn" for letter in address):
+        raise ValidationError(EmailValidator.message, code=EmailValidator.code)
+
+
 class EmailAddressFormField(forms.EmailField):
+    default_validators = [*forms.EmailField.default_validators, known_letters]
+
     def to_python(self, value: Any) -> str:
         # Before the length is checked: in a few scripts the lower case is longer.
         return one_form(super().to_python(value) or "")

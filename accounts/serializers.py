@@ -4,7 +4,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
-from accounts.email_field import one_form
+from accounts.email_field import known_letters, one_form
 from accounts.models import User
 from ticketbook.api.strict import StrictCharField, StrictEmailField, StrictSerializer
 from ticketbook.plain_text import plain_text
@@ -17,7 +17,7 @@ class EmailAddressField(StrictEmailField):
 
 
 class SignUpSerializer(StrictSerializer):
-    email = EmailAddressField(max_length=254, validators=[plain_text])
+    email = EmailAddressField(max_length=254, validators=[plain_text, known_letters])
     password = StrictCharField(max_length=128, trim_whitespace=False, write_only=True)
     name = StrictCharField(max_length=150, validators=[plain_text])
 

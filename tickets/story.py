@@ -10,6 +10,7 @@ from bookings.mails import MONEY_BACK_WITHIN
 from bookings.models import Booking, Refund, Return
 from concerts.models import Move
 from concerts.moving import moves_since
+from mail.composing import NEVER_REACHED
 from mail.models import Mail
 from ticketbook.templatetags.money import money
 from ticketbook.zones import in_words
@@ -91,14 +92,16 @@ def _mails(booking: Booking) -> list[Event]:
     told = []
     for mail in Mail.objects.filter(key__in=keys).order_by("id"):
         what = "tickets" if mail.kind == TICKETS else "mail about it"
+        # An account with this address was closed, and the address was forgotten (accounts/closing.py).
+        to = "" if mail.address.endswith(NEVER_REACHED) else f" to {mail.address}"
         if mail.status == Mail.Status.SENT:
             sent = "were mailed" if mail.kind == TICKETS else "was sent"
-            told.append(Event(f"The {what} {sent} to {mail.address}.", mail.sent_at))
+            told.append(Event(f"The {what} {sent}{to}.", mail.sent_at))
         elif mail.status == Mail.Status.WAITING:
             are = "are" if mail.kind == TICKETS else "is"
-            told.append(Event(f"The {what} {are} on the way to {mail.address}.", mail.made_at))
+            told.append(Event(f"The {what} {are} on the way{to}.", mail.made_at))
         elif mail.status == Mail.Status.FAILED:
-            says = f"The mail to {mail.address} could not be delivered."
+            says = f"The mail{to} could not be delivered."
             told.append(Event(says, mail.made_at, bad=True))
     return told
 

@@ -1,5 +1,6 @@
 """An e-mail address is one address, however it is typed."""
 
+import unicodedata
 from importlib import import_module
 
 import pytest
@@ -53,6 +54,16 @@ def test_one_address_is_one_account_in_every_spelling_of_its_letters(client, typ
     log_in = {"email": typed, "password": "correct horse"}
     assert client.post("/api/v1/auth/token", log_in, "application/json").status_code == 200
     assert User.objects.get(email=typed).email == SPELLINGS[0]
+
+
+@pytest.mark.parametrize("letter", ["\ua7cc", "\ua7da"])
+def test_an_address_with_a_letter_that_only_the_database_knows_is_refused(client, letter):
+    """PostgreSQL is of a later Unicode than Python, and would find that the letter is a capital."""
+    assert unicodedata.category(letter) == "Cn", "Python knows it now, so take a newer one"
+    body = {"email": f"a@x{letter}x.com", "password": "correct horse", "name": "Ann"}
+    assert client.post("/api/v1/users", body, "application/json").status_code == 400
+    page = client.post("/accounts/signup/", body)
+    assert page.context["form"].errors["email"]
 
 
 def test_an_address_from_before_gets_its_one_form_unless_another_account_has_it():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from accounts.closing import NotAgreed, Unfinished, agreement, close, forget_add
 from accounts.models import Session, User
 from accounts.new_password import PasswordChangedMeanwhile
 from accounts.tasks import forget_addresses as in_the_night
+from bookings import guests
 from bookings.audit import audit
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking
@@ -24,6 +26,7 @@ from mail.composing import compose
 from mail.models import Mail
 from tickets.fulfilment import fulfil
 from tickets.models import Ticket
+from tickets.story import story_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
@@ -225,6 +228,20 @@ def test_mails_that_wait_are_still_sent_and_then_forgotten(client, ann, booking)
     forget_addresses()
     assert [mail.kind for mail in Mail.objects.filter(address=EMAIL)] == ["password_changed"]
     assert not Mail.objects.filter(last_error__contains=EMAIL).exists()
+
+
+def test_a_guest_of_the_same_address_reads_no_address_that_was_forgotten(client, ann, tier, book):
+    key = uuid.uuid4()
+    of_guest = book(guests.enter(email=EMAIL, name="Ann", key=key), tier, key=key)
+    fulfil(Booking.objects.with_details().get(), now=timezone.now())
+    close_it(client)
+    mark_sent()
+    forget_addresses()
+    told = story_of(Booking.objects.with_details().get(pk=of_guest.pk))
+    assert told[-1].says == "The tickets were mailed."
+    Mail.objects.filter(kind="tickets").update(status="FAILED", sent_at=None, last_error="550")
+    told = story_of(Booking.objects.with_details().get(pk=of_guest.pk))
+    assert told[-1].says == "The mail could not be delivered."
 
 
 def test_a_mail_about_a_booking_of_a_closed_account_is_skipped(client, ann, booking):
