@@ -172,7 +172,7 @@ def book_as_guest(request: HttpRequest, form: BookingForm) -> HttpResponse:
         response = answer(request, form, placing.result)
         if response.status_code == SeeOther.status_code:
             slip = guests.slip_of_form(email=typed["email"], key=key)
-            remember(request, response, slip.pk, slip.stops)
+            _remember_form(request, response, slip.pk, slip.stops)
         return response
     return guests.as_long_as_there(lambda: _book_as_guest(request, form, typed, key))
 
@@ -186,8 +186,14 @@ def _book_as_guest(
         return answer(request, form, lambda: _made_before(made, form))
     response = book(request, form, guest)
     if response.status_code == SeeOther.status_code:
-        remember(request, response, guest.slip, guest.stops)
+        _remember_form(request, response, guest.slip, guest.stops)
     return response
+
+
+def _remember_form(request: HttpRequest, response: HttpResponse, slip: UUID, stops: int) -> None:
+    # A form that is sent again opens its booking, as the mailed link does, until the link is stopped.
+    if not stops:
+        remember(request, response, slip, stops)
 
 
 def _made_before(booking: Booking, form: BookingForm) -> Placed:

@@ -68,6 +68,7 @@ def test_the_form_as_it_is_drawn_books(tier, left):
         ("name", " ", "This field is required."),
         ("email", "", "This field is required."),
         ("email", "gwen at home", "Enter a valid email address."),
+        ("email", "gwen@x\ua7ccx.com", "Enter a valid email address."),
         ("name", "G\u202ewen", "Remove characters that cannot be seen."),
         ("email", "x" * 250 + "@example.com", "at most 254 characters"),
         ("name", "G\0wen", "Null characters are not allowed."),
@@ -354,6 +355,17 @@ def test_a_stopped_link_is_dead_in_all_other_browsers(client, tier):
     assert other.get(page).status_code == 302
     assert Mail.objects.get(kind=links.NEW_LINK).address == EMAIL
     assert Client().get(path_in(last_mail(links.NEW_LINK), "/b/"), follow=True).status_code == 200
+
+
+def test_after_a_stop_the_form_opens_nothing_either(client, tier):
+    """The browser of a library may still have the page with the form, and all that was typed."""
+    library, key = Client(), uuid.uuid4()
+    page = book_as_guest(library, tier, key=key)
+    client.get(client.get(mailed_link(library, page)).url)
+    assert client.post(f"{page}link/").url == page
+    assert book_as_guest(library, tier, key=key) == page
+    assert library.get(page).url.startswith("/accounts/login/")
+    assert client.get(page).status_code == 200
 
 
 def test_a_link_is_not_stopped_again_and_again(client, tier):
