@@ -12,7 +12,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
-	bench-signups bench-fulfilment bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
+	bench-signups bench-fulfilment bench-waiting bench-soak soak-payments soak-mail fuzz chaos chaos-patches chaos-drills format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ bench-fulfilment: .venv/.run-installed ## measure what tickets and mails cost a 
 
 bench-guests: .venv/.run-installed ## compare bookings of guests with those of customers, a minute; needs wrk
 	.venv/bin/python -m bench.guests
+
+bench-waiting: .venv/.run-installed ## measure what 10,000 open pages cost a sale, three minutes (PAGES=1000); needs wrk
+	.venv/bin/python -m bench.waiting
 
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups

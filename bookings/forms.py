@@ -149,7 +149,7 @@ def new_form(
 
     `typed` may hold what a guest has typed before.
     """
-    left = [str(tier.pk) for tier in sale.tiers if tier.available_quantity]
+    left = [str(offer.tier.pk) for offer in sale.offers if not offer.is_gone]
     only = left[0] if len(left) == 1 else ""
     initial = {"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
     return cls(initial=initial | {name: (typed or {}).get(name, "") for name in TYPED})

@@ -9,7 +9,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render, resolve_url
+from django.shortcuts import get_object_or_404, render, resolve_url
 from django.views import View
 from django.views.decorators.http import require_safe
 
@@ -37,6 +37,7 @@ from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking, BookingQuerySet
 from bookings.my_bookings import my_bookings
+from bookings.on_offer import sale_of
 from bookings.outcomes import ask_and_settle
 from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
@@ -44,10 +45,9 @@ from bookings.sent_again import STILL_AT_WORK, say_what_became
 from bookings.steps import InLanes
 from bookings.wishes import Customer, Wish
 from concerts.models import Concert
-from concerts.sales import Sale
 from ticketbook import event_loop
 from ticketbook.copies import cache_server
-from ticketbook.copies.responses import is_stranger, render_for_strangers
+from ticketbook.copies.responses import for_all, is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.postgres import clock
@@ -87,7 +87,7 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
         if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
             return _gone(request, status=404)
         raise Http404
-    sale = Sale(concert, clock.now())
+    sale = sale_of(concert, request.user)
     form = new_form(sale, chosen=request.GET, cls=form_class(request))
     context = {"sale": sale, "form": form}
     if request.GET:
@@ -95,6 +95,16 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     if is_stranger(request) and not request.GET:
         return render_for_strangers(request, CONCERT_PAGE, context)
     return render(request, CONCERT_PAGE, context)
+
+
+@require_safe
+def whats_left(request: HttpRequest, concert_id: UUID) -> HttpResponse:
+    """What is left of each tier, as a part of the concert's page, which asks for it again and again.
+
+    It is the same for everybody, and has an ETag, so it is answered from copies, mostly by a 304.
+    """
+    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+    return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
 
 
 class Bookings(View):
@@ -245,7 +255,7 @@ def _ask_again(
     if concert is None:
         # What nobody has seen was never here.
         return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
-    sale, changes = Sale(concert, clock.now()), _changes(concert, form)
+    sale, changes = sale_of(concert, request.user), _changes(concert, form)
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
         chosen = {"quantity": form.cleaned_data.get("quantity", 1)}

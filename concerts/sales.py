@@ -1,9 +1,11 @@
 """How a sale stands, in the words of a page."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 from concerts.models import Concert, TicketTier
 from ticketbook.zones import in_words
@@ -23,7 +25,8 @@ def why_not_on_sale(concert: Concert, now: datetime) -> str:
     return ""
 
 
-FEW = 20  # tickets; if no more are left, the page says so
+FEW = 20  # tickets of a concert; if no more are left, the list says so
+LAST = 10  # tickets of a tier; if no more are left, the concert's page says that they are the last
 
 
 class Phase(StrEnum):
@@ -32,8 +35,63 @@ class Phase(StrEnum):
     LATER = "later"  # sales have not opened, or there is nothing to sell yet
     CLOSED = "closed"  # sales ended before the concert
     SOLD_OUT = "sold_out"
+    HELD = "held"  # nothing is left, but payments are open, and their tickets may come back
     FEW_LEFT = "few_left"
     OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Tickets of a tier that are taken while their payment is open; when the first and the last hold end."""
+
+    tickets: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tier on the page of its concert. `has` is how many of its tickets the customer has who looks."""
+
+    tier: TicketTier
+    now: datetime
+    held: Held | None = None
+    has: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.tier.available_quantity
+
+    @property
+    def is_last(self) -> bool:
+        return self.left <= LAST
+
+    @property
+    def may_have(self) -> int | None:
+        """How many more tickets the limit per customer allows; None if there is no limit."""
+        limit = self.tier.max_per_customer
+        return None if limit is None else max(limit - self.has, 0)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether this customer can book none of them at this moment."""
+        return not self.left or self.may_have == 0
+
+    @property
+    def back_by(self) -> datetime | None:
+        """The full minute by which the first hold ends; None if that is over: the gateway is asked then."""
+        by = _full_minute(self.held.first) if self.held else self.now
+        return by if by > self.now else None
+
+    @property
+    def all_back_by(self) -> bool:
+        """Whether all holds end by `back_by`."""
+        return self.held is not None and self.back_by == _full_minute(self.held.last)
+
+
+def _full_minute(at: datetime) -> datetime:
+    begun = at.replace(second=0, microsecond=0)
+    return begun if begun == at else begun + timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -42,6 +100,15 @@ class Sale:
 
     concert: Concert
     now: datetime
+    held: Mapping[UUID, Held] = field(default_factory=dict)  # by tier, of those that have none left
+    has: Mapping[UUID, int] = field(default_factory=dict)  # by tier, the tickets of who looks
+
+    @property
+    def offers(self) -> list[Offer]:
+        return [
+            Offer(tier, self.now, self.held.get(tier.pk), self.has.get(tier.pk, 0))
+            for tier in self.tiers
+        ]
 
     @property
     def tiers(self) -> list[TicketTier]:
@@ -63,7 +130,7 @@ class Sale:
         if not self.concert.sells_at(self.now):
             return Phase.CLOSED
         if not self.tickets_left:
-            return Phase.SOLD_OUT
+            return Phase.HELD if self.held else Phase.SOLD_OUT
         return Phase.FEW_LEFT if self.tickets_left <= FEW else Phase.OPEN
 
     @property
@@ -71,18 +138,38 @@ class Sale:
         return self.phase in {Phase.FEW_LEFT, Phase.OPEN}
 
     @property
-    def next_moment(self) -> datetime | None:
-        """When the clock changes how the sale stands: it opens, it ends, or the concert begins."""
-        if self.concert.status != Concert.Status.PUBLISHED:
-            return None
-        moments = (self.concert.sales_open_at, self.concert.sales_close_at, self.concert.date)
-        return min((at for at in moments if at is not None and at > self.now), default=None)
+    def has_form(self) -> bool:
+        """Whether one can choose tickets: to book them now, when sales open, or when some come back."""
+        return self.sells or self.phase is Phase.HELD or (self.waits and bool(self.tiers))
 
     @property
-    def seconds_left(self) -> float | None:
-        """Seconds until `next_moment`."""
-        at = self.next_moment
-        return None if at is None else (at - self.now).total_seconds()
+    def waits(self) -> bool:
+        """Whether sales open later, at a time that is known."""
+        return self.phase is Phase.LATER and self.opens_in is not None
+
+    @property
+    def opens_in(self) -> float | None:
+        """Seconds until sales open; None if they have, or if nobody knows when."""
+        return self._seconds_until(self.concert.sales_open_at)
+
+    @property
+    def ends_in(self) -> float | None:
+        """Seconds until sales end, at the latest when the concert begins; None if they have."""
+        ends = (self.concert.sales_close_at, self.concert.date)
+        return self._seconds_until(min(at for at in ends if at is not None))
+
+    def _seconds_until(self, at: datetime | None) -> float | None:
+        # They only count down for a concert that will be sold.
+        if at is None or at <= self.now or self.concert.status != Concert.Status.PUBLISHED:
+            return None
+        return (at - self.now).total_seconds()
+
+    @property
+    def times(self) -> str:
+        """The times of the sale, for a page that wants to know whether they are still those that it shows."""
+        concert = self.concert
+        times = (concert.sales_open_at, concert.sales_close_at, concert.date)
+        return " ".join("-" if at is None else f"{at.timestamp():.0f}" for at in times)
 
     @property
     def from_price(self) -> Decimal | None:

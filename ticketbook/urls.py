@@ -36,6 +36,7 @@ urlpatterns = [
     path(f"{API[1:]}/", include(api)),
     # The page of a concert sells, so it belongs to bookings; the catalogue only links to it by this name.
     path("concerts/<id:concert_id>/", bookings.views.concert_page, name="concert"),
+    path("concerts/<id:concert_id>/left/", bookings.views.whats_left, name="left"),
     path("", include("concerts.urls")),
     path(
         "bookings/",

@@ -15,6 +15,7 @@ def address(kind, concert):
         "availability": f"{API}/{concert.pk}/availability",
         "home": "/",
         "page": "/concerts/",
+        "left": f"/concerts/{concert.pk}/left/",
         "concert page": f"/concerts/{concert.pk}/",
     }[kind]
 

@@ -1,10 +1,13 @@
 """The page of a concert: what it says about the sale, and the form that books."""
 
+import gzip
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.utils import timezone
 
 from concerts.models import Concert, TicketTier
@@ -61,8 +64,6 @@ def test_sold_out_tier_cannot_be_chosen(client):
     [
         ({"status": Concert.Status.CANCELLED}, "This concert has been called off"),
         ({"date": soon(hours=-1)}, "This concert has begun"),
-        ({"sales_open_at": datetime(2999, 5, 1, tzinfo=UTC), "date": datetime(2999, 6, 1, tzinfo=UTC)},
-         "1 May 2999, 00:00 UTC"),
         ({"sales_close_at": datetime(2020, 5, 1, tzinfo=UTC)}, "Fri 1 May 2020, 00:00 UTC"),
     ],
 )  # fmt: skip
@@ -117,26 +118,48 @@ def test_prices_name_the_currency(client, settings, currency, text):
 
 
 @pytest.mark.parametrize(
-    ("concert", "at"),
+    ("concert", "opens", "ends"),
     [
-        ({"sales_open_at": soon(hours=2)}, "sales_open_at"),
-        ({"sales_open_at": soon(hours=-2), "sales_close_at": soon(hours=2)}, "sales_close_at"),
-        ({"sales_close_at": soon(hours=-2)}, "date"),
-        ({}, "date"),
-        ({"date": soon(hours=-1)}, None),
-        ({"status": Concert.Status.CANCELLED, "sales_open_at": soon(hours=2)}, None),
+        ({"sales_open_at": soon(hours=2)}, "sales_open_at", "date"),
+        (
+            {"sales_open_at": soon(hours=-2), "sales_close_at": soon(hours=2)},
+            None,
+            "sales_close_at",
+        ),
+        ({"sales_close_at": soon(days=40)}, None, "date"),
+        ({}, None, "date"),
+        ({"date": soon(hours=-1)}, None, None),
+        ({"status": Concert.Status.CANCELLED, "sales_open_at": soon(hours=2)}, None, None),
     ],
 )
-def test_the_page_knows_when_its_sale_changes(client, concert, at):
+def test_the_page_knows_when_its_sale_opens_and_ends(client, concert, opens, ends):
     tier = TicketTierFactory(**{f"concert__{name}": value for name, value in concert.items()})
     html = page(client, f"/concerts/{tier.concert_id}/")
-    moment, left = re.search(r'data-moment="(.*?)" data-seconds-left="(.*?)"', html).groups()
-    if at is None:
-        assert (moment, left) == ("", "")
-    else:
-        expected = getattr(tier.concert, at)
-        assert int(moment) == int(expected.timestamp())
-        assert abs(float(left) - (expected - timezone.now()).total_seconds()) < 30
+    for attribute, moment in (("opens", opens), ("ends", ends)):
+        left = re.search(f'data-{attribute}-in="(.*?)"', html)[1]
+        if moment is None:
+            assert left == ""
+        else:
+            expected = getattr(tier.concert, moment)
+            assert abs(float(left) - (expected - timezone.now()).total_seconds()) < 30
+
+
+def test_the_page_knows_that_a_closed_sale_is_over(client):
+    tier = TicketTierFactory(concert__sales_close_at=soon(hours=-2))
+    html = page(client, f"/concerts/{tier.concert_id}/")
+    assert 'data-phase="closed"' in html
+    assert 'data-ends-in=""' in html
+
+
+def test_before_the_opening_the_form_is_there_and_its_button_waits(client):
+    opens = datetime(2999, 5, 1, tzinfo=UTC)
+    tier = TicketTierFactory(
+        concert__sales_open_at=opens, concert__date=datetime(2999, 6, 1, tzinfo=UTC)
+    )
+    html = page(client, f"/concerts/{tier.concert_id}/", tier=str(tier.pk), quantity="3")
+    assert 'name="idempotency_key"' in html
+    assert 'value="3" required checked' in html
+    assert re.search(r'<button[^>]* disabled [^>]*><span>Opens on <time datetime="2999-05-01', html)
 
 
 def test_without_javascript_the_page_says_when_to_load_it_again(client):
@@ -148,3 +171,14 @@ def test_without_javascript_the_page_says_when_to_load_it_again(client):
     assert "1 May 2999, 00:00 UTC" in html
     assert "Load this page again then." in html
     assert 'http-equiv="refresh"' not in html
+
+
+def test_a_first_visit_weighs_at_most_60_kilobytes(client):
+    tier = TicketTierFactory(concert__description="Doors at seven. " * 50)
+    for kind in ("VIP", "FRONT_ROW"):
+        TicketTierFactory(concert=tier.concert, tier_type=kind)
+    html = page(client, f"/concerts/{tier.concert_id}/")
+    files = re.findall(r'(?:src|href)="/static/([^"]+)"', html)
+    assert {file.rpartition(".")[2] for file in files} == {"css", "js", "svg"}
+    parts = [html.encode(), *(Path(finders.find(file)).read_bytes() for file in files)]
+    assert sum(len(gzip.compress(part)) for part in parts) <= 60_000

@@ -117,7 +117,7 @@ def test_a_tier_that_staff_add_and_change_shows_at_once(client, busy, staff):
     assert b"70 left" in client.get(url).content
     change = reverse("admin:concerts_tickettier_change", args=[TicketTier.objects.get().pk])
     assert staff.post(change, {"max_per_customer": 3}).status_code == 302
-    assert b"at most 3 per customer" in client.get(url).content
+    assert b"at most 3 for each customer" in client.get(url).content
 
 
 @pytest.mark.django_db(transaction=True)

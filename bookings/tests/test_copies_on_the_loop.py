@@ -2,15 +2,20 @@
 
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import sleep
 
 import pytest
 
 from bookings.tests.addresses import KINDS, address
 from bookings.tests.api_client import by_django
+from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.asgi import application
 from ticketbook.copies import store
 from ticketbook.copies.responses import CopiesMiddleware
+from ticketbook.front import front
 from ticketbook.tests.asgi import ask
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("our_host")]
@@ -38,7 +43,7 @@ def plain(answer):
     return answer.status_code, headers, re.sub(own, b"", answer.content)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "left"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "headers",
@@ -113,6 +118,60 @@ def test_on_a_quiet_site_each_request_is_counted_once_and_answered_anew(monkeypa
     for _ in range(5):  # now there is a rush
         ask(application, "GET", url)
     assert len(read) == store.QUIET + 1
+
+
+def test_in_a_rush_one_request_reads_and_the_others_wait_on_the_loop(on_the_loop, monkeypatch):
+    url, read, may_read, waiting = address("left", TicketTierFactory().concert), [], Event(), set()
+    now = store.monotonic()
+    monkeypatch.setattr(store, "monotonic", lambda: now)  # however long this test takes
+    monkeypatch.setattr(front, "WAITS", 10_000)
+    ask(application, "GET", url)
+    [entry] = store._entries.values()
+    entry.kept = entry.kept._replace(until=0.0)  # it has expired
+    make, copies = CopiesMiddleware.make_copy, application.copies
+
+    def slowly(self, request):
+        read.append(request)
+        may_read.wait(60)
+        return make(self, request)
+
+    def watch(scope):
+        try:
+            return copies(scope)
+        except store.BeingRead:
+            waiting.add(id(scope))
+            raise
+
+    monkeypatch.setattr(CopiesMiddleware, "make_copy", slowly)
+    monkeypatch.setattr(application, "copies", watch)
+    on_the_loop.clear()
+    with ThreadPoolExecutor(20) as visitors:
+        answers = [visitors.submit(ask, application, "GET", url) for _ in range(20)]
+        while len(waiting) < 19:
+            sleep(0.01)
+        may_read.set()
+        assert {answer.result().status_code for answer in answers} == {200}
+    assert len(read) == 1
+    assert on_the_loop == {False: 1, True: 19}
+
+
+def test_an_address_that_is_not_copied_is_waited_for_by_nobody(on_the_loop):
+    url = address("left", TicketTierFactory(concert__status="DRAFT").concert)
+    for _ in range(5):
+        assert ask(application, "GET", url).status_code == 404
+    assert on_the_loop == {False: 5}
+
+
+def test_a_copy_that_cannot_be_renewed_keeps_nobody_waiting(on_the_loop, monkeypatch):
+    url = address("left", TicketTierFactory().concert)
+    ask(application, "GET", url)
+    [entry] = store._entries.values()
+    entry.kept = entry.kept._replace(until=0.0)
+    on_the_loop.clear()
+    Concert.objects.update(status="DRAFT")
+    for _ in range(5):
+        assert ask(application, "GET", url).status_code == 404
+    assert on_the_loop == {False: 5}
 
 
 def page_after_a_strange_one(tier):

@@ -1,39 +1,53 @@
-// The page of a concert that is left open: when its sale opens or ends, it is fetched anew and swapped in.
+// The page of a concert: what its other scripts share, and how it is drawn anew while it is open.
 "use strict";
 
-(() => {
-  const HOUR = 60 * 60 * 1000; // browsers cannot wait longer than 24.8 days at once
+const Sale = (() => {
   const page = () => document.querySelector("[data-sale]");
-  if (!page()) return;
-
-  let due = null; // when the sale changes, by this device's clock; null if it will not
-  let timer = 0;
-  let tries = 0;
-  let fetching = false;
+  const form = () => page().querySelector("[data-form]");
+  const words = document.querySelector("[data-sale-news]").dataset;
 
   // It stays with this entry of the browser's history, also when the page comes from the browser's cache.
-  const keep = (values) => history.replaceState({ ...history.state, ...values }, "");
+  const keep = (key) => history.replaceState({ ...history.state, key }, "");
 
-  function begin() {
-    const left = page().dataset.secondsLeft;
-    due = left ? Date.now() + Number(left) * 1000 : null;
-    keep({ due, moment: page().dataset.moment });
-    for (const hint of page().querySelectorAll("[data-by-itself]")) hint.textContent = hint.dataset.byItself;
+  let tries = 0;
+  let timer = 0;
+  let fetching = false;
+
+  // Without scripts the page has to be loaded again, and says so.
+  function tellByItself(page) {
+    for (const hint of page.querySelectorAll("[data-by-itself]")) hint.textContent = hint.dataset.byItself;
   }
 
-  function wait(milliseconds) {
-    clearTimeout(timer);
-    timer = setTimeout(look, Math.min(milliseconds, HOUR));
+  function say(text) {
+    document.querySelector("[data-sale-news]").textContent = text;
+    const seen = form()?.querySelector("[data-says]");
+    if (seen) seen.textContent = text;
   }
 
-  function look() {
-    if (due === null) return;
-    const left = due - Date.now();
-    // Thousands of pages wait for this moment, so they do not all come in the same one.
-    if (left > 0) wait(left + 300 + Math.random() * 1700);
-    else renew();
+  // Change something, and let the button stay where it is: a finger may be about to press it.
+  function still(change) {
+    const button = form()?.querySelector("[type=submit]");
+    const before = button?.getBoundingClientRect().top;
+    change();
+    if (button) scrollBy(0, button.getBoundingClientRect().top - before);
   }
 
+  // Show what is left as `fresh` says it, which is this page drawn anew, or the part of it that changes.
+  function showLeft(fresh) {
+    still(() => {
+      for (const tier of page().querySelectorAll("[data-tier]")) {
+        const now = fresh.querySelector(`[data-tier="${CSS.escape(tier.dataset.tier)}"]`);
+        if (!now) continue;
+        const text = tier.querySelector("[data-left-text]");
+        const words = now.querySelector("[data-left-text]");
+        tier.dataset.left = now.dataset.left;
+        if (text.innerHTML !== words.innerHTML) text.replaceChildren(...words.cloneNode(true).childNodes);
+      }
+    });
+    document.dispatchEvent(new Event("sale:left"));
+  }
+
+  // Fetch the page, and show what is new in it. It tries again until the server answers.
   async function renew() {
     if (fetching) return;
     fetching = true;
@@ -44,29 +58,31 @@
       if (answer.status === 404) return location.replace(page().dataset.sale);
       if (answer.ok) fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     } catch {
-      // No network: it is tried again.
+      // No network.
     } finally {
       fetching = false;
     }
     const now = fresh?.querySelector("[data-sale]");
+    tries = now ? 0 : tries + 1;
     if (!now) {
-      tries += 1;
-      return wait(Math.min(1000 * 2 ** tries, 60 * 1000) * (0.5 + Math.random()));
+      timer = setTimeout(renew, Math.min(1000 * 2 ** tries, 60 * 1000) * (0.5 + Math.random()));
+      return;
     }
-    tries = 0;
-    if (now.dataset.moment !== page().dataset.moment) {
+    const old = page();
+    const same = now.dataset.times === old.dataset.times && !now.querySelector("[data-form]") === !form();
+    if (same) {
+      for (const name of ["opensIn", "endsIn", "phase"]) old.dataset[name] = now.dataset[name];
+      showLeft(now);
+    } else {
       swap(now);
       document.title = fresh.title;
-    } else {
-      // This clock is fast, or the answer is a copy that is a second old.
-      page().dataset.secondsLeft = now.dataset.secondsLeft;
     }
-    begin();
-    look();
+    document.dispatchEvent(new Event("sale:drawn"));
   }
 
   function swap(now) {
     const old = page();
+    tellByItself(now);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const twin = (field) =>
       [...now.querySelectorAll(`[name="${CSS.escape(field.name)}"]`)].find(
@@ -76,7 +92,7 @@
       // What the buyer has seen and the key stay too: it is still the same form to them.
       if (field.type === "hidden" && !/^(seen_|idempotency_key$)/.test(field.name)) continue;
       const other = twin(field);
-      if (!other || other.disabled) continue;
+      if (!other || (other.disabled && !field.checked)) continue;
       if (["radio", "checkbox"].includes(field.type)) other.checked = field.checked;
       else other.value = field.value;
     }
@@ -84,7 +100,7 @@
     if (key) {
       // After a booking, "back" may show the page from before the sale, which is then swapped once more.
       if (!old.querySelector('[name="idempotency_key"]') && history.state?.key) key.value = history.state.key;
-      keep({ key: key.value });
+      keep(key.value);
     }
     const next = focused && ((focused.name && twin(focused)) || now.querySelector("h2"));
     old.replaceWith(now);
@@ -92,23 +108,10 @@
       if (next.matches("h2")) next.tabIndex = -1;
       next.focus({ preventScroll: true });
     }
-    const says = document.createElement("p");
-    says.className = "notice";
-    says.textContent = now.querySelector("form")
-      ? "Tickets are on sale now."
-      : (now.querySelector(".notice")?.textContent.trim() ?? "The sale has changed.");
-    document.querySelector("[data-sale-news]").replaceChildren(says);
+    const notice = now.querySelector(".notice")?.textContent.trim() ?? words.changed;
+    say(form() && !now.dataset.opensIn ? words.open : notice);
   }
 
-  const back = performance.getEntriesByType("navigation")[0]?.type === "back_forward";
-  const before = history.state;
-  begin();
-  if (back && before?.moment !== undefined) {
-    // The page may come from the browser's cache. Then its seconds are too many, or it was swapped since.
-    due = before.moment === page().dataset.moment ? before.due : 0;
-    keep({ due });
-  }
-  look();
-  addEventListener("pageshow", (event) => event.persisted && look());
-  document.addEventListener("visibilitychange", () => document.hidden || look());
+  tellByItself(page());
+  return { page, form, words, say, still, showLeft, renew };
 })();

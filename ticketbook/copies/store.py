@@ -67,10 +67,11 @@ class Reading:
 class Entry:
     """What this process knows about one key."""
 
-    __slots__ = ("asked", "kept", "reading", "since", "was_busy")
+    __slots__ = ("asked", "handed", "kept", "reading", "since", "was_busy")
 
     def __init__(self, now: float) -> None:
         self.since, self.asked, self.was_busy = now, 0, False
+        self.handed = -MAX_AGE  # when the event loop last sent a request to a thread to make a copy
         self.kept = NOTHING
         self.reading: Reading | None = None
 
@@ -113,15 +114,28 @@ def copy_of(key: Hashable, make: Callable[[], Copy]) -> Copy:
     return _read_together(entry, key, make, busy=busy, now=now)
 
 
+class BeingRead(Exception):
+    """Another request is on its way to make this copy."""
+
+
 def young_copy(key: Hashable) -> Copy | None:
-    """The copy that `copy_of` would return without a reading; None if it would have to read."""
+    """The copy that `copy_of` would return without a reading; None if this request has to read.
+
+    While many ask, one request reads. The others get the copy that there is; if it has expired, this raises
+    BeingRead, and they may ask again a moment later. Otherwise they would all wait on threads.
+    """
     entry = _entries.get(key)
     if entry is None:
         return None
     now = monotonic()
-    if entry.ask(now) and entry.serves(now):
+    busy, handed = entry.ask(now), now < entry.handed + MAX_AGE
+    if busy and (entry.serves(now) or (handed and now < entry.kept.until)):
         return entry.kept.copy
-    entry.asked -= 1  # `copy_of` will count this request
+    entry.asked -= 1  # `copy_of` will count this request, or it will ask again
+    if busy and handed:
+        raise BeingRead
+    if entry.kept is not NOTHING:  # what has no copy may be an address that is not copied
+        entry.handed = now
     return None
 
 
@@ -165,7 +179,9 @@ def _read(
     finally:
         with _lock:
             if entry.reading is reading:
-                entry.reading = None
+                entry.reading, entry.handed = None, -MAX_AGE
+            if reading.copy is None and entry.kept.until <= monotonic():
+                entry.kept = NOTHING  # it failed, so the others read for themselves
         reading.done.set()
 
 

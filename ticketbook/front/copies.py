@@ -4,7 +4,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 
 from ticketbook.copies.responses import answer_from, key_of, may_be_copied
-from ticketbook.copies.store import young_copy
+from ticketbook.copies.store import Copy, young_copy
 from ticketbook.error_handlers import worded_for_api
 from ticketbook.front.answers import Answer, Headers, Scope, raw
 from ticketbook.front.calls import environ_of, scheme_of
@@ -15,14 +15,14 @@ def copied_answer(scope: Scope) -> Answer | None:
     path = scope["path"]
     if not may_be_copied(path):
         return None
-    host, cookie, conditional = "", "", False
+    host, cookie, conditions = "", "", []
     for name, value in scope["headers"]:
         if name == b"host":
             host = value.decode("latin-1")
         elif name == b"cookie":
             cookie += f"{value.decode('latin-1')}; "
         elif name.startswith(b"if-"):
-            conditional = True
+            conditions.append((name, value))
     key = key_of(
         method=scope["method"],
         scheme=scheme_of(scope),
@@ -34,10 +34,22 @@ def copied_answer(scope: Scope) -> Answer | None:
     copy = young_copy(key) if key is not None and host else None
     if copy is None:
         return None
-    if conditional or copy.placeholders:
+    etag = copy.head.get("ETag")
+    if etag and conditions == [(b"if-none-match", etag.encode())]:
+        return _not_modified(copy)
+    if conditions or copy.placeholders:
         request = WSGIRequest(environ_of(scope, b""))
         return _as_sent(worded_for_api(request, answer_from(copy, request)), scope["method"])
     return Answer(200, _without_length(raw(copy.head.items())), copy.body)
+
+
+# What a 304 keeps of the headers, as Django has it (RFC 9110, 15.4.5).
+KEPT = {"Cache-Control", "Content-Location", "Date", "ETag", "Expires", "Last-Modified", "Vary"}
+
+
+def _not_modified(copy: Copy) -> Answer:
+    # Thousands of open pages ask in this way, so the answer is not made by Django, which takes twice as long.
+    return Answer(304, raw((n, v) for n, v in copy.head.items() if n in KEPT), b"")
 
 
 def _as_sent(response: HttpResponse, method: str) -> Answer:

@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 
 from ticketbook import event_loop, request_ids
 from ticketbook.api.paths import is_api
+from ticketbook.copies.store import MAX_AGE, BeingRead
 from ticketbook.errors import BadAddress, Busy, Refusal, TooLarge, TooSlow
 from ticketbook.front.answers import (
     Answer,
@@ -35,6 +36,8 @@ Handler = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
 Copies = Callable[[Scope], Answer | None]
 
 LIVE = Answer(200, [(b"content-type", b"text/plain")], b"ok\n")
+# How often, and how many seconds apart, we look whether a copy has been read: for as long as it may take.
+WAITS, BETWEEN_WAITS = 20, MAX_AGE / 20
 CLOSE = (b"connection", b"close")
 DRAINING = Answer(503, [(b"content-type", b"text/plain")], b"not ready: this process is ending\n")
 
@@ -70,7 +73,7 @@ class Front:
         head = scope["method"] == "HEAD"
         try:
             scope = _in_origin_form(scope)
-            if answer := self._answer_at_once(scope):
+            if answer := self._answer_at_once(scope) or await self._answer_soon(scope):
                 await send_answer(send, answer, head=head)
                 return
             async with body_of(scope, receive) as body:
@@ -90,7 +93,18 @@ class Front:
             return LIVE
         if path == "/readyz":
             return DRAINING if self.draining else None
-        return self.copies(scope) if scope["method"] in {"GET", "HEAD"} else None
+        return None
+
+    async def _answer_soon(self, scope: Scope) -> Answer | None:
+        # The answer from a copy. One that is just being read is waited for here and not on a thread.
+        if scope["method"] not in {"GET", "HEAD"}:
+            return None
+        for _ in range(WAITS):
+            try:
+                return self.copies(scope)
+            except BeingRead:
+                await asyncio.sleep(BETWEEN_WAITS)
+        return None
 
     async def _answer_with(self, body: bytes, scope: Scope, send: Send) -> None:
         handler = self.endpoints.get((scope["method"], scope["path"]))

@@ -361,7 +361,9 @@ def test_a_page_waits_for_months_and_wakes_after_its_device_has_slept(visit, tie
     page = visit("/")
     page.clock.install()
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if path in request.url else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if request.url.endswith(path) else None
+    )
     page.goto(path)
     page.clock.fast_forward(100 * 3600 * 1000)
     page.get_by_text("This page opens by itself then.").wait_for()
