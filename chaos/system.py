@@ -45,7 +45,7 @@ HOLD_SECONDS = 5
 PAGE_HOLD_SECONDS = 6
 GIVE_UP_SECONDS = 20
 SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
+    "DJANGO_SETTINGS_MODULE": "chaos.settings",
     "SECRET_KEY": "only-for-chaos-" * 5,
     "HOLD_SECONDS": str(HOLD_SECONDS),
     "HOLD_GIVE_UP_SECONDS": str(GIVE_UP_SECONDS),
