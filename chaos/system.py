@@ -121,6 +121,10 @@ class Process:
             self.kill()
 
 
+class NotReady(Exception):
+    """A site that was started did not become ready."""
+
+
 @dataclass
 class Orphan:
     """A process of the web server whose master was killed. It has to end by itself."""
@@ -234,13 +238,13 @@ class System:
         return self.page_proxy.port
 
     async def ready(self) -> None:
-        """Wait until the site answers that it is ready. Ends the program if it never does."""
+        """Wait until the site answers that it is ready. Raises NotReady if it never does."""
         deadline = time.monotonic() + READY_LIMIT
         while time.monotonic() < deadline:
             if await asyncio.to_thread(self._is_ready):
                 return
             await asyncio.sleep(0.1)
-        raise SystemExit(f"The site did not become ready: see {self.folder}.")
+        raise NotReady(f"The site did not become ready: see {self.folder}.")
 
     def _is_ready(self) -> bool:
         try:
