@@ -46,7 +46,7 @@ class Run:
     """What is done to the system, so that a kind of mistake shows in a few seconds."""
 
     seconds: float = 8
-    requests: int = 300  # at least: on a busy machine the clients go on until there were so many
+    requests: int = 0  # at least: on a busy machine the clients go on until there were so many
     clients: int = 12
     customers: int | None = None  # fewer customers mean more clients of each
     tickets: int = 1  # so many times the usual number
@@ -104,7 +104,7 @@ RUNS = {
     ),
     # Customers who have seen an old price.
     "prices": Run(wishes={"book": 80, "availability": 2}, staff={"price": 300}),
-    "returns": Run(wishes={"return": 50, "cancel": 30}),
+    "returns": Run(requests=300, wishes={"return": 50, "cancel": 30}),
     # Few customers, who return some tickets, keep the others, and come again.
     "regulars": Run(
         requests=600,
@@ -114,7 +114,7 @@ RUNS = {
     ),
     "borrowed_keys": Run(wishes={"borrow_key": 40}),
     # So many that they are answered from copies.
-    "browsers": Run(wishes={"availability": 30}, bursts=1),
+    "browsers": Run(requests=600, wishes={"availability": 30}, bursts=1),
     "two_gateways": Run(schedule="0 with_page", wishes={"book": 30, "book_again": 60}),
     # Nobody pays, and no worker looks after it.
     "abandoned_payments": Run(
