@@ -2,7 +2,8 @@
 
     python -m chaos.report [FOLDER]
 
-reads what rounds have left in the runs of this folder (CHAOS_HOME by default), however deep they are.
+reads what rounds have left in the runs of this folder (CHAOS_HOME by default), however deep they are. The
+referee judges them anew, so a history can be judged by a check that is newer than the run.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos import referee
 from chaos.facts import Facts
 from chaos.history import History
 from chaos.system import HOME
@@ -27,6 +29,7 @@ class Round:
     seed: int
     faults: str
     requests: int
+    unanswered: int
     bookings: int
     charges: int
     refunds: int
@@ -50,20 +53,22 @@ def rounds(folder: Path) -> list[Round]:
 
 def _read(folder: Path) -> Round:
     history, facts = History.read(folder / "history.jsonl"), Facts.read(folder / "facts.json")
-    verdict = json.loads((folder / "verdict.json").read_text())
-    wrong = Counter(violation["check"] for violation in verdict["violations"])
-    wrong.update(["processes"] * len(verdict["problems"]))
+    noted = json.loads((folder / "verdict.json").read_text())
+    verdict = referee.verdict(history, facts)
+    wrong = Counter(violation.check for violation in verdict.violations)
+    wrong.update(["processes"] * len(noted["problems"]))
     return Round(
         seed=history.header.seed,
         faults=_faults(planned.split()[1:] for planned in history.header.schedule),
         requests=len(history.attempts),
+        unanswered=sum(not each.status and each.client != "staff" for each in history.attempts),
         bookings=len(facts.bookings),
         charges=len(facts.captures),
         refunds=len(facts.sent_back),
         mails=len(facts.letters),
-        quiet_after=verdict["quiet_after"],
+        quiet_after=noted["quiet_after"],
         found=", ".join(f"**{check}** {number}" for check, number in wrong.items()),
-        examined=verdict["examined"],
+        examined=verdict.examined,
     )
 
 
@@ -84,7 +89,7 @@ def text(played: list[Round]) -> str:
     if not played:
         return "No round was judged."
     failed = [each.seed for each in played if each.found]
-    names = ["requests", "bookings", "charges", "refunds", "mails"]
+    names = ["requests", "unanswered", "bookings", "charges", "refunds", "mails"]
     sums = ", ".join(f"{sum(getattr(each, name) for each in played):,} {name}" for name in names)
     examined = sum((Counter(each.examined) for each in played), Counter[str]())
     quiet = sorted(each.quiet_after for each in played)

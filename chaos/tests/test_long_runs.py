@@ -88,8 +88,9 @@ def test_clients_go_on_until_there_were_enough_requests_but_not_for_ever(tmp_pat
 
 
 def test_the_report_has_a_line_for_each_round_and_names_what_was_found(tmp_path):
-    for seed, found in ((7, []), (8, [{"check": "oversold"}, {"check": "oversold"}])):
+    for seed in (7, 8):
         history, known = played(seed).told()
+        known.audit = ["One is missing.", "One is missing."] if seed == 8 else []
         schedule = ["0 with_page", "1 gateway lost 3", "2 kill_web 0", "3 kill_web 1"]
         folder = tmp_path / f"job-{seed % 2}" / "runs" / str(seed)
         folder.mkdir(parents=True)
@@ -97,12 +98,12 @@ def test_the_report_has_a_line_for_each_round_and_names_what_was_found(tmp_path)
         lines = [asdict(header), *map(asdict, history.attempts)]
         (folder / "history.jsonl").write_text("\n".join(map(json.dumps, lines)))
         known.write(folder / "facts.json")
-        verdict = {"violations": found, "problems": [], "quiet_after": 12, "examined": {"audit": 3}}
+        verdict = {"problems": [], "quiet_after": 12}
         (folder / "verdict.json").write_text(json.dumps(verdict))
     played_rounds = report.rounds(tmp_path)
     said = report.text(played_rounds)
     assert "Rounds in which something was found: 8." in said
-    assert "Looked at: audit 6." in said
+    assert "Looked at: oversold " in said
     assert "| 7 | payment page; gateway lost, kill_web ×2 | " in said
-    assert "| 12 s | **oversold** 2 |" in said
+    assert "| 12 s | **audit** 2 |" in said
     assert said.startswith(f"2 rounds: {sum(each.requests for each in played_rounds):,} requests")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chaos.checks.answers import UP_AGAIN
 from chaos.facts import CapacityChange, Capture, Concert, Letter, Payment, Refund, Return, SentBack
-from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Fault
+from chaos.history import BUSY_MACHINE, OK, REFUSED, UNKNOWN, Attempt, Fault
 from chaos.referee import CHECKS, judge, verdict
 from chaos.tests.imagined import PRICE, Site, played, print_and_mail
 
@@ -610,6 +611,32 @@ def test_a_fault_may_explain_why_no_answer_came(fault, explains):
     assert broken(history, facts) == (set() if explains else {"no_answer"})
     history.faults[0].began, history.faults[0].ended = asked.began - 50, asked.began - 49
     assert broken(history, facts) == {"no_answer"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "up_again", "busy", "explains"),
+    [
+        ("kill_web", 40, True, True),
+        ("kill_web", 40, False, False),
+        ("kill_web", 10, True, False),
+        ("kill_web", None, True, False),
+        ("kill_backend", 40, True, False),
+    ],
+)
+def test_on_a_busy_machine_a_killed_web_server_may_be_late(fault, up_again, busy, explains):
+    site, _ = ann_booked()
+    history, facts = site.told()
+    killed = history.attempts[-1].ended + 100
+    history.faults.append(Fault(fault, {}, killed, killed))
+    if busy:
+        history.faults.append(Fault(BUSY_MACHINE, {}, 0.1, 1.5))
+    hang_up(history, facts, "", "")
+    asked = history.attempts[-1]
+    asked.began = asked.ended = killed + (UP_AGAIN + 15 if up_again is None else 45)
+    if up_again is not None:
+        answered = later(history, "eve", "my_bookings", {}, status=200, answer=[])
+        answered.began, answered.ended = killed + 1, killed + up_again
+    assert broken(history, facts) == (set() if explains else {"no_answer"})
 
 
 @pytest.mark.parametrize(
