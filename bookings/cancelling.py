@@ -124,6 +124,11 @@ def _price_of(booking: Booking, tickets: int) -> Decimal:
     return min(booking.unit_price * tickets, booking.refundable)
 
 
+def sums_that_come_back(booking: Booking) -> list[Decimal]:
+    """What a customer gets back for 1, 2, … tickets of a booking, up to all that it still has."""
+    return [_price_of(booking, tickets) for tickets in range(1, booking.kept_quantity + 1)]
+
+
 def cancel_for_customer(
     booking: Booking,
     tickets: int,

@@ -153,6 +153,7 @@ def _money(booking: Booking, refund: Refund | None) -> dict[str, Any]:
         "amount": money(refund.amount),
         "back_by": date_format(back_by, "l j F Y"),
         "cash": booking.gateway == named.CASH,
+        "refused": refund.status == Refund.Status.FAILED,
     }
 
 

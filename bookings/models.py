@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
@@ -11,7 +11,9 @@ from django.db.models.lookups import In
 
 from accounts.models import User
 from bookings.gateways import named
+from bookings.seen import Change, Seen
 from concerts.models import Concert, TicketTier
+from concerts.moving import moves_since
 from ticketbook.amounts import MoneyField, plain
 from ticketbook.postgres.clock import ChangedAtField
 from ticketbook.postgres.keys import primary_key
@@ -48,8 +50,22 @@ TO_FULFIL = Q(fulfilled_at__isnull=True) & (
 HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
 
 
+OF_CALLED_OFF = Q(ticket_tier__concert__status=Concert.Status.CANCELLED)
+
 # A concert that began so long ago may still be on: concerts have no time at which they end.
 MAY_GO_ON = timedelta(hours=6)
+
+
+def _comes(now: datetime) -> Q:
+    return Q(ticket_tier__concert__date__gt=now - MAY_GO_ON)
+
+
+class MoneyBack(NamedTuple):
+    """Sums of the refunds of a booking by what became of them, in the order of Refund.Status."""
+
+    under_way: Decimal = Decimal(0)
+    sent: Decimal = Decimal(0)
+    refused: Decimal = Decimal(0)  # by the gateway; staff have to act
 
 
 class BookingQuerySet(models.QuerySet["Booking"]):
@@ -62,12 +78,28 @@ class BookingQuerySet(models.QuerySet["Booking"]):
     def with_details(self) -> Self:
         return self.select_related("user", "ticket_tier__concert")
 
+    # Each booking is in one of the next three.
+
     def upcoming(self, now: datetime) -> Self:
         """Those with tickets for a concert that is not over yet, as far as one can tell; soonest first."""
-        at = "ticket_tier__concert__date"
-        coming = self.holding_tickets().filter(**{f"{at}__gt": now - MAY_GO_ON})
-        called_off = Q(ticket_tier__concert__status=Concert.Status.CANCELLED)
-        return coming.exclude(called_off).order_by(at, "id")
+        coming = self.holding_tickets().exclude(OF_CALLED_OFF).filter(_comes(now))
+        return coming.order_by("ticket_tier__concert__date", "id")
+
+    def past(self, now: datetime) -> Self:
+        """Those with tickets for a concert that is over; the latest first."""
+        over = self.holding_tickets().exclude(OF_CALLED_OFF).exclude(_comes(now))
+        return over.order_by("-ticket_tier__concert__date", "-id")
+
+    def ended(self) -> Self:
+        """Those that were cancelled, called off or not paid; the newest first."""
+        return self.filter(~HOLDS_TICKETS | OF_CALLED_OFF).newest_first()
+
+    def to_look_at(self, now: datetime) -> Self:
+        """What a customer has to know first: a payment to make, or a coming concert that was called off."""
+        unpaid = Q(status="PENDING", outcome_unknown=True, called_off=False) & ~Q(action_url="")
+        called_off = OF_CALLED_OFF & (Q(called_off=True) | HOLDS_TICKETS)
+        either = self.filter(unpaid | (called_off & _comes(now)))
+        return either.order_by("ticket_tier__concert__date", "id")
 
     def with_sales(self) -> Self:
         """With what `Concert.is_on_sale` looks at, after `with_details`."""
@@ -273,9 +305,38 @@ class Booking(models.Model):
         return self.status == self.Status.PENDING and bool(self.action_url) and not self.called_off
 
     @property
-    def refund_under_way(self) -> bool:
-        """Whether some of its refunds are still to be sent."""
-        return bool(self.refunded_total) and self.refunds.open().exists()
+    def money_back(self) -> MoneyBack:
+        """What became of its refunds."""
+        if self.payment_status == self.PaymentStatus.REFUNDED:
+            return MoneyBack(sent=self.refunded_total)
+        refunds = self.refunds.all() if self.refunded_total else []
+        sums = {status: Decimal(0) for status in Refund.Status}
+        for refund in refunds:
+            sums[Refund.Status(refund.status)] += refund.amount
+        return MoneyBack(*sums.values())
+
+    @property
+    def seen_when_booked(self) -> Seen:
+        """What its customer was shown when they booked it, as far as it is known."""
+        tier, concert = self.ticket_tier, self.ticket_tier.concert
+        was = next(iter(moves_since(concert, self.created_at)), concert)
+        return Seen(
+            kind=tier.tier_type,
+            price=self.unit_price,
+            date=was.date,
+            zone=was.time_zone,
+            venue=was.venue,
+            name=concert.name,
+            artist=concert.artist,
+        )
+
+    @property
+    def moved(self) -> list[Change]:
+        """What is not so any more of date and place; nothing for a concert that does not take place."""
+        concert = self.ticket_tier.concert
+        if concert.status == Concert.Status.CANCELLED:
+            return []
+        return self.seen_when_booked.changes_of_concert(concert)
 
     def cancellable_at(self, now: datetime) -> bool:
         # A concert that was called off never begins, so its bookings can always be cancelled.
@@ -286,6 +347,10 @@ class Booking(models.Model):
             and self.gateway != named.CASH
             and (now < concert.date or concert.status == Concert.Status.CANCELLED)
         )
+
+    def is_over_at(self, now: datetime) -> bool:
+        """Whether its concert is over, as far as one can tell."""
+        return self.ticket_tier.concert.date <= now - MAY_GO_ON
 
     @property
     def kept_quantity(self) -> int:

@@ -34,9 +34,11 @@ from bookings.forms import (
 from bookings.gateways import named
 from bookings.gateways.base import GatewayUnavailable
 from bookings.models import Booking
+from bookings.my_bookings import my_bookings
 from bookings.outcomes import ask_and_settle
 from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
+from bookings.sent_again import STILL_AT_WORK, say_what_became
 from bookings.steps import InLanes
 from bookings.wishes import Wish
 from concerts.models import Concert
@@ -46,11 +48,9 @@ from ticketbook.copies import cache_server
 from ticketbook.copies.responses import is_stranger, render_for_strangers
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
-from ticketbook.pagination import Page
 from ticketbook.postgres import clock
 
 CONCERT_PAGE = "bookings/concert.html"
-BOOKINGS_PER_PAGE = 20
 
 
 class SeeOther(HttpResponseRedirect):
@@ -82,12 +82,10 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
 class Bookings(View):
     @method_decorator(login_required)
     def get(self, request: HttpRequest) -> HttpResponse:
-        mine = Booking.objects.of(customer(request)).with_details().newest_first()
         try:
-            page = Page(mine, request, keys=["-id"], limit=BOOKINGS_PER_PAGE)
+            context = my_bookings(request, customer(request), now=clock.now())
         except BadParameter:
-            raise Http404 from None  # a cursor that no page of ours links to
-        context = {"bookings": page.rows, "next_query": page.next_query}
+            raise Http404 from None
         return render(request, "bookings/list.html", context)
 
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -126,6 +124,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     except NotFound:  # the kind of ticket has gone, or the whole concert
         return _ask_again(request, form, refusal=Changed(), status=Changed.status)
     except RequestInProgress as exc:
+        messages.info(request, STILL_AT_WORK)
         return SeeOther(resolve_url("bookings:detail", exc.facts["bookingId"]))
     except IdempotencyKeyReused as exc:
         form.add_error("idempotency_key", KEY_REUSED)
@@ -133,7 +132,7 @@ def book(request: HttpRequest, form: BookingForm) -> HttpResponse:
     except BookingError as exc:
         return _ask_again(request, form, refusal=exc, status=exc.status)
     if placed.replayed and not placed.booking.awaits_customer:
-        messages.info(request, "You sent this twice. It was booked once; this is how it stands.")
+        say_what_became(request, placed.booking)
     return SeeOther(_next_page(placed.booking))
 
 

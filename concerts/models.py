@@ -195,6 +195,31 @@ class Concert(models.Model):
         )
 
 
+class Move(models.Model):
+    """A concert has got another date or place. The row says what it was until then, as its buyers know it.
+
+    It is written by concerts/moving.py. It is a table of its own because a sale reads the whole concert.
+    """
+
+    id = primary_key()
+    concert = models.ForeignKey(
+        Concert, models.CASCADE, related_name="moves", db_index=False, editable=False
+    )
+    moved_at = models.DateTimeField()
+    date = models.DateTimeField()
+    time_zone = models.CharField(max_length=64)
+    venue = models.CharField(max_length=200)
+
+    class Meta:
+        indexes = [
+            # The moves of a concert.
+            models.Index(fields=["concert"], name="move_concert"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.concert_id} until {self.moved_at:%Y-%m-%d}"
+
+
 class TicketTierQuerySet(models.QuerySet["TicketTier"]):
     def by_price(self) -> Self:
         return self.order_by("price", "id")

@@ -3,8 +3,9 @@
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -31,8 +32,9 @@ MAX_LIMIT = 200
 class Page(Generic[Row]):
     """One page of `queryset`, which must be ordered by `keys` ("-" means descending).
 
-    The keys together are unique. `limit` (1 to 200, unless the caller sets it) and `cursor` come from
-    the request's query. Raises BadParameter.
+    The keys together are unique, and may be fields of related rows that the queryset selects too. `limit` (1
+    to 200, unless the caller sets it) and `cursor` come from the request's query. `also` is what the address
+    of the next page has besides. Raises BadParameter.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Page(Generic[Row]):
         *,
         keys: Sequence[str],
         limit: int | None = None,
+        also: Mapping[str, str] | None = None,
     ) -> None:
         self.model = queryset.model
+        self.also = also or {}
         self.request = request
         self.keys = keys
         self.limit = limit or self._limit()
@@ -67,6 +71,8 @@ class Page(Generic[Row]):
         if not self.has_next:
             return ""
         query = self.request.GET.copy()
+        for name, value in self.also.items():
+            query[name] = value
         query["cursor"] = self._cursor(self.rows[-1])
         return f"?{query.urlencode()}"
 
@@ -77,7 +83,7 @@ class Page(Generic[Row]):
         return int(text)
 
     def _cursor(self, row: Row) -> str:
-        values = [str(getattr(row, key.lstrip("-"))) for key in self.keys]
+        values = [str(reduce(getattr, _path(key), row)) for key in self.keys]
         return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
     def _after(self, cursor: str) -> Q:
@@ -89,8 +95,7 @@ class Page(Generic[Row]):
                 name = key.lstrip("-")
                 if not isinstance(value, str):
                     raise TypeError
-                field: Any = self.model._meta.get_field(name)
-                value = field.to_python(value)
+                value = self._field(key).to_python(value)
                 if isinstance(value, datetime):
                     value = in_utc(value)
                 after |= equal & Q(**{f"{name}__{'lt' if key.startswith('-') else 'gt'}": value})
@@ -100,3 +105,14 @@ class Page(Generic[Row]):
                 "cursor", "This cursor is not one of ours. Follow the Link header."
             ) from None
         return after
+
+    def _field(self, key: str) -> Any:
+        model: Any = self.model
+        for name in _path(key):
+            field: Any = model._meta.get_field(name)
+            model = field.related_model
+        return field
+
+
+def _path(key: str) -> list[str]:
+    return key.lstrip("-").split("__")

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.views import View
 
-from bookings.cancelling import cancel, return_tickets
+from bookings.cancelling import cancel, return_tickets, sums_that_come_back
 from bookings.errors import BookingError, Changed, TooManyReturned
 from bookings.forms import OUT_OF_DATE
 from bookings.models import Booking
@@ -23,7 +23,8 @@ class Cancellation(LoginRequiredMixin, View):
         booking = mine_or_404(request, booking_id)
         if not booking.cancellable_at(clock.now()):
             return HttpResponseRedirect(resolve_url("bookings:detail", booking_id))
-        return self.ask(request, booking, CancellationForm(booking))
+        chosen = booking.kept_numbers if "all" in request.GET else ()
+        return self.ask(request, booking, CancellationForm(booking, chosen=chosen))
 
     def post(self, request: HttpRequest, booking_id: UUID) -> HttpResponse:
         booking = mine_or_404(request, booking_id)
@@ -58,7 +59,15 @@ class Cancellation(LoginRequiredMixin, View):
         **more: object,
     ) -> HttpResponse:
         kept = [ticket for ticket in tickets_or_none(booking) if ticket.is_valid]
-        context = {"booking": booking, "form": form, "tickets": kept, **more}
+        sums = list(enumerate(sums_that_come_back(booking), start=1))
+        context = {
+            "booking": booking,
+            "form": form,
+            "tickets": kept,
+            "sums": sums,
+            "goodwill": booking.refundable < booking.unit_price * booking.kept_quantity,
+            **more,
+        }
         return render(request, "tickets/cancel.html", context, status=status)
 
 

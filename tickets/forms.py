@@ -58,14 +58,12 @@ class CancellationForm(forms.Form):
     # What would come back for all tickets, as the page showed it.
     seen_refund = forms.DecimalField(required=False, min_value=0, max_digits=10, decimal_places=2)
 
-    def __init__(
-        self, booking: Booking, data: Any = None, *, chosen: Collection[int] | None = None
-    ) -> None:
+    def __init__(self, booking: Booking, data: Any = None, *, chosen: Collection[int] = ()) -> None:
         super().__init__(data)
         self.kept = booking.kept_numbers
         says = f"Choose 1 to {booking.kept_quantity} tickets."
         self.fields["quantity"].error_messages |= {"invalid": says, "min_value": says}
-        self.fields["number"].initial = self.kept if chosen is None else chosen
+        self.fields["number"].initial = chosen
 
     def clean(self) -> None:
         if "seen_refund" in self.errors and "idempotency_key" not in self.errors:

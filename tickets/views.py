@@ -13,6 +13,7 @@ from django.views.generic import FormView
 
 from accounts.views import OUT_OF_DATE
 from bookings.models import Booking
+from bookings.trying_again import next_try
 from bookings.views import SeeOther, mine_or_404
 from ticketbook.error_handlers import answer_429
 from ticketbook.errors import Throttled
@@ -24,6 +25,7 @@ from tickets.forms import AgainForm, HolderForm, LostMailForm
 from tickets.fulfilment import fulfil
 from tickets.models import Ticket
 from tickets.naming import name_holder
+from tickets.story import money_there_by, story_of
 
 
 @require_safe
@@ -48,6 +50,10 @@ def _show(
         "tickets": list(zip(tickets, forms, strict=True)),
         "can_name": any(ticket.nameable_at(now) for ticket in tickets),
         "again_key": uuid4(),
+        "is_over": booking.is_over_at(now),
+        "next_try": next_try(booking, now=now),
+        "story": story_of(booking),
+        "there_by": money_there_by(booking),
     }
     return render(request, "tickets/booking.html", context, status=400 if wrong else 200)
 

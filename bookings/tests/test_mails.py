@@ -103,6 +103,15 @@ def test_money_that_was_paid_in_cash_comes_back_in_cash(ann, tier, staff):
     assert "$10.00 back in cash" in the_mail("cancelled", ann).text
 
 
+def test_a_refund_that_was_refused_is_not_on_its_way(ledger, ann, tier, book):
+    booking = book(ann, tier)
+    ledger.mode("refuse_refunds")
+    cancel(booking, now=timezone.now())
+    mail = the_mail("cancelled", ann)
+    assert "refused to send $10.00 back" in mail.text
+    assert "on its way" not in mail.text
+
+
 def test_goodwill(ann, tier, book, staff):
     booking = book(ann, tier)
     give_money_back(booking, Decimal(4), by=staff, note="secret", now=timezone.now())
@@ -195,6 +204,14 @@ def test_every_move_is_told_also_the_one_back(ann, tier, book, change):
     for venue in ("Arena", "Hall", "Arena"):
         change(tier.concert, venue=venue)
     assert Mail.objects.count() == 3
+
+
+def test_a_move_keeps_what_the_concert_was(tier, change):
+    concert = tier.concert
+    was = (concert.venue, concert.time_zone, concert.date)
+    change(concert, venue="Arena", name="Night")
+    change(concert, description="More words")
+    assert list(concert.moves.values_list("venue", "time_zone", "date")) == [was]
 
 
 def test_whoever_has_no_tickets_is_not_told(ann, bob, tier, book, take_hold, change):

@@ -159,7 +159,7 @@ def test_a_sum_that_is_nonsense_is_asked_about(as_ann, ann, tier, book, left, no
     assert left(tier) == 98
 
 
-def test_another_try_tells_that_the_price_has_changed(as_ann, ann, tier, book, settings):
+def test_another_choice_tells_that_the_price_has_changed(as_ann, ann, tier, book, settings):
     settings.PAYMENT_SUCCESS_RATE = 0
     html = page_of(as_ann, book(ann, tier))
     TicketTier.objects.update(price="12.00")
@@ -181,45 +181,6 @@ def test_the_booking_of_a_hidden_concert_leads_nowhere_dead(as_ann, ann, tier, b
                                   f"/bookings/{uuid.uuid4()}/cancellation/"])  # fmt: skip
 def test_bookings_are_behind_log_in(client, path):
     assert client.get(path).url == f"/accounts/login/?next={path}"
-
-
-def test_my_bookings_are_mine_and_newest_first(as_ann, ann, bob, book):
-    first, second, bobs = (
-        TicketTierFactory(concert__name=name) for name in ["First", "Second", "Bob's"]
-    )
-    book(ann, first)
-    book(ann, second)
-    book(bob, bobs)
-    html = as_ann.get("/bookings/").content.decode()
-    assert html.index("Second") < html.index("First")
-    assert "Bob" not in html
-
-
-def test_no_bookings_yet_leads_to_the_concerts(as_ann):
-    assert "You have no bookings yet" in as_ann.get("/bookings/").content.decode()
-
-
-def test_older_bookings_are_linked(as_ann, ann, tier, book):
-    oldest = book(ann, tier)
-    for _ in range(20):
-        book(ann, tier)
-    first = as_ann.get("/bookings/")
-    assert len(first.context["bookings"]) == 20
-    second = as_ann.get("/bookings/" + first.context["next_query"])
-    assert second.context["bookings"] == [oldest]
-    assert as_ann.get("/bookings/?cursor=nonsense").status_code == 404
-
-
-@pytest.mark.parametrize("bookings", [1, 5])
-def test_bookings_take_three_queries_and_one_for_tickets(
-    as_ann, ann, book, django_assert_num_queries, bookings
-):
-    made = [book(ann, TicketTierFactory()) for _ in range(bookings)]
-    with django_assert_num_queries(3):  # the session, its user, the bookings
-        as_ann.get("/bookings/")
-    page_of(as_ann, made[0])  # which makes its tickets, if the worker has not made them
-    with django_assert_num_queries(4):
-        page_of(as_ann, made[0])
 
 
 def test_concert_names_are_text_and_not_markup(as_ann, ann, book):

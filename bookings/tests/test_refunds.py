@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 
 import pytest
@@ -15,7 +16,7 @@ from bookings import cancelling, refunding, tasks
 from bookings.audit import audit
 from bookings.cancelling import cancel, return_tickets
 from bookings.gateways.base import GatewayUnavailable
-from bookings.models import Booking, Refund
+from bookings.models import Booking, MoneyBack, Refund
 from bookings.refunding import send_again, send_refunds
 from bookings.tests.racing import Stepped
 
@@ -75,7 +76,7 @@ def test_it_is_due_until_the_gateway_has_sent_it(ledger, booking):
 
     refund = Refund.objects.get()
     assert (refund.status, refund.sent_at) == ("DUE", None)
-    assert booking.refund_under_way
+    assert booking.money_back == MoneyBack(under_way=Decimal(20))
     assert jobs() == ["bookings.tasks.refund_booking"]
     assert audit() == []
 
@@ -84,7 +85,7 @@ def test_it_is_due_until_the_gateway_has_sent_it(ledger, booking):
     refund.refresh_from_db()
     assert refund.status == "SENT"
     assert refund.sent_at
-    assert not Booking.objects.get().refund_under_way
+    assert Booking.objects.get().money_back == MoneyBack(sent=Decimal(20))
     assert ledger.refunds() == {str(refund.pk): 20}  # its id is the gateway's idempotency key
 
 
@@ -248,7 +249,7 @@ def test_a_refused_refund_is_kept_for_staff_and_is_not_tried_again(ledger, booki
     refund = Refund.objects.get()
     assert (refund.status, refund.failure) == ("FAILED", "refunds are refused")
     assert (booking.status, booking.payment_status) == ("CANCELLED", "SUCCESS")
-    assert booking.refund_under_way
+    assert booking.money_back == MoneyBack(refused=Decimal(50))
     run_job(booking)
     tasks.find_owed_refunds(timestamp=0)
     assert ledger.calls("refund") == 0

@@ -129,10 +129,23 @@ def test_a_declined_payment_says_so_and_leads_back_to_the_concert(at_the_payment
     page = at_the_payment_page()
     press(page, "Decline")
     assert "Nothing was charged" in sees(page, "The payment was declined")
-    page.get_by_role("link", name="Try again").click()
+    page.get_by_role("link", name="Try again with another choice").click()
     assert page.get_by_role("radio", name="General admission").is_checked()
     assert page.get_by_role("radio", name="2", exact=True).is_checked()
     assert left(tier) == 100
+
+
+def test_a_declined_payment_is_tried_again_at_the_payment_page(at_the_payment_page, left, tier):
+    page = at_the_payment_page()
+    first = page.url
+    press(page, "Decline")
+    sees(page, "The payment was declined")
+    press(page, "Try again with the same choice")
+    page.get_by_role("heading", name="Your payment").wait_for()
+    assert page.url != first
+    press(page, "Pay $90.00")
+    sees(page, "Your tickets are booked")
+    assert left(tier) == 98
 
 
 def test_a_customer_closes_the_window_and_pays_later(at_the_payment_page, site):
@@ -196,7 +209,7 @@ def test_a_customer_returns_one_of_two_tickets_and_then_the_other(at_the_payment
     becomes(booking.pk, CONFIRMED)
     page.get_by_role("link", name="Cancel all or some tickets").click()
     sees(page, "Cancel all or some tickets?")
-    page.get_by_role("checkbox", name="Ticket 1").uncheck()  # both are ticked at first
+    page.get_by_role("checkbox", name="Ticket 2").check()
     press(page, "Yes, give them back")
     text = sees(page, "Your tickets are booked")
     assert "You returned 1 of 2 tickets. $45.00 was sent back to you." in text

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 from django import template
+from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -17,6 +18,16 @@ def when(at: datetime, zone: str, form: str = zones.WORDS) -> SafeString:
         at.astimezone(UTC).isoformat(),
         zones.in_words(at, zone, form),
     )
+
+
+@register.simple_tag
+def moment(at: datetime, zone: str, form: str = "j M Y, H:i") -> SafeString:
+    """As `when`, for a place that names the zone once for several moments."""
+    shown = date_format(zones.local(at, zone), form)
+    return format_html('<time datetime="{}">{}</time>', at.astimezone(UTC).isoformat(), shown)
+
+
+register.filter(zones.city_time)
 
 
 @register.filter

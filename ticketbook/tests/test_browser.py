@@ -146,6 +146,7 @@ def test_a_stranger_books_and_cancels(visit, tier, javascript):
     page.get_by_role("banner").get_by_role("link", name="My bookings").click()
     page.get_by_role("link", name="Northern Lights").click()
     page.get_by_role("link", name="Cancel all or some tickets").click()
+    page.get_by_role("link", name="Choose all 2").click()
     page.get_by_role("button", name="Yes, give them back").click()
     page.get_by_role("heading", name="Your booking is cancelled").wait_for()
     tier.refresh_from_db()

@@ -3,6 +3,7 @@
 import re
 import uuid
 from datetime import timedelta
+from decimal import Decimal
 from html import unescape
 from io import BytesIO
 
@@ -12,11 +13,13 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
+from bookings import refunding
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking, Return
 from bookings.tests.pages import checked, drawn, page_of
 from bookings.tests.test_constraints import run
 from concerts.models import Concert
+from concerts.tests.factories import TicketTierFactory
 from mail.composing import compose
 from mail.models import Mail
 from tickets import again, qr
@@ -287,13 +290,68 @@ def give(client, booking, **fields):
 def test_ann_checks_the_tickets_that_she_gives_back(as_ann, booking, tickets):
     Ticket.objects.filter(number=3).update(holder_name="Bob")
     html = says(cancellation(as_ann, booking))
-    assert checked(html) == ["1", "2", "3", "4"]
+    assert checked(html) == []
     assert "Bob" in html
     assert all(ticket.code in html for ticket in tickets)
 
     assert give(as_ann, booking, number=["1", "3"]).status_code == 303
     assert Return.objects.get().numbers == [1, 3]
-    assert checked(says(cancellation(as_ann, booking))) == ["2", "4"]
+    assert re.findall(r'name="number" value="(\d)"', says(cancellation(as_ann, booking))) == [
+        "2",
+        "4",
+    ]
+
+
+def test_one_link_chooses_all_without_scripts(as_ann, booking, tickets):
+    path = f"/bookings/{booking.pk}/cancellation/"
+    assert 'href="?all=1"' in says(as_ann.get(path))
+    assert checked(says(as_ann.get(f"{path}?all=1"))) == ["1", "2", "3", "4"]
+
+
+def sentences(client, booking):
+    """What the page says about the money, and its sentence for each number of chosen tickets."""
+    text = says(cancellation(client, booking))
+    of_sums = re.search(r"data-sums>(.*?)</div>", text, re.DOTALL)
+    lead = re.search(r"</h1>\s*<p>(.*?)</p>", text, re.DOTALL)[1]
+    return lead.strip(), re.findall(r"<p>(.*?)</p>", of_sums[1]) if of_sums else []
+
+
+def test_the_page_says_exactly_what_comes_back(as_ann, ann, booking, tickets):
+    lead, sums = sentences(as_ann, booking)
+    assert "Each brings back $10.00, and all 4 together $40.00." in lead
+    assert sums[0] == "No ticket is chosen."
+    assert sums[2] == "2 of 4 tickets: $20.00 of $40.00 goes back to you."
+    give(as_ann, booking, number=["1"])
+    lead, sums = sentences(as_ann, booking)
+    assert "all 3 together $30.00" in lead
+    assert sums[1:] == [
+        f"{n} of 3 tickets: ${n}0.00 of $40.00 goes back to you." for n in (1, 2, 3)
+    ]
+    give(as_ann, booking, number=["2", "3"])
+    lead, sums = sentences(as_ann, booking)
+    assert "$10.00 of $40.00 is sent back to you, the way you paid." in lead
+    assert sums == []
+
+
+def test_what_was_given_back_as_goodwill_does_not_come_back_twice(
+    as_ann, staff, booking, tickets, every_payment_succeeds
+):
+    refunding.give_money_back(booking, Decimal(15), by=staff, note="late", now=timezone.now())
+    lead, sums = sentences(as_ann, booking)
+    assert "So 1 ticket brings back $10.00, 2 together $20.00, 3 together $25.00" in lead
+    assert "4 together $25.00" in lead
+    assert [sum.partition(": ")[2] for sum in sums[3:]] == [
+        "$25.00 of $40.00 goes back to you."
+    ] * 2
+    give(as_ann, booking, number=["1", "2", "3"])
+    assert booking.refunds.latest("id").amount == 25
+
+
+def test_no_money_is_promised_for_free_tickets(as_ann, ann, book):
+    booking = book(ann, TicketTierFactory(price=0), 3)
+    lead, sums = sentences(as_ann, booking)
+    assert "$" not in lead + "".join(sums)
+    assert sums[2] == "2 of 3 tickets."
 
 
 def test_none_checked_is_not_all(as_ann, booking, tickets):

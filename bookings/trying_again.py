@@ -1,0 +1,60 @@
+"""To try once more what was not paid: the same tickets, under a new key.
+
+The new key is made of the booking that failed. So two tabs, a double click and the way back send the same
+one, and the tickets are booked once. The page of that booking also knows when it was tried again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from uuid import UUID, uuid5
+
+from bookings.models import Booking
+from bookings.seen import Seen
+from concerts.models import Concert
+from concerts.sales import why_not_on_sale
+
+
+def key_of_next(booking: Booking) -> UUID:
+    return uuid5(booking.pk, "try again")
+
+
+@dataclass(frozen=True)
+class NextTry:
+    """What the page of a booking that failed offers. The booking comes with its details."""
+
+    booking: Booking
+    now: datetime
+
+    @property
+    def key(self) -> UUID:
+        return key_of_next(self.booking)
+
+    @property
+    def seen(self) -> Seen:
+        """What the customer chose by. If it is not so any more, they are asked before they pay."""
+        return self.booking.seen_when_booked
+
+    @cached_property
+    def made(self) -> Booking | None:
+        """The booking that came of it, if it was tried already."""
+        mine = Booking.objects.filter(user=self.booking.user_id, idempotency_key=self.key)
+        return mine.first()
+
+    @property
+    def left(self) -> int:
+        """How many tickets of this kind can be bought now."""
+        return self.booking.ticket_tier.available_quantity
+
+    @property
+    def closed(self) -> str:
+        """Why the concert does not sell now; empty if it does."""
+        return why_not_on_sale(self.booking.ticket_tier.concert, self.now)
+
+
+def next_try(booking: Booking, *, now: datetime) -> NextTry | None:
+    """None for a booking that did not fail, or whose concert customers cannot see any more."""
+    hidden = booking.ticket_tier.concert.status == Concert.Status.DRAFT
+    if booking.status != Booking.Status.FAILED or hidden:
+        return None
+    return NextTry(booking, now)

@@ -1,0 +1,165 @@
+"""What has happened to a booking, told from the rows that exist. A time that no row has is not told."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import prefetch_related_objects
+
+from bookings.gateways import named
+from bookings.mails import MONEY_BACK_WITHIN
+from bookings.models import Booking, Refund, Return
+from concerts.models import Move
+from concerts.moving import moves_since
+from mail.models import Mail
+from ticketbook.templatetags.money import money
+from ticketbook.zones import in_words
+from tickets.fulfilment import DECLINED, TICKETS
+
+Status, PaymentStatus = Booking.Status, Booking.PaymentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    says: str
+    at: datetime | None = None
+    bad: bool = False  # somebody has to act
+
+
+def story_of(booking: Booking) -> list[Event]:
+    """The events of a booking, which comes with its details; the first of them first."""
+    prefetch_related_objects([booking], "ticket_tier__concert__moves")  # the page tells of them too
+    if booking.returned_quantity or booking.refunded_total:
+        prefetch_related_objects([booking], "returns", "refunds")
+    told = [_begun(booking), *_payment(booking), *_mails(booking)]
+    told += [_given_back(booking, each) for each in _returns(booking)]
+    told += [_refunded(booking, each) for each in _refunds(booking)]
+    concert = booking.ticket_tier.concert
+    told += [_moved(each) for each in moves_since(concert, booking.created_at)]
+    return _in_order(told)
+
+
+def _in_order(told: list[Event]) -> list[Event]:
+    # What has no time follows what is told before it.
+    at = told[0].at
+    keys = []
+    for event in told:
+        at = event.at or at
+        keys.append(at)
+    ordered = sorted(zip(keys, range(len(told)), told, strict=True), key=lambda each: each[:2])
+    return [event for *_, event in ordered]
+
+
+def _begun(booking: Booking) -> Event:
+    tickets = f"{booking.quantity} × {booking.ticket_tier.get_tier_type_display()}"
+    price = f"for {money(booking.total_price)}" if booking.total_price else "for free"
+    if booking.source != Booking.Source.ONLINE:
+        return Event(f"Our staff booked {tickets} for you, {price}.", booking.created_at)
+    if booking.status in {Status.PENDING, Status.FAILED}:
+        return Event(f"You chose {tickets} {price}, and we held them for you.", booking.created_at)
+    return Event(f"You booked {tickets} {price}.", booking.created_at)
+
+
+def _payment(booking: Booking) -> list[Event]:
+    if booking.status == Status.FAILED:
+        return _failure(booking)
+    if booking.status == Status.PENDING or not booking.total_price:
+        return []
+    cash = " in cash" if booking.gateway == named.CASH else ""
+    # The row says when it was changed last. That is when it was paid, until something else happens to it.
+    untouched = booking.status == Status.CONFIRMED and not (
+        booking.returned_quantity or booking.refunded_total
+    )
+    return [
+        Event(
+            f"{money(booking.total_price)} paid{cash}.", booking.updated_at if untouched else None
+        )
+    ]
+
+
+def _failure(booking: Booking) -> list[Event]:
+    if booking.payment_status != PaymentStatus.FAILED:
+        return [Event("No payment came in time, so the tickets went back on sale.")]
+    if booking.failure_reason == Booking.FailureReason.DECLINED:
+        says = "The payment was declined, and the tickets went back on sale. Nothing was charged."
+    else:
+        says = "No payment came in time, so the tickets went back on sale. Nothing was charged."
+    return [Event(says, booking.updated_at)]
+
+
+def _mails(booking: Booking) -> list[Event]:
+    keys = [f"{kind}:{booking.pk}" for kind in (TICKETS, DECLINED)]
+    told = []
+    for mail in Mail.objects.filter(key__in=keys).order_by("id"):
+        what = "tickets" if mail.kind == TICKETS else "mail about it"
+        if mail.status == Mail.Status.SENT:
+            sent = "were mailed" if mail.kind == TICKETS else "was sent"
+            told.append(Event(f"The {what} {sent} to {mail.address}.", mail.sent_at))
+        elif mail.status == Mail.Status.WAITING:
+            are = "are" if mail.kind == TICKETS else "is"
+            told.append(Event(f"The {what} {are} on the way to {mail.address}.", mail.made_at))
+        elif mail.status == Mail.Status.FAILED:
+            says = f"The mail to {mail.address} could not be delivered."
+            told.append(Event(says, mail.made_at, bad=True))
+    return told
+
+
+def _returns(booking: Booking) -> list[Return]:
+    made = booking.returns.all() if booking.returned_quantity else []
+    return sorted(made, key=lambda each: each.pk)
+
+
+def _given_back(booking: Booking, made: Return) -> Event:
+    last = booking.status == Status.CANCELLED and made == _returns(booking)[-1]
+    if last and booking.called_off:
+        says = "The concert was called off, so your booking was cancelled."
+    elif last and made.tickets == booking.quantity:
+        says = (
+            "Our staff cancelled the booking." if made.made_by_id else "You cancelled the booking."
+        )
+    else:
+        who = "Our staff took back" if made.made_by_id else "You gave back"
+        says = f"{who} {made.tickets} of {booking.quantity} tickets{_which(made)}."
+    return Event(says, made.created_at)
+
+
+def _which(made: Return) -> str:
+    if not made.numbers:
+        return ""
+    word = "number" if len(made.numbers) == 1 else "numbers"
+    return f" ({word} {', '.join(map(str, made.numbers))})"
+
+
+def _refunds(booking: Booking) -> list[Refund]:
+    refunds = booking.refunds.all() if booking.refunded_total else []
+    return sorted(refunds, key=lambda each: each.pk)
+
+
+def _refunded(booking: Booking, refund: Refund) -> Event:
+    amount = money(refund.amount)
+    why = {
+        Refund.Reason.LATE: "Your payment came too late. ",
+        Refund.Reason.GOODWILL: "You keep the tickets. ",
+    }.get(Refund.Reason(refund.reason), "")
+    if booking.gateway == named.CASH:
+        return Event(f"{why}You get {amount} back in cash from our staff.", refund.created_at)
+    if refund.status == Refund.Status.SENT:
+        return Event(f"{why}{amount} was sent back to you.", refund.sent_at)
+    if refund.status == Refund.Status.DUE:
+        return Event(f"{why}{amount} is on its way back to you.", refund.created_at)
+    says = (
+        f"{why}The payment service refused to send {amount} back. Our staff look for another way."
+    )
+    return Event(says, refund.created_at, bad=True)
+
+
+def _moved(move: Move) -> Event:
+    when = in_words(move.date, move.time_zone)
+    return Event(f"The concert moved. It had been on {when}, at {move.venue}.", move.moved_at)
+
+
+def money_there_by(booking: Booking) -> datetime | None:
+    """When what was sent back should be on the customer's account at the latest; None if nothing was."""
+    if booking.gateway == named.CASH:
+        return None
+    sent = [refund.sent_at for refund in _refunds(booking) if refund.sent_at]
+    return max(sent) + MONEY_BACK_WITHIN if sent else None
