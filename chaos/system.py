@@ -202,6 +202,7 @@ class System:
                 "PORT": str(self.web_port),
                 "GATEWAY_URL": f"http://127.0.0.1:{self.gateway_port}",
                 "CHAOS_CLOCKS": str(self.clocks),
+                "CHAOS_MAILS": str(self.ledgers.mails),
                 "CACHE_URL": "",
                 "FAILPOINTS": FAILPOINTS,
             }
