@@ -2,13 +2,16 @@
 
 Starts the real system, lets clients book while faults strike, waits until all has come to rest, and judges.
 The environment sets SEED (else a random one), ROUNDS (1; each takes the next seed), SECONDS (40) and CLIENTS
-(12). QUICK=1 is a round of 20 seconds. The same seed makes the same schedule of faults, and the clients wish
+(12). QUICK=1 is a round of 20 seconds. With REQUESTS=1000 clients go on until there were so many, however
+busy the machine is. With JOBS=2 two processes play rounds at the same time, each with a database of its own:
+one is at rest while the other is busy. The same seed makes the same schedule of faults, and the clients wish
 for the same. SCHEDULE='12.5 kill_web 0; 14 cut_at_commit 3' makes exactly these faults, and SCHEDULE='' none.
 FAILPOINTS (bookings/failpoints.py) reaches the site under test and nothing else.
 
-Each round leaves history.jsonl, facts.json, verdict.json and the logs in .data/chaos/runs/SEED. A round that
-breaks a promise is run again without one fault after the other (SHRINK=0: it is not), and the shortest
-schedule that still fails is printed. The exit code is 1 then.
+Each round leaves history.jsonl, facts.json, verdict.json and the logs in .data/chaos/runs/SEED, or in
+.data/chaos/job-0/runs/SEED; `python -m chaos.report` makes a table of them. A round that breaks a promise is
+run again without one fault after the other (SHRINK=0: it is not), and the shortest schedule that still fails
+is printed. The exit code is 1 then.
 """
 
 import asyncio
@@ -17,15 +20,18 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
-from chaos import clients, facts, faults, referee, stage
+from chaos import clients, facts, faults, referee, report, stage
 from chaos.faults import Planned
 from chaos.history import BUSY_MACHINE, History, Recorder
 from chaos.quiet import until_quiet, with_connection
@@ -34,7 +40,10 @@ from chaos.system import FAILPOINTS, HOME, System
 QUICK = bool(os.environ.get("QUICK"))
 SECONDS = float(os.environ.get("SECONDS") or (20 if QUICK else 40))
 CLIENTS = int(os.environ.get("CLIENTS") or 12)
+REQUESTS = int(os.environ.get("REQUESTS") or 0)
 ROUNDS = int(os.environ.get("ROUNDS") or 1)
+JOBS = int(os.environ.get("JOBS") or 1)
+STEP = int(os.environ.get("STEP") or 1)  # from one seed to the next, in one of several jobs
 SHRINK = os.environ.get("SHRINK", "1") != "0"
 QUIET_LIMIT = 120.0  # seconds after the last fault
 STOOD_STILL = 1.0  # seconds for which nothing happened here
@@ -58,12 +67,19 @@ class Result:
 def main() -> None:
     # By default SIGTERM would end this process at once, and leave its servers running.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    _set_up()
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
+    if JOBS > 1:
+        _share_out(seed)
+    _set_up()
     failed = []
-    for number in range(seed, seed + ROUNDS):
+    for number in range(seed, seed + ROUNDS * STEP, STEP):
         schedule = _schedule(number)
-        result = play(number, schedule, HOME / "runs" / str(number))
+        try:
+            result = play(number, schedule, HOME / "runs" / str(number))
+        except Exception:  # one round that cannot be played does not end the others
+            traceback.print_exc()
+            failed.append(number)
+            continue
         _print(result)
         if result.failed:
             failed.append(number)
@@ -74,6 +90,35 @@ def main() -> None:
     if ROUNDS > 1:
         print(f"{ROUNDS} rounds, {len(failed)} of them failed: {failed}")
     sys.exit(1 if failed else 0)
+
+
+def _share_out(seed: int) -> NoReturn:
+    """Let JOBS processes play the rounds, and end with the report."""
+    began, running = time.monotonic(), []
+    try:
+        for number in range(JOBS):
+            home = HOME / f"job-{number}"
+            home.mkdir(parents=True, exist_ok=True)
+            share = {"JOBS": 1, "STEP": JOBS, "SEED": seed + number, "CHAOS_HOME": home}
+            share |= {"ROUNDS": len(range(number, ROUNDS, JOBS)), "FAILPOINTS": FAILPOINTS}
+            environment = os.environ | {name: str(value) for name, value in share.items()}
+            print(f"Job {number} writes {home / 'log'}.", flush=True)
+            with open(home / "log", "w") as log:
+                running.append(
+                    subprocess.Popen(
+                        [sys.executable, "-u", "-m", "chaos"],
+                        env=environment,
+                        stdout=log,
+                        stderr=log,
+                    )
+                )
+        codes = [process.wait() for process in running]
+    finally:
+        for process in running:
+            process.terminate()  # it ends its servers
+    print(f"{time.monotonic() - began:.0f} s")
+    print(report.text(report.rounds(HOME)))
+    sys.exit(max(codes))
 
 
 def _set_up() -> None:
@@ -130,7 +175,7 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
             failpoints=FAILPOINTS,
             customers={name: customer.email for name, customer in clients.buyers(staged, CLIENTS)},
         )
-        crowd = clients.Crowd(staged, recorder, system.url, seed, SECONDS)
+        crowd = clients.Crowd(staged, recorder, system.url, seed, SECONDS, REQUESTS)
         await asyncio.gather(
             clients.run(crowd, CLIENTS, staff),
             faults.inject(schedule, system, recorder),

@@ -30,6 +30,7 @@ PATIENT = aiohttp.ClientTimeout(
 )  # of one request in ten, which shows whether an answer ever comes
 TRIES = 5  # of one request
 MANY, BURSTS = 25, 0.1  # requests at once, and how often a client sends so many
+MOST = 6.0
 THINKS = 0.25  # seconds at most between two things that a customer does
 
 # What a customer does, of a hundred.
@@ -61,11 +62,13 @@ class Crowd:
     url: str
     seed: int
     seconds: float  # when the clients stop, on the recorder's clock
+    requests: int = 0  # unless there were fewer by then: they go on, for MOST times as long at most
     booked: list[tuple[str, str]] = field(default_factory=list)  # booking, price
     sent: list[dict[str, Any]] = field(default_factory=list)  # requests to book
 
     def is_over(self) -> bool:
-        return self.recorder.now() >= self.seconds
+        now, enough = self.recorder.now(), self.recorder.requests >= self.requests
+        return now >= self.seconds * (1 if enough else MOST)
 
 
 async def run(crowd: Crowd, clients: int, staff: "Staff") -> None:

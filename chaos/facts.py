@@ -110,6 +110,14 @@ class Mail:
 
 
 @dataclass(frozen=True)
+class Letter:
+    """A copy of a mail that arrived."""
+
+    message_id: str
+    at: float
+
+
+@dataclass(frozen=True)
 class CapacityChange:
     """What staff have changed of a tier's stock, in order of time."""
 
@@ -134,7 +142,7 @@ class Facts:
     apps: list[str] = field(default_factory=list)  # `tickets` and `mail`, if the site has them
     tickets: list[Ticket] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
-    letters: list[str] = field(default_factory=list)  # that arrived: their Message-IDs
+    letters: list[Letter] = field(default_factory=list)  # in order of time
     audit: list[str] = field(default_factory=list)
     # Jobs that could run now, and what they are about.
     open_jobs: list[str] = field(default_factory=list)
@@ -162,17 +170,17 @@ LISTS: dict[str, Any] = {
     "payments": Payment,
     "tickets": Ticket,
     "mails": Mail,
+    "letters": Letter,
     "capacity": CapacityChange,
 }
 
 
 def unsettled(facts: Facts) -> list[str]:
     """What has still to come to rest, a sentence each; an empty list when it is quiet."""
-    found = [
+    found = unsent(facts) + [
         f"Booking {pk} is PENDING." for pk, row in facts.bookings.items() if row.status == "PENDING"
     ]
     found += [f"Refund {row.id} is DUE." for row in facts.refunds if row.status == "DUE"]
-    found += [f"The mail {mail.key} waits." for mail in facts.mails if mail.status == "WAITING"]
     if "tickets" in facts.apps:
         with_tickets = {ticket.booking for ticket in facts.tickets}
         found += [
@@ -186,6 +194,11 @@ def unsettled(facts: Facts) -> list[str]:
         if each.state == "capturing"
     ]
     return found + [f"The job {job} is open." for job in facts.open_jobs]
+
+
+def unsent(facts: Facts) -> list[str]:
+    """The mails that have still to be sent, a sentence each."""
+    return [f"The mail {mail.key} waits." for mail in facts.mails if mail.status == "WAITING"]
 
 
 def owed(facts: Facts) -> dict[str, Decimal]:

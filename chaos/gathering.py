@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +18,7 @@ from chaos.facts import (
     Capture,
     Concert,
     Facts,
+    Letter,
     Mail,
     Payment,
     Refund,
@@ -27,6 +27,7 @@ from chaos.facts import (
     Ticket,
     Tier,
 )
+from chaos.letters import arrived
 
 Seconds = Callable[[datetime], float]  # a moment on the history's clock
 
@@ -40,7 +41,7 @@ class Ledgers:
 
     @property
     def mails(self) -> Path:
-        """The folder into which the site puts its mails, as it does where no mail server is named."""
+        """The folder into which the site puts its mails (chaos/letters.py)."""
         return self.main.parent / "mail"
 
 
@@ -83,7 +84,9 @@ def _gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
     _read_ledger(facts, ledgers.main, epoch)
     if ledgers.page.exists():
         _read_page_ledger(facts, ledgers.page, epoch)
-    _read_papers(facts, keys, ledgers.mails)
+    _read_papers(facts, keys)
+    letters = [Letter(mail, round(at - epoch, 6)) for mail, at in arrived(ledgers.mails)]
+    facts.letters = sorted(letters, key=lambda letter: letter.at)
     facts.open_jobs = list(_open_jobs(_may_be_late(facts)))
     facts.audit = audit()
     return facts
@@ -191,7 +194,7 @@ def _may_be_late(facts: Facts) -> set[str]:
 PAPERS = {"tickets": "Ticket", "mail": "Mail"}  # apps and their models
 
 
-def _read_papers(facts: Facts, tiers: list[UUID], letters: Path) -> None:
+def _read_papers(facts: Facts, tiers: list[UUID]) -> None:
     # By their names, because these apps came later than the referee.
     from django.apps import apps
 
@@ -211,8 +214,6 @@ def _read_papers(facts: Facts, tiers: list[UUID], letters: Path) -> None:
         customers = {row.user for row in facts.bookings.values()}
         for mail in models["mail"].objects.filter(address__in=customers):
             facts.mails.append(Mail(mail.key, str(mail.about), mail.status, mail.message_id))
-        for file in sorted(letters.glob("*.eml")):
-            facts.letters.append(str(message_from_bytes(file.read_bytes())["Message-ID"]).strip())
 
 
 # Jobs that a worker could take now, or has taken. Periodic ones come again and again.

@@ -103,7 +103,7 @@ class Recorder:
         began_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         self.header = Header(seed, schedule, began_at, now, **known)
         self._file = open(file, "w", buffering=1)  # noqa: SIM115 - closed by close()
-        self._count = 0
+        self.requests = 0
         self._write(asdict(self.header))
 
     def now(self) -> float:
@@ -112,8 +112,8 @@ class Recorder:
     @contextmanager
     def attempt(self, client: str, verb: str, request: dict[str, Any]) -> Iterator[Attempt]:
         """Record what happens in the block, which fills in the answer. It is unknown until then."""
-        self._count += 1
-        attempt = Attempt(self._count, client, verb, request, self.now())
+        self.requests += 1
+        attempt = Attempt(self.requests, client, verb, request, self.now())
         try:
             yield attempt
         finally:

@@ -46,6 +46,7 @@ class Run:
     """What is done to the system, so that a kind of mistake shows in a few seconds."""
 
     seconds: float = 8
+    requests: int = 0  # at least: on a busy machine the clients go on until there were so many
     clients: int = 12
     customers: int | None = None  # fewer customers mean more clients of each
     tickets: int = 1  # so many times the usual number
@@ -103,10 +104,17 @@ RUNS = {
     ),
     # Customers who have seen an old price.
     "prices": Run(wishes={"book": 80, "availability": 2}, staff={"price": 300}),
-    "returns": Run(wishes={"return": 50, "cancel": 30}),
+    "returns": Run(requests=300, wishes={"return": 50, "cancel": 30}),
+    # Few customers, who return some tickets, keep the others, and come again.
+    "regulars": Run(
+        requests=600,
+        customers=3,
+        tickets=3,
+        wishes={"book": 60, "return": 40, "cancel": 0, "meddle": 0},
+    ),
     "borrowed_keys": Run(wishes={"borrow_key": 40}),
     # So many that they are answered from copies.
-    "browsers": Run(wishes={"availability": 30}, bursts=1),
+    "browsers": Run(requests=600, wishes={"availability": 30}, bursts=1),
     "two_gateways": Run(schedule="0 with_page", wishes={"book": 30, "book_again": 60}),
     # Nobody pays, and no worker looks after it.
     "abandoned_payments": Run(
@@ -228,6 +236,7 @@ def make_run(
         "CHAOS_HOME": str(home),
         "CLIENTS": str(run.clients),
         "SECONDS": str(run.seconds),
+        "REQUESTS": str(run.requests),
         "SEED": str(seed),
         "SCHEDULE": run.schedule,
         "SHRINK": "0",

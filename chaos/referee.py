@@ -90,6 +90,7 @@ CHECKS: dict[str, tuple[Check, Things]] = {
     "open_payment": (prices.open_payment, lambda case: len(case.facts.payments)),
     "tickets": (papers.tickets, lambda case: len(case.facts.tickets)),
     "mails": (papers.mails, lambda case: len(case.facts.mails)),
+    "told_twice": (papers.told_twice, lambda case: len(case.facts.letters)),
     "no_answer": (answers.no_answer, lambda case: len(answers.http(case))),
     "server_error": (answers.server_error, lambda case: len(answers.http(case))),
 }

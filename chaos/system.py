@@ -45,7 +45,7 @@ HOLD_SECONDS = 5
 PAGE_HOLD_SECONDS = 6
 GIVE_UP_SECONDS = 20
 SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
+    "DJANGO_SETTINGS_MODULE": "chaos.settings",
     "SECRET_KEY": "only-for-chaos-" * 5,
     "HOLD_SECONDS": str(HOLD_SECONDS),
     "HOLD_GIVE_UP_SECONDS": str(GIVE_UP_SECONDS),
@@ -119,6 +119,10 @@ class Process:
             self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+class NotReady(Exception):
+    """A site that was started did not become ready."""
 
 
 @dataclass
@@ -198,6 +202,7 @@ class System:
                 "PORT": str(self.web_port),
                 "GATEWAY_URL": f"http://127.0.0.1:{self.gateway_port}",
                 "CHAOS_CLOCKS": str(self.clocks),
+                "CHAOS_MAILS": str(self.ledgers.mails),
                 "CACHE_URL": "",
                 "FAILPOINTS": FAILPOINTS,
             }
@@ -234,13 +239,13 @@ class System:
         return self.page_proxy.port
 
     async def ready(self) -> None:
-        """Wait until the site answers that it is ready. Ends the program if it never does."""
+        """Wait until the site answers that it is ready. Raises NotReady if it never does."""
         deadline = time.monotonic() + READY_LIMIT
         while time.monotonic() < deadline:
             if await asyncio.to_thread(self._is_ready):
                 return
             await asyncio.sleep(0.1)
-        raise SystemExit(f"The site did not become ready: see {self.folder}.")
+        raise NotReady(f"The site did not become ready: see {self.folder}.")
 
     def _is_ready(self) -> bool:
         try:

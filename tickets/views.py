@@ -135,7 +135,6 @@ def ticket_page(request: HttpRequest, token: str) -> HttpResponse:
     context = {"ticket": ticket, "concert": ticket.booking.ticket_tier.concert}
     response = render(request, "tickets/ticket.html", context)
     response["X-Robots-Tag"] = "noindex"
-    response["Referrer-Policy"] = "no-referrer"
     return response
 
 

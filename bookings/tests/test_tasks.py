@@ -1,6 +1,7 @@
 """The job queue, with a real worker."""
 
 import asyncio
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.utils import timezone
-from procrastinate import utils
+from procrastinate import periodic, utils
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
@@ -18,6 +19,7 @@ from bookings.cancelling import cancel
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
 from bookings.tasks import EVERY_TEN_SECONDS, find_owed_refunds, rescue_jobs, resolve_holds
+from ticketbook.postgres import clock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_queue")]
 
@@ -257,3 +259,35 @@ def test_holds_are_resolved_every_ten_seconds():
     crons = {task.task.name: task.cron for task in tasks}
     assert crons["bookings.tasks.resolve_holds"] == EVERY_TEN_SECONDS
     assert "bookings.tasks.rescue_jobs" in crons
+
+
+@pytest.mark.parametrize("ahead", [180, -180])
+def test_jobs_that_come_again_go_by_the_databases_clock(monkeypatch, ahead):
+    # Found by make chaos, seed 61000: a clock that was three minutes ahead, and was set right.
+    right, deferred = time.time, []
+
+    class OneTick(Exception):
+        pass
+
+    async def wait(deferrer, next_tick):
+        assert 0 <= next_tick <= 1  # a mail may be due each second
+        raise OneTick
+
+    async def defer_jobs(deferrer, jobs_to_defer):
+        deferred.extend(at for _, at in jobs_to_defer)
+
+    async def tick():
+        deferrer = periodic.PeriodicDeferrer
+        monkeypatch.setattr(deferrer.func, "wait", wait)
+        monkeypatch.setattr(deferrer.func, "defer_jobs", defer_jobs)
+        connector = app.connector.get_worker_connector()
+        with app.replace_connector(connector) as live:
+            async with live.open_async():
+                await deferrer(registry=live.periodic_registry).worker()
+
+    monkeypatch.setattr(time, "time", lambda: right() + ahead)
+    before = clock.ask().timestamp()
+    with pytest.raises(OneTick):
+        asyncio.run(tick())
+    after = clock.ask().timestamp()
+    assert int(before) <= max(deferred) <= after

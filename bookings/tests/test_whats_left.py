@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from accounts.tests.factories import UserFactory
 from bookings import on_offer
 from bookings.cancelling import cancel
 from bookings.models import Booking
@@ -158,6 +159,14 @@ def test_the_limit_is_told_before_it_bites(client, ann, book):
     assert limit_said(client, tier) == "you have 4, and no customer gets more"
     html = page(client, f"/concerts/{tier.concert_id}/")
     assert f'value="{tier.pk}" required disabled' in html
+
+
+def test_what_was_booked_with_the_same_address_as_a_guest_counts_too(client, ann, book):
+    tier = TicketTierFactory(max_per_customer=4)
+    client.force_login(ann)
+    book(UserFactory(email=ann.email, is_guest=True), tier, 1)
+    book(ann, tier, 2)
+    assert limit_said(client, tier) == "you have 3, so up to 1 more"
 
 
 def test_cancelled_tickets_do_not_count_towards_the_limit(as_ann, ann, book):

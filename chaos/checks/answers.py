@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from math import inf
 
 from chaos.case import Case, Finding, who_asked
-from chaos.history import UNKNOWN, Attempt, Fault
+from chaos.history import BUSY_MACHINE, UNKNOWN, Attempt, Fault
 
 # What keeps nobody from an answer. Everything else may, and for so many seconds after it is over.
 HARMLESS = {"kill_worker", "clock", "flush_cache", "kill_cache"}
@@ -14,6 +14,10 @@ RECOVERS = 10.0
 RECOVERS_LATER = {
     "kill_master": 40.0
 }  # a new one starts when all processes of the old one have ended
+# Who kills processes of the web server may leave none. If the machine had no time for us in this run, new
+# ones take long. Then RECOVERS begins when somebody is answered again, within the time of a start.
+KILLS_SERVERS = {"kill_web", "kill_master"}
+UP_AGAIN = 90.0
 BOUND = 14.0  # seconds; who gives up earlier shows nothing, because a busy machine is slow
 LONG_DELAY = 1.0  # seconds; a failpoint that waits as long may keep a request from its answer
 
@@ -64,14 +68,25 @@ def http(case: Case) -> list[Attempt]:
 
 
 def _excuse(case: Case, attempt: Attempt) -> Fault | None:
-    return next((fault for fault in case.history.faults if _is_in_the_way(fault, attempt)), None)
+    faults = case.history.faults
+    return next((fault for fault in faults if _is_in_the_way(case, fault, attempt)), None)
 
 
-def _is_in_the_way(fault: Fault, attempt: Attempt) -> bool:
+def _is_in_the_way(case: Case, fault: Fault, attempt: Attempt) -> bool:
     if fault.name in HARMLESS:
         return False
     over = (fault.ended or inf) + RECOVERS_LATER.get(fault.name, RECOVERS)
+    if fault.name in KILLS_SERVERS:
+        over = max(over, _up_again(case, fault) + RECOVERS)
     return fault.began <= attempt.ended and attempt.began <= over
+
+
+def _up_again(case: Case, fault: Fault) -> float:
+    """When somebody was answered whose request began after the fault, if the machine was busy."""
+    if not any(each.name == BUSY_MACHINE for each in case.history.faults):
+        return fault.ended
+    answered = (each.ended for each in http(case) if each.status and each.began > fault.ended)
+    return min([*answered, fault.ended + UP_AGAIN])
 
 
 def _failpoints_keep_answers_back(failpoints: str) -> bool:

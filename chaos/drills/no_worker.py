@@ -69,7 +69,7 @@ async def _drill(staged: stage.Stage) -> list[str]:
 
 
 async def _without_a_worker(drill: Drill, crowd: clients.Crowd) -> list[str]:
-    known = await drill.facts(limit=0)
+    known = await drill.facts_now()
     print(f"{len(_pending(known))} bookings are pending when the clients end, without a worker")
     for _ in range(ASKS):
         if not (pending := _pending(known)):
@@ -77,7 +77,7 @@ async def _without_a_worker(drill: Drill, crowd: clients.Crowd) -> list[str]:
         await asyncio.sleep(HOLD_SECONDS + 1 if not _ else GAP)
         questions = _questions(History.read(drill.file), known, pending)
         await asyncio.gather(*(Asker(crowd, each).run() for each in questions))
-        known = await drill.facts(limit=0)
+        known = await drill.facts_now()
     return _judge(History.read(drill.file), known)
 
 

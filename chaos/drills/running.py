@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos import clients, facts, referee
+from chaos.gathering import Ledgers
 from chaos.history import History, Recorder
-from chaos.quiet import until_quiet
+from chaos.quiet import known_now, until_quiet
 from chaos.stage import Stage
 from chaos.system import HOME, System
 
@@ -29,12 +30,16 @@ class Drill:
     file: Path
     wrong: list[str] = field(default_factory=list)
 
-    async def facts(self, *, limit: float) -> facts.Facts:
-        """The facts when all has come to rest, or after `limit` seconds."""
+    async def facts_now(self) -> facts.Facts:
+        return await known_now(*self._where())
+
+    async def facts_at_rest(self, *, limit: float) -> facts.Facts:
+        """The facts when all has come to rest, or after `limit` seconds (chaos/quiet.py)."""
+        return await until_quiet(*self._where(), limit=limit)
+
+    def _where(self) -> tuple[Ledgers, list[str], float]:
         tiers = [tier.id for tier in self.staged.tiers]
-        return await until_quiet(
-            self.system.ledgers, tiers, self.recorder.header.epoch, limit=limit
-        )
+        return self.system.ledgers, tiers, self.recorder.header.epoch
 
 
 @dataclass
@@ -82,7 +87,7 @@ async def at_rest(drill: Drill, *, limit: float = QUIET_LIMIT) -> Rest:
     """Let everything run again, wait until all has come to rest, and judge. The clients have ended."""
     began = time.monotonic()
     await drill.system.calm()
-    known = await drill.facts(limit=limit)
+    known = await drill.facts_at_rest(limit=limit)
     seconds = time.monotonic() - began
     known.write(drill.file.with_name("facts.json"))
     return judged(drill, known, seconds)
@@ -104,6 +109,11 @@ def set_up() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     django.setup()
     call_command("migrate", verbosity=0)
+
+
+def copies(known: facts.Facts) -> int:
+    """How many mails arrived more than once, counting each further copy."""
+    return len(known.letters) - len({letter.message_id for letter in known.letters})
 
 
 def end(wrong: list[str]) -> None:

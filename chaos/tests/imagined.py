@@ -15,6 +15,7 @@ from chaos.facts import (
     Capture,
     Concert,
     Facts,
+    Letter,
     Mail,
     Payment,
     Refund,
@@ -345,7 +346,7 @@ def print_and_mail(facts, pk):
         for number in range(1, row.quantity + 1):
             facts.tickets.append(Ticket(pk, number, f"{pk} {number}", number <= kept))
         facts.mails.append(Mail(f"tickets:{pk}", pk, "SENT", f"<{pk}>"))
-        facts.letters.append(f"<{pk}>")
+        facts.letters.append(Letter(f"<{pk}>", row.created_at))
 
 
 STEPS = {

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaos.facts import CapacityChange, Capture, Concert, Payment, Refund, Return, SentBack
-from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Fault
+from chaos.checks.answers import UP_AGAIN
+from chaos.facts import CapacityChange, Capture, Concert, Letter, Payment, Refund, Return, SentBack
+from chaos.history import BUSY_MACHINE, OK, REFUSED, UNKNOWN, Attempt, Fault
 from chaos.referee import CHECKS, judge, verdict
 from chaos.tests.imagined import PRICE, Site, played, print_and_mail
 
@@ -465,11 +466,11 @@ def leave_valid(history, facts, ann, bob):
 
 
 def lose_a_mail(history, facts, ann, bob):
-    facts.letters.remove(f"<{ann}>")
+    facts.letters = [letter for letter in facts.letters if letter.message_id != f"<{ann}>"]
 
 
 def mail_twice(history, facts, ann, bob):
-    facts.letters.append(f"<{ann}>")
+    facts.letters.append(Letter(f"<{ann}>", history.attempts[-1].ended))
 
 
 def forget_a_mail(history, facts, ann, bob):
@@ -550,7 +551,7 @@ WRONG = [
     ("tickets", print_nothing, "holds 2 tickets, and 0 are valid."),
     ("tickets", leave_valid, "is CANCELLED and holds 0 tickets, and 2 are valid."),
     ("mails", lose_a_mail, "was sent, and did not arrive."),
-    ("mails", mail_twice, "arrived 2 times."),
+    ("told_twice", mail_twice, "and no fault explains it."),
     ("mails", forget_a_mail, "were made, and never mailed."),
     ("no_answer", never_answer, "got no answer to book within 15.0 seconds"),
     ("no_answer", hang_up, "(ServerDisconnectedError), and no fault explains it."),
@@ -610,6 +611,46 @@ def test_a_fault_may_explain_why_no_answer_came(fault, explains):
     assert broken(history, facts) == (set() if explains else {"no_answer"})
     history.faults[0].began, history.faults[0].ended = asked.began - 50, asked.began - 49
     assert broken(history, facts) == {"no_answer"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "up_again", "busy", "explains"),
+    [
+        ("kill_web", 40, True, True),
+        ("kill_web", 40, False, False),
+        ("kill_web", 10, True, False),
+        ("kill_web", None, True, False),
+        ("kill_backend", 40, True, False),
+    ],
+)
+def test_on_a_busy_machine_a_killed_web_server_may_be_late(fault, up_again, busy, explains):
+    site, _ = ann_booked()
+    history, facts = site.told()
+    killed = history.attempts[-1].ended + 100
+    history.faults.append(Fault(fault, {}, killed, killed))
+    if busy:
+        history.faults.append(Fault(BUSY_MACHINE, {}, 0.1, 1.5))
+    hang_up(history, facts, "", "")
+    asked = history.attempts[-1]
+    asked.began = asked.ended = killed + (UP_AGAIN + 15 if up_again is None else 45)
+    if up_again is not None:
+        answered = later(history, "eve", "my_bookings", {}, status=200, answer=[])
+        answered.began, answered.ended = killed + 1, killed + up_again
+    assert broken(history, facts) == (set() if explains else {"no_answer"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "explains"), [("kill_worker", True), ("cut_at_commit", True), ("kill_web", False)]
+)
+def test_a_fault_may_explain_why_a_mail_was_sent_twice(fault, explains):
+    site, pk = ann_booked()
+    history, facts = site.told()
+    mail_twice(history, facts, pk, "")
+    first = min(letter.at for letter in facts.letters)
+    history.faults.append(Fault(fault, {}, first + 1, first + 2))
+    assert broken(history, facts) == (set() if explains else {"told_twice"})
+    history.faults[0].began, history.faults[0].ended = first + 50, first + 51
+    assert broken(history, facts) == {"told_twice"}
 
 
 def test_failpoints_explain_what_they_do():

@@ -123,3 +123,7 @@ def test_whoever_has_lost_the_mail_gets_the_links_without_scripts(visit, ann, ti
     page.get_by_role("main").get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Your tickets are booked").wait_for()
     assert page.url.endswith(f"/bookings/{booking.pk}/")
+
+    page.goto(of_ticket)
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("link", name="Log in").wait_for()

@@ -166,7 +166,7 @@ def test_whoever_has_its_address_sees_the_ticket_and_nothing_of_the_buyer(ann, b
 def test_nobody_keeps_it_or_learns_its_address(tickets):
     answer = Client().get(address(tickets[0]))
     assert answer["Cache-Control"] == "no-store"
-    assert answer["Referrer-Policy"] == "no-referrer"
+    assert answer["Referrer-Policy"] == "same-origin"  # so no other site
     assert "noindex" in answer["X-Robots-Tag"]
 
 
