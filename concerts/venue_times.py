@@ -139,6 +139,8 @@ class VenueTimesForm(MergingForm):
             says = f"By the clock of the venue: {city_time(self.shown_zone)}."
         for name in self._times:
             widget, at = self.fields[name].widget, self.initial.get(name)
+            for part, of in zip(widget.widgets, ("date", "time"), strict=False):
+                part.attrs["aria-label"] = f"{self[name].label}, {of}"
             widget.zone, widget.says = self.shown_zone, says
             if isinstance(at, datetime):
                 wall = local(at, self.shown_zone).replace(tzinfo=None)

@@ -5,6 +5,8 @@ import pytest
 from accounts.models import User
 from bookings.placing import place
 from bookings.tests.wishing import wish
+from concerts.models import Concert
+from ticketbook.tests.axe import no_faults
 from ticketbook.tests.test_browser import (
     CHROMIUM,
     DESKTOP,
@@ -78,3 +80,17 @@ def test_the_first_page_needs_no_javascript_and_is_not_too_wide(first_page, ann,
     assert page.locator("body").bounding_box()["width"] <= viewport["width"]
     page.get_by_role("link", name="Bookings").last.click()
     page.get_by_text("Each line is one booking of one customer").wait_for()
+
+
+def test_axe_finds_no_fault(visit, first_page, ann, tier):
+    place(wish(ann, tier, 2))
+    with no_faults() as look:
+        look(visit("/admin/"), "Log in")
+        page = first_page()
+        page.get_by_text("Money as a table").click()
+        look(page, "2 tickets sold for $90.00")
+        page.goto("/admin/bookings/booking/")
+        look(page, "Each line is one booking of one customer")
+        page.goto(f"/admin/concerts/concert/{Concert.objects.get().pk}/change/")
+        # In Django's table of tiers the columns for a row's name and for a button have no heading.
+        look(page, "By the clock of the venue", but=["empty-table-header"])

@@ -1,13 +1,10 @@
 """The page of a concert: what it says about the sale, and the form that books."""
 
-import gzip
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from django.contrib.staticfiles import finders
 from django.utils import timezone
 
 from concerts.models import Concert, TicketTier
@@ -171,14 +168,3 @@ def test_without_javascript_the_page_says_when_to_load_it_again(client):
     assert "1 May 2999, 00:00 UTC" in html
     assert "Load this page again then." in html
     assert 'http-equiv="refresh"' not in html
-
-
-def test_a_first_visit_weighs_at_most_60_kilobytes(client):
-    tier = TicketTierFactory(concert__description="Doors at seven. " * 50)
-    for kind in ("VIP", "FRONT_ROW"):
-        TicketTierFactory(concert=tier.concert, tier_type=kind)
-    html = page(client, f"/concerts/{tier.concert_id}/")
-    files = re.findall(r'(?:src|href)="/static/([^"]+)"', html)
-    assert {file.rpartition(".")[2] for file in files} == {"css", "js", "svg"}
-    parts = [html.encode(), *(Path(finders.find(file)).read_bytes() for file in files)]
-    assert sum(len(gzip.compress(part)) for part in parts) <= 60_000
