@@ -108,7 +108,7 @@ def test_each_visitor_has_a_key_and_a_token_of_their_own(busy, tier):
 
 
 def test_a_page_without_a_form_sets_no_cookie(client, busy):
-    tier = TicketTierFactory(concert__sales_open_at=timezone.now() + timedelta(days=1))
+    tier = TicketTierFactory(concert__sales_close_at=timezone.now() - timedelta(hours=1))
     for _ in range(2):
         answer = client.get(f"/concerts/{tier.concert_id}/")
         assert not answer.cookies

@@ -19,7 +19,10 @@ from tickets.calendar import booking_ics
 from tickets.fulfilment import fulfil, tickets_of
 from tickets.pdf import tickets_pdf
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("every_payment_succeeds"),
+]
 
 
 @pytest.fixture
