@@ -1,7 +1,7 @@
-"""What counts as sold: the same on every page of the back office.
+"""Which bookings count as sold. All pages of the back office count by these rules.
 
-Bookings that were paid are CONFIRMED, or CANCELLED since. Tickets that cost nothing are *free*, whoever gave
-them away. What staff sold at the *door* is apart, and everything else is *sold*.
+A booking was paid if it is CONFIRMED or CANCELLED. Tickets without a price are *free*. Tickets that staff
+sold at the *door* are counted apart. All others are *sold*.
 """
 
 from datetime import datetime, timedelta

@@ -78,7 +78,7 @@ def close_days(now: datetime, count: int = SHOWN) -> int:
 
 
 def forget() -> None:
-    """Count all days anew. For whoever has put bookings into the past."""
+    """Count all days anew. Call it after bookings were written into the past."""
     ClosedDay.objects.all().delete()
 
 

@@ -1,4 +1,4 @@
-"""The first page of the back office. Each part of it is for whoever may see what it counts."""
+"""The first page of the back office. Staff see a part of it only if they may see the rows that it counts."""
 
 import hashlib
 from datetime import datetime

@@ -73,7 +73,7 @@ def _comes(now: datetime) -> Q:
 
 
 class MoneyBack(NamedTuple):
-    """Sums of the refunds of a booking by what became of them, in the order of Refund.Status."""
+    """Sums of the refunds of a booking by what became of them."""
 
     under_way: Decimal = Decimal(0)
     sent: Decimal = Decimal(0)
@@ -332,10 +332,15 @@ class Booking(models.Model):
         if self.payment_status == self.PaymentStatus.REFUNDED:
             return MoneyBack(sent=self.refunded_total)
         refunds = self.refunds.all() if self.refunded_total else []
-        sums = {status: Decimal(0) for status in Refund.Status}
-        for refund in refunds:
-            sums[Refund.Status(refund.status)] += refund.amount
-        return MoneyBack(*sums.values())
+
+        def sum_of(status: str) -> Decimal:
+            return sum((each.amount for each in refunds if each.status == status), Decimal(0))
+
+        return MoneyBack(
+            under_way=sum_of(Refund.Status.DUE),
+            sent=sum_of(Refund.Status.SENT),
+            refused=sum_of(Refund.Status.FAILED),
+        )
 
     @property
     def seen_when_booked(self) -> Seen:
@@ -482,7 +487,7 @@ class Refund(models.Model):
             models.Index(fields=["-created_at"], name="refund_newest"),
             # Money that was sent back, by day.
             models.Index(fields=["sent_at"], condition=Q(status="SENT"), name="refund_sent"),
-            # Whoever deletes a user, or a guest, has to know that nobody's decision names them.
+            # Before a user is deleted, the database looks for refunds that name them.
             models.Index(
                 fields=["made_by"], condition=Q(made_by__isnull=False), name="refund_made_by"
             ),

@@ -62,13 +62,13 @@ class SeeOther(HttpResponseRedirect):
 
 
 class FormOfBooking(View):
-    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
+    """A form in the page of a booking. A GET of its address, as after a log-in, leads to that page."""
 
     def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
     def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
-        # The form was drawn before somebody logged in, perhaps in another tab.
+        # The log-in, perhaps in another tab, has made the token of this form invalid.
         if request.user.is_authenticated or of_this_browser(request) is not None:
             messages.error(
                 request, "This page was out of date and has been renewed. Try once more."
@@ -139,7 +139,7 @@ class Bookings(View):
 
 
 def of_customer_or_browser(request: HttpRequest) -> BookingQuerySet | None:
-    """The bookings of whoever is logged in, or those that this browser remembers; None if there are none."""
+    """The bookings of the user; for a stranger those that this browser remembers, or None."""
     if request.user.is_authenticated:
         return Booking.objects.of(customer(request))
     remembered = of_this_browser(request)

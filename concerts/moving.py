@@ -9,7 +9,7 @@ from concerts.models import Concert, Move
 # Sent with `concert`, as it is now, in the transaction that moves it.
 moved = Signal()
 
-# Whoever buys while staff save a move may have been sold the old date.
+# A customer who buys while a move is being saved may have seen the old date.
 WHILE_IT_IS_SAVED = timedelta(seconds=10)
 
 

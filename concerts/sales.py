@@ -166,7 +166,7 @@ class Sale:
 
     @property
     def times(self) -> str:
-        """The times of the sale, for a page that wants to know whether they are still those that it shows."""
+        """The times of the sale as one text, which an open page compares with its own."""
         concert = self.concert
         times = (concert.sales_open_at, concert.sales_close_at, concert.date)
         return " ".join("-" if at is None else f"{at.timestamp():.0f}" for at in times)

@@ -66,7 +66,7 @@ def _payment(booking: Booking) -> list[Event]:
     if booking.status == Status.PENDING or not booking.total_price:
         return []
     cash = " in cash" if booking.gateway == named.CASH else ""
-    # The row says when it was changed last. That is when it was paid, until something else happens to it.
+    # `updated_at` is the time of the payment as long as the booking has not been changed after it.
     untouched = booking.status == Status.CONFIRMED and not (
         booking.returned_quantity or booking.refunded_total
     )

@@ -17,8 +17,8 @@ from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 
 pytestmark = pytest.mark.django_db
 
-# Clocks go back in New York on 1 November and in Lord Howe on 4 April, there by half an hour. In Cairo
-# there is no midnight on 24 April.
+# In New York clocks go back by an hour on 1 November, and in Lord Howe by half an hour on 4 April. In Cairo
+# the night of 24 April has no midnight.
 MOMENTS = [
     ("UTC", datetime(2026, 11, 26, 12, tzinfo=UTC)),
     ("America/New_York", datetime(2026, 11, 10, 4, 30, tzinfo=UTC)),

@@ -1,4 +1,4 @@
-"""Lists are grouped by what people do, say what they are, and stay quick however long they grow."""
+"""Lists are in groups, explain themselves, and are quick with many rows."""
 
 import re
 import uuid

@@ -28,7 +28,7 @@ def later(minutes):
 
 
 def pages(client, booking):
-    """What all pages about the booking say; the last one is the ticket's, for whoever has its address."""
+    """What the pages about the booking say. The last one is the page of a ticket, which needs no log-in."""
     ticket = fulfil(booking, now=timezone.now())[0]
     paths = [f"/bookings/{booking.pk}/", f"/bookings/{booking.pk}/cancellation/"]
     says = [main_of(client.get(path)) for path in paths]

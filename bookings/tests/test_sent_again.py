@@ -198,7 +198,7 @@ def test_an_open_payment_promises_a_mail_only_if_one_follows(as_ann, ann, tier, 
     booking = take_hold(ann, tier)
     says = main_of(as_ann.get(f"/bookings/{booking.pk}/"))
     assert "nothing is charged twice" in says
-    assert "a mail either way" not in says  # whoever is at work answers the customer
+    assert "a mail either way" not in says  # the request that is at work answers the customer
     ends("outcome unknown", booking, None)
     says = main_of(as_ann.get(f"/bookings/{booking.pk}/"))
     assert "nothing is charged twice" in says

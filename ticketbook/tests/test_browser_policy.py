@@ -10,26 +10,11 @@ from bookings.cancelling import cancel
 from bookings.placing import place
 from bookings.tests.wishing import wish
 from ticketbook.postgres import clock
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
-    DESKTOP,
-    PASSWORD,
-    ann,
-    chromium,
-    every_payment_succeeds,
-    log_in,
-    tier,
-    violations,
-    visit,
-)
+from ticketbook.tests.browser import DESKTOP, PASSWORD, ann, browser_test, log_in, tier
 
-__all__ = ["ann", "chromium", "every_payment_succeeds", "tier", "violations", "visit"]
+__all__ = ["ann", "tier"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 LINKS = "[...document.querySelectorAll('a[href]')].map(a => a.href)"
 FILES = (".pdf", ".ics", ".json")
