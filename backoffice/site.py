@@ -58,9 +58,11 @@ class BackOffice(admin.AdminSite):
         }
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
+        from backoffice.verbs.page import paths_of
         from backoffice.views import sells_now
 
         return [
+            *paths_of(self),
             path("sells-now/", self.admin_view(sells_now), name="sells_now"),
             *super().get_urls(),
         ]

@@ -31,11 +31,18 @@ class CapacityBelowSold(Refusal):
     status = 409
 
 
+class TooManyTickets(Refusal):
+    """A tier cannot have that many tickets. Add fewer."""
+
+
 class NotEnoughFree(Refusal):
     """So many tickets are not free: fewer are available. Choose a smaller number."""
 
     code = "insufficient_tickets"
     status = 409
+
+
+LARGEST = 2**31 - 1  # that the column of a counter takes
 
 
 def stock_up(tier: TicketTier) -> None:
@@ -114,13 +121,37 @@ def change_capacity(
     """
     with transaction.atomic():
         tier = lock_tier(tier_id)
-        old, out = tier.total_quantity, tier.total_quantity - tier.available_quantity
-        if total < out:
-            raise CapacityBelowSold(sold=out)
-        _move(tier, available=total - old, total=total - old, now=now)
-        _changed(tier, f"Capacity {old} → {total}: {reason}", by)
+        old = tier.total_quantity
+        _set_capacity(tier, total, by=by, reason=reason, now=now)
     tier.refresh_from_db()
     return CapacityChange(old, tier)
+
+
+def add_tickets(
+    *, tier_id: UUID, tickets: int, by: AbstractBaseUser, reason: str, now: datetime
+) -> CapacityChange:
+    """Add tickets to a tier, or remove free ones: then `tickets` is negative.
+
+    Otherwise as `change_capacity`. Raises TooManyTickets (`total`) too, which changes nothing.
+    """
+    with transaction.atomic():
+        tier = lock_tier(tier_id)
+        old = tier.total_quantity
+        if old + tickets > LARGEST:
+            raise TooManyTickets(total=old)
+        _set_capacity(tier, old + tickets, by=by, reason=reason, now=now)
+    tier.refresh_from_db()
+    return CapacityChange(old, tier)
+
+
+def _set_capacity(
+    tier: TicketTier, total: int, *, by: AbstractBaseUser, reason: str, now: datetime
+) -> None:
+    old, out = tier.total_quantity, tier.total_quantity - tier.available_quantity
+    if total < out:
+        raise CapacityBelowSold(sold=out)
+    _move(tier, available=total - old, total=total - old, now=now)
+    _changed(tier, f"Capacity {old} → {total}: {reason}", by)
 
 
 def keep_back(

@@ -1,0 +1,88 @@
+"""What staff may do to a row beyond changing its texts: a page says what will happen, and a button does it.
+
+A verb of the back office calls a verb of the core, which locks what it changes, writes down who did it and
+why, and refuses with a sentence. The page is drawn anew with that sentence, and what was typed stays.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import uuid4
+
+from django import forms
+from django.db.models import Model, QuerySet
+from django.urls import reverse
+
+from accounts.models import User
+from ticketbook.plain_text import plain_text
+
+Row = TypeVar("Row", bound=Model)
+
+
+class VerbForm(forms.Form):
+    """The form of a verb for one row. `once` lets a form that is sent twice do its work once."""
+
+    once = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, row: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.row = row
+
+    @property
+    def typed(self) -> dict[str, Any]:
+        return {name: value for name, value in self.cleaned_data.items() if name != "once"}
+
+
+class WithReason(VerbForm):
+    reason = forms.CharField(
+        max_length=500, validators=[plain_text], help_text="For those who read the history."
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a verb will do to a row, in sentences that the page shows above its button."""
+
+    sentences: list[str] = field(default_factory=list)
+
+
+class Verb(Generic[Row]):
+    """One thing that staff do to one row of a list, with a page and a button of its own.
+
+    A subclass says what is possible (`why_not`), what will happen (`plan`), and does it (`do`). All three get
+    a row that was read by `rows`.
+    """
+
+    name: ClassVar[str]  # in its address
+    button: ClassVar[str]  # what it does, as an order: "Add or remove tickets"
+    model: ClassVar[Any]  # type[Model]; it has `objects`
+    permission: ClassVar[str]  # as in bookings.change_booking
+    form_class: ClassVar[type[VerbForm]] = WithReason
+    cannot_be_undone: ClassVar[bool] = False
+
+    def rows(self) -> QuerySet[Any]:
+        rows: QuerySet[Any] = self.model.objects.all()
+        return rows
+
+    def why_not(self, row: Row) -> str:
+        """A sentence that says why it cannot be done to this row now; empty if it can."""
+        return ""
+
+    def plan(self, row: Row) -> Plan:
+        return Plan()
+
+    def initial(self, row: Row) -> dict[str, Any]:
+        return {}
+
+    def do(self, row: Row, *, by: User, **typed: Any) -> str:
+        """Do it, and return a sentence that says what was done.
+
+        `typed` is what the form has cleaned. A Refusal that is raised changed nothing.
+        """
+        raise NotImplementedError
+
+    def address(self, row: Model) -> str:
+        return reverse(f"admin:{self.url_name}", args=[row.pk])
+
+    @property
+    def url_name(self) -> str:
+        return f"{self.model._meta.app_label}_{self.model._meta.model_name}_{self.name}"
