@@ -19,6 +19,7 @@ from backoffice.figures import lately, next_houses
 from backoffice.models import Audit
 from backoffice.needs import needs_for
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 from ticketbook.templatetags.money import money
 from ticketbook.zones import city_time
 
@@ -44,7 +45,7 @@ def sells_now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that follows the sale by itself."""
     if not _may_see_sales(request):
         raise PermissionDenied
-    context = {"lately": lately(clock.now())}
+    context = {"lately": read(request, lambda: lately(clock.now()))}
     response = render(request, "backoffice/_sells_now.html", context)
     # Nobody stores it, so Django gives it no ETag by itself. static/js/back-office.js sends it back.
     response.headers["ETag"] = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
