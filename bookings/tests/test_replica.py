@@ -59,7 +59,7 @@ def test_strangers_are_answered_by_the_replica(client, replica, concert, kind):
 
 
 def hold(replica, client, concert):
-    """The replica is well, and says the old name from here on, which may be shown for a minute."""
+    """The replica is well, and says the old name from here on, which may be shown."""
     wait_until(lambda: is_read_again(client, address("detail", concert)))
     replica.hold()
     rename(concert)

@@ -135,10 +135,10 @@ def connect_if_necessary(self):
 
 @pytest.fixture
 def use_replica(transactional_db, settings, monkeypatch):
-    """Set REPLICA_URL to the server at this port, with another database if one is named."""
+    """Set REPLICA_URL to the server at this port, and REPLICA_MAX_LAG; unless told, it never ends."""
     monkeypatch.setattr(DatabaseWrapper, "ensure_connection", connect_if_necessary)
 
-    def use(port, database=None, *, most=60, **parts):
+    def use(port, database=None, *, most=10**6, **parts):
         primary = connection.get_connection_params()
         entry = {
             "ENGINE": "ticketbook.replica",
@@ -176,6 +176,6 @@ def project_options():
 
 @pytest.fixture
 def replica(standby, use_replica):
-    """Pages are read from the replica, while it is not behind by more than a minute."""
+    """Pages are read from the replica, however far it is behind in a test."""
     use_replica(standby.port)
     return standby
