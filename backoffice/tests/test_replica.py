@@ -1,4 +1,4 @@
-"""Lists and figures of the back office are read from the replica, but not right after a change of one's own."""
+"""Lists and figures of the back office are read from the replica, if nothing has just been changed."""
 
 import pytest
 from django.db import connections
