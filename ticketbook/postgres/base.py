@@ -1,9 +1,13 @@
 """Django's PostgreSQL backend with the embedded server, version 18, its clock and a cheaper health check."""
 
+import os
 import select
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.base import ServerBindingCursor
@@ -11,11 +15,12 @@ from django.db.backends.postgresql.client import DatabaseClient as PostgresClien
 from django.db.backends.postgresql.creation import DatabaseCreation as PostgresCreation
 from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
 from django.db.backends.utils import CursorWrapper
+from django.utils.functional import cached_property
 
 from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import binary
 from ticketbook.embedded.roles import ROLE
-from ticketbook.postgres import clock
+from ticketbook.postgres import clock, losing
 
 
 class PreparingCursor(ServerBindingCursor):
@@ -61,6 +66,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     client_class = DatabaseClient
     creation_class = DatabaseCreation
 
+    unreplicated = False  # a COMMIT of this connection may be on this server only (losing.py)
+    commits_unknown = (
+        0  # how many commits of this connection ended without an answer that can be trusted
+    )
+    _servers_left = 0  # by the process, when this connection was made
+
+    @cached_property
+    def wrap_database_errors(self) -> losing.ErrorWrapper:
+        return losing.ErrorWrapper(self)
+
     def get_connection_params(self) -> dict[str, Any]:
         # Django asks for every new connection. Without DATABASE_URL, join the embedded server.
         params = super().get_connection_params()
@@ -71,9 +86,57 @@ class DatabaseWrapper(base.DatabaseWrapper):
             params |= join(data_dir)
         return params
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        # Counted before it connects: whoever leaves the server meanwhile means this one too.
+        self._servers_left, self.unreplicated = losing.servers_left(), False
+        connection = super().get_new_connection(conn_params)
+        connection.add_notice_handler(self._note)
+        return connection
+
+    def _note(self, diagnostic: Any) -> None:
+        if losing.is_unreplicated(diagnostic):
+            self.unreplicated = True
+
     def init_connection_state(self) -> None:
         super().init_connection_state()
         clock.measure(self.connection)
+
+    def _commit(self) -> None:
+        try:
+            super()._commit()  # type: ignore[misc]
+        except Exception:
+            # A COMMIT that the server refused has left the connection alive.
+            if self.connection is None or self.connection.closed or self.closed_in_transaction:
+                self.commits_unknown += 1
+            raise
+
+    def lose(self) -> None:
+        """Close a connection that is of no use any more. The next statement connects anew.
+
+        Inside a transaction it is only closed. What follows there fails, and so does the commit. If Django
+        were told, as by `close`, a block that has caught the error would end as if it had been committed.
+        """
+        if self.connection is None:
+            return
+        with suppress(psycopg.Error):
+            self.connection.close()
+        if self.in_atomic_block:
+            return
+        if self.autocommit:
+            self.connection = None
+        else:  # COMMIT or ROLLBACK has failed: Django drops the connection, and does not connect anew now
+            self.closed_in_transaction = True
+
+    def hang_up(self) -> None:
+        """Break the connection off, from any thread. Whoever waits for its server gets an error."""
+        connection = self.connection
+        if connection is None or connection.closed:
+            return
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(connection.fileno())) as s,
+        ):
+            s.shutdown(socket.SHUT_RDWR)
 
     def server_cursor(self, *, prepare: bool) -> CursorWrapper:
         """A cursor whose parameters the server binds, in binary.
@@ -89,7 +152,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Django asks before the first query of every request, so this makes no round trip. A server that
         # closed the connection has left a message in the socket, and between queries nothing else can be
         # there.
-        if self.connection.closed:
+        if self.connection.closed or self._servers_left != losing.servers_left():
             return False
         poll = select.poll()
         poll.register(self.connection.fileno(), select.POLLIN)

@@ -23,6 +23,10 @@ BUSY_CAUSES = (
     pg.IdleInTransactionSessionTimeout,
     pg.TransactionTimeout,
 )
+# After these a connection is of no use any more, whether or not its socket is still open: the server is going
+# down or coming up, has ended the session, or takes no writes because it is a standby now.
+LOST_STATES = {"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "25006"}
+NO_WRITES = "25006"
 # What somebody has to mend. Until then it is as good as busy, and afterwards the same request succeeds.
 BROKEN_CAUSES = (pg.DiskFull, pg.OutOfMemory)
 
@@ -36,8 +40,18 @@ def is_busy(exc: BaseException) -> bool:
     return (
         is_broken(exc)
         or isinstance(cause, BUSY_CAUSES)
-        or (isinstance(cause, psycopg.Error) and cause.sqlstate is None)
+        or (isinstance(cause, psycopg.Error) and (cause.sqlstate is None or ends_connection(cause)))
     )
+
+
+def ends_connection(exc: psycopg.Error) -> bool:
+    """Whether the server says by this that the connection is of no use any more.
+
+    A connection that broke without a word has no SQLSTATE; psycopg counts it as closed then.
+    """
+    state = exc.sqlstate or ""
+    # Class 08 is a connection exception. PgBouncer sends it for a server that it has lost.
+    return state in LOST_STATES or state.startswith("08")
 
 
 def is_broken(exc: BaseException) -> bool:
