@@ -2,9 +2,13 @@
 
 import os
 import select
+import signal
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import psycopg
@@ -15,12 +19,14 @@ from django.db.backends.postgresql.client import DatabaseClient as PostgresClien
 from django.db.backends.postgresql.creation import DatabaseCreation as PostgresCreation
 from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
 from django.db.backends.utils import CursorWrapper
+from django.db.utils import OperationalError
 from django.utils.functional import cached_property
 
 from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import binary
 from ticketbook.embedded.roles import ROLE
 from ticketbook.postgres import clock, losing
+from ticketbook.postgres.failures import CommitUnknown
 
 
 class PreparingCursor(ServerBindingCursor):
@@ -61,15 +67,39 @@ class DatabaseCreation(PostgresCreation):
         return suffix
 
 
+@contextmanager
+def not_interrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block; a second one ends the process.
+
+    At a KeyboardInterrupt psycopg asks the server to cancel. A COMMIT that waits for its standby would then
+    count as done on this server, and be lost if that fails.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = 0
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            sys.exit(128 + number)
+
+    usual = signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     features_class = DatabaseFeatures
     client_class = DatabaseClient
     creation_class = DatabaseCreation
 
     unreplicated = False  # a COMMIT of this connection may be on this server only (losing.py)
-    commits_unknown = (
-        0  # how many commits of this connection ended without an answer that can be trusted
-    )
     _servers_left = 0  # by the process, when this connection was made
 
     @cached_property
@@ -102,12 +132,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         clock.measure(self.connection)
 
     def _commit(self) -> None:
+        """Raises CommitUnknown if it was sent and lost. One that the server refused raises what it says."""
+        sent = self.connection is not None and not self.connection.closed
         try:
-            super()._commit()  # type: ignore[misc]
-        except Exception:
-            # A COMMIT that the server refused has left the connection alive.
-            if self.connection is None or self.connection.closed or self.closed_in_transaction:
-                self.commits_unknown += 1
+            with not_interrupted():
+                super()._commit()  # type: ignore[misc]
+        except OperationalError as exc:
+            if sent and self.connection.closed:
+                raise CommitUnknown(*exc.args) from exc.__cause__
             raise
 
     def lose(self) -> None:

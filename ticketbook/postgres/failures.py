@@ -10,6 +10,11 @@ from ticketbook.embedded.binaries import EmbeddedPostgresError
 
 logger = logging.getLogger(__name__)
 
+
+class CommitUnknown(OperationalError):
+    """A COMMIT was sent, and no answer came that can be trusted. It may have taken effect."""
+
+
 # Waits that ran out of time, and servers that are going down, coming up or full.
 BUSY_CAUSES = (
     pg.LockNotAvailable,

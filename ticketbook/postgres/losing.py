@@ -56,6 +56,8 @@ class ErrorWrapper(DatabaseErrorWrapper):
             if exc_value.sqlstate == NO_WRITES:
                 leave_this_server()
             connection.lose()
+            # Always this class. psycopg has others for a standby and for a connection that is closed already.
+            raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 
 
