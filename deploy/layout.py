@@ -115,9 +115,9 @@ class Layout:
         return f"postgres://ticketbook:{password}@{host}:{port}/ticketbook?sslmode=disable"
 
 
-def layout(*, name: str = "cluster", network: str = "") -> Layout:
-    """The cluster in DATA_DIR. Makes its folder and its passwords at the first time."""
-    home = _home(folder("DATA_DIR", ".data") / name)
+def layout(*, name: str = "cluster", network: str = "", base: Path | None = None) -> Layout:
+    """The cluster in `base`, or in DATA_DIR. Makes its folder and its passwords at the first time."""
+    home = _home((base or folder("DATA_DIR", ".data")) / name)
     return Layout(
         home=home,
         port=whole("CLUSTER_PORT", 8100, 1024, 65000),

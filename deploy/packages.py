@@ -56,7 +56,7 @@ def install(layout: Layout) -> None:
         )
     pip = [sys.executable, "-m", "pip", "--python", str(layout.venv / "bin" / "python"), "install"]
     options = [
-        "--quiet",
+        "-qq",  # without warnings
         "--disable-pip-version-check",
         "--require-hashes",
         "-r",

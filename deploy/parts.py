@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from ticketbook.embedded import binaries
+from ticketbook.environment import BASE_DIR
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNET = 0x40000000
@@ -62,7 +63,7 @@ class Part:
             # The log is handed over open, because the servers' user may be unable to open it.
             self.process = subprocess.Popen(
                 self.command,
-                cwd="/" if self.as_server_user else None,
+                cwd="/" if self.as_server_user else BASE_DIR,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
