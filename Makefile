@@ -13,8 +13,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
 	bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos \
-	chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore-test \
-	format lock clean
+	chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
+	restore-test adopt-restored format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -98,6 +98,12 @@ failover-quick: .venv/.run-installed ## two of these faults, under four minutes
 
 cluster-backup: .venv/.run-installed ## back up the running cluster (make cluster-backup FULL=1: not incrementally)
 	@.venv/bin/python -m deploy.backups
+
+restore: .venv/.run-installed ## restore the cluster's database as it was at a second, beside it (AT='2026-11-26 19:30:05+00:00' INTO=folder)
+	@.venv/bin/python -m deploy.restoring
+
+adopt-restored: .venv/.run-installed ## let the stopped cluster go on with what was restored
+	@.venv/bin/python -m deploy.adopting
 
 restore-test: .venv/.run-installed ## back up, sell on, and restore to a named second; three minutes
 	@.venv/bin/python -m deploy.restore_test

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import psutil
@@ -57,7 +58,7 @@ class Cluster:
             file.unlink()
         say("Starting etcd and three PostgreSQL members under Patroni…")
         self._watch()
-        self._start(*(f"e{n}" for n in MEMBERS), *(f"n{n}" for n in MEMBERS))
+        self._start_members()
         self._await(lambda: patroni.all_in_place(self.layout), "The members of PostgreSQL")
         say("Starting HAProxy, PgBouncer and Valkey…")
         self._start("haproxy", "pgbouncer", "valkey")
@@ -135,19 +136,39 @@ class Cluster:
         told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
         return os.environ | told | {"DATA_DIR": str(self.layout.home / "site")} | self.settings
 
-    def manage(self, *command: str, environment: Mapping[str, str] | None = None) -> str:
+    def manage(self, *command: str) -> str:
         """Run a command of manage.py for the site. Returns what it prints. Raises NotStarted if it fails."""
+        code, said = self.ask(*command)
+        if code:
+            raise NotStarted(f"manage.py {command[0]} failed: {said}")
+        return said
+
+    def ask(self, *command: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Run a command of manage.py for the site. Returns its exit code, and what it prints."""
         done = subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=BASE_DIR,
             env=self.environment() | dict(environment or {}),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        if done.returncode:
-            raise NotStarted(f"manage.py {command[0]} failed: {done.stdout}{done.stderr}".strip())
-        return done.stdout
+        return done.returncode, done.stdout.strip()
+
+    def _start_members(self) -> None:
+        etcd_is_new = not any((self.layout.home / "etcd").iterdir())
+        self._start(*(f"e{n}" for n in MEMBERS))
+        members = [f"n{n}" for n in MEMBERS]
+        with_data = [f"n{n}" for n in MEMBERS if self.layout.data(n).exists()]
+        if etcd_is_new and with_data:
+            # After a restore. A member without data would make a new database if it came first.
+            self._start(*with_data)
+            self._await(
+                lambda: any(each.leads for each in patroni.members(self.layout)), "The leader"
+            )
+            members = [name for name in members if name not in with_data]
+        self._start(*members)
 
     def _start(self, *names: str) -> None:
         for name in names:
@@ -238,7 +259,11 @@ def running(layout: Layout, settings: Mapping[str, str] | None = None) -> Iterat
 
 def postmaster(layout: Layout, member: int) -> psutil.Process | None:
     """The main process of a member's PostgreSQL, if it runs."""
-    data = layout.data(member)
+    return running_server(layout.data(member))
+
+
+def running_server(data: Path) -> psutil.Process | None:
+    """The main process of the PostgreSQL that serves this folder, if it runs."""
     try:
         process = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
         if process.name() == "postgres" and str(data) in process.cmdline():

@@ -7,11 +7,10 @@ deploy/FAILOVER.md as it is.
 """
 
 import os
-import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy import networks
@@ -19,6 +18,7 @@ from deploy.cluster import NotStarted, running
 from deploy.failover import report
 from deploy.failover.environment import PLAIN, of_the_site, with_networks  # before Django is set up
 from deploy.failover.figures import Figures
+from deploy.failover.planned import planned
 from deploy.faults import FAULTS
 from deploy.layout import Layout
 from deploy.packages import MissingPackages
@@ -32,7 +32,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     quick = bool(os.environ.get("QUICK"))
     try:
-        plan = list(planned(os.environ.get("FAULTS") or (QUICK if quick else " ".join(FAULTS))))
+        wanted = os.environ.get("FAULTS") or (QUICK if quick else " ".join(FAULTS))
+        plan = list(planned(wanted, usual=int(os.environ.get("REPEAT") or 1)))
         if not os.environ.get("KEEP"):
             shutil.rmtree(RUNS, ignore_errors=True)
         not_tried = _play(plan)
@@ -50,16 +51,6 @@ def main() -> None:
         print("WRONG:", sentence)
     print(f"FAILED: {len(failures)} things are wrong." if failures else "All is well.")
     sys.exit(1 if failures else 0)
-
-
-def planned(wanted: str) -> Iterator[str]:
-    """The names of the faults, each as often as it is wanted. Raises ValueError for what is no fault."""
-    usual = int(os.environ.get("REPEAT") or 1)
-    for each in wanted.replace(",", " ").split():
-        name, _, times = each.partition("*")
-        if name not in FAULTS or not re.fullmatch(r"[1-9]\d*|", times):
-            raise ValueError(f"{each} is no fault. There are: {', '.join(FAULTS)}.")
-        yield from [name] * int(times or usual)
 
 
 def _play(plan: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ HEAD = """\
 
 Written by `make failover-test` on {date}: {runs} faults in a cluster of three PostgreSQL members on one
 machine with {cores} cores. {clients} clients book, look, cancel and return all the time, each request to book
-with a key, and repeat under it what got no answer. What they were told is in a journal outside of the cluster.
+with a key, and repeat under it what got no answer. A journal outside of the cluster has what they were told.
 
 - **gap**: the longest time in which no booking was acknowledged to any client, from the last one before the
   fault up to the end of the observation.
@@ -23,7 +23,7 @@ with a key, and repeat under it what got no answer. What they were told is in a 
 - **back**: how long after the mending all members were in their places, the old primary as a standby.
 - **lost**: acknowledged bookings that are not on the timeline of the leader that living members name.
 - **25006**: statements that a read-only server refused later than 5 s after another member took writes.
-- **found**: what the referee of `make chaos` and the audit found wrong in the books, the answers and the money.
+- **found**: what the referee of `make chaos` and the audit found wrong in books, answers and money.
 - **money**: what the gateway took and did not send back, by its own ledger. The books say the same, or both
   numbers are there.
 

@@ -1,13 +1,8 @@
 """One fault: load, the fault, what clients feel, the mending, and what the referee finds."""
 
 import asyncio
-import json
 import os
 import shutil
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
@@ -20,14 +15,12 @@ from deploy.cluster import Cluster
 from deploy.failover import figures
 from deploy.failover.environment import read_from_leader
 from deploy.failover.figures import Figures
+from deploy.failover.gateway import gateway
 from deploy.failover.logs import ReadOnlyErrors
 from deploy.faults import FAULTS, mend
-from deploy.parts import Part
 
 CLIENTS = 8
 PLAN: stage.Plan = [[("GA", 10, 400.0, None), ("VIP", 50, 100.0, None)]] * 3
-# Of a hundred charges. The gateway is no part of what breaks here.
-USUAL = {"decline": 5}
 BEFORE, AFTER = (
     5.0,
     5.0,
@@ -50,42 +43,10 @@ def run(cluster: Cluster, name: str, folder: Path) -> Figures:
     read_from_leader(where)
     staged = quiet.with_connection(stage.set_up, CLIENTS, PLAN)
     ledgers = Ledgers(folder / "ledger.sqlite3", folder / "none.sqlite3")
-    with _gateway(cluster, ledgers):
+    with gateway(cluster, ledgers):
         found = asyncio.run(Drill(cluster, name, folder, staged, ledgers).play())
     found.write(folder)
     return found
-
-
-@contextmanager
-def _gateway(cluster: Cluster, ledgers: Ledgers) -> Iterator[None]:
-    # The payment gateway is no part of the cluster, and neither is its ledger.
-    port = cluster.layout.port_of("gateway")
-    command = [sys.executable, "-m", "chaos.gateway", str(port), str(ledgers.main), "1"]
-    part = Part(
-        "gateway",
-        *command,
-        folder=cluster.layout.home,
-        environment=cluster.environment(),
-        as_server_user=False,
-    )
-    part.start()
-    body = json.dumps({"mode": "", "seconds": 0, "usual": USUAL}).encode()
-    address = f"http://127.0.0.1:{port}/mode"
-
-    def answers() -> bool:
-        request = urllib.request.Request(address, data=body, method="PUT")
-        try:
-            with urllib.request.urlopen(request, timeout=5):
-                return True
-        except OSError:
-            return False
-
-    try:
-        if not patroni.wait(answers, limit=30):
-            raise SystemExit("The gateway did not start.")
-        yield
-    finally:
-        part.stop()
 
 
 class Drill:
