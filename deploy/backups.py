@@ -153,6 +153,8 @@ def as_superuser(where: Layout, member: int) -> psycopg.Connection[Any]:
 def _switch_wal(where: Layout, member: int) -> str:
     """Wait until everything up to now is archived. Returns this moment. Raises BackupFailed."""
     with as_superuser(where, member) as connection:
+        # A commit later than any second that is asked for. Without one a recovery does not find its end.
+        connection.execute("SELECT pg_current_xact_id()")
         row = connection.execute(
             "SELECT clock_timestamp(), pg_walfile_name(pg_current_wal_insert_lsn()), pg_switch_wal()"
         ).fetchone()

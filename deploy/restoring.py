@@ -2,14 +2,16 @@
 
     make restore AT='2026-11-26 19:30:05+00' INTO=/srv/restored
 
-It changes nothing of the cluster. The server listens on 127.0.0.1 only, at the port that it says.
+It changes nothing in the cluster's database. The server listens on 127.0.0.1 only, at the port that it says.
 """
 
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from deploy import backups, configuration
+from deploy import backups, configuration, patroni
 from deploy.backups import Backup
 from deploy.cluster import NotStarted, as_server_user
 from deploy.layout import LOCAL, Layout, layout
@@ -80,6 +82,9 @@ def restore(where: Layout, target: datetime, into: Path, *, port: int) -> Restor
     used = plan(backups.existing(where), target, now=datetime.now(UTC))
     if into.exists() and any(into.iterdir()):
         raise NoRestore(f"{into} is not empty. Name another folder, or one that does not exist.")
+    with suppress(patroni.NoLeader, psycopg.Error):
+        # The last seconds may not be in the archive yet. If no leader is there, they have to be.
+        backups.archived_up_to_now(where)
     into.mkdir(parents=True, exist_ok=True)
     into.chmod(0o700)
     configuration.hand_over(into)
@@ -87,7 +92,12 @@ def restore(where: Layout, target: datetime, into: Path, *, port: int) -> Restor
     as_server_user("pg_combinebackup", *folders, f"--output={into}", "--manifest-checksums=SHA256")
     as_server_user("pg_verifybackup", str(into))
     _configure(where, target, into, port)
-    return Restored(into, port, _start(where, target, into, port), used)
+    try:
+        process = _start(where, target, into, port)
+    except NoRestore:
+        shutil.rmtree(into)  # so that the next try finds it empty
+        raise
+    return Restored(into, port, process, used)
 
 
 def _configure(where: Layout, target: datetime, into: Path, port: int) -> None:
@@ -114,8 +124,8 @@ def _start(where: Layout, target: datetime, into: Path, port: int) -> psutil.Pro
     said = log.read_text()
     if "before configured recovery target was reached" in said:
         raise NoRestore(
-            f"The archive ends before {_told(target)}. Name an earlier second, or wait a minute until the "
-            "primary has archived it."
+            f"The archive ends before {_told(target)}, and no leader is there to ask for the rest. Name an "
+            "earlier second."
         )
     raise NoRestore(
         f"The restored server does not start: {said.strip().splitlines()[-1]} (see {log})."
@@ -159,7 +169,7 @@ def main() -> None:
     print(
         f"{into} is the database as it was then, from {names} and the archive. It runs at {LOCAL}:{port}, "
         f"process {done.process.pid}. Look at it before anybody uses it:\n\n"
-        f"  export DATABASE_URL='{where.database_url(port)}'\n"
+        f"  set -a; . {where.config}/ticketbook.env; DATABASE_URL='{where.database_url(port)}'; set +a\n"
         "  .venv/bin/python manage.py audit_inventory\n"
         "  .venv/bin/python manage.py compare_statement STATEMENT.csv"
     )
