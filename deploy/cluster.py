@@ -18,7 +18,7 @@ import psutil
 import psycopg
 
 from deploy import configuration, networks, packages, patroni
-from deploy.layout import MEMBERS, Layout
+from deploy.layout import LOCAL, MEMBERS, Layout
 from deploy.parts import Part, family
 from ticketbook.embedded import binaries
 from ticketbook.environment import BASE_DIR
@@ -67,7 +67,10 @@ class Cluster:
         self.manage("migrate", "--verbosity=0", "--no-input")
         say("Starting two web servers and a worker…")
         self._start("web1", "web2", "worker")
-        self._await(lambda: all(map(self._is_ready, ("web1", "web2", "site"))), "The site")
+        self._await(
+            lambda: all(is_ready(self.layout, name) for name in ("web1", "web2", "site")),
+            "The site",
+        )
 
     def _claim(self) -> None:
         self._lock = open(self.layout.home / "lock", "w")  # noqa: SIM115 - kept for as long as we live
@@ -191,17 +194,9 @@ class Cluster:
         except psycopg.Error:
             return False
 
-    def _is_ready(self, name: str) -> bool:
-        try:
-            address = f"http://127.0.0.1:{self.layout.port_of(name)}/readyz"
-            with urllib.request.urlopen(address, timeout=5):
-                return True
-        except OSError:
-            return False
-
     def is_ready(self) -> bool:
         """Whether the site answers that it is ready, through HAProxy."""
-        return self._is_ready("site")
+        return is_ready(self.layout, "site")
 
     # --- Watching ---------------------------------------------------------------------------------
 
@@ -255,6 +250,16 @@ def running(layout: Layout, settings: Mapping[str, str] | None = None) -> Iterat
         yield cluster
     finally:
         cluster.stop()
+
+
+def is_ready(layout: Layout, name: str) -> bool:
+    """Whether a web server, or the site, answers that it is ready."""
+    try:
+        address = f"http://{LOCAL}:{layout.port_of(name)}/readyz"
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def postmaster(layout: Layout, member: int) -> psutil.Process | None:

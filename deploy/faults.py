@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import psutil
 
 from deploy import networks, patroni
-from deploy.cluster import postmaster
+from deploy.cluster import is_ready, postmaster
 from deploy.layout import MEMBERS, Layout, layout
 from deploy.parts import family
+
+RESTART_LIMIT = 120.0  # seconds
 
 
 def _leader(where: Layout) -> int:
@@ -106,6 +108,24 @@ def _of_the_site(name: str) -> Callable[[Layout], str]:
     return break_it
 
 
+def rolling_restart(where: Layout) -> str:
+    """Restart both web servers as for a new version, one after the other."""
+    for name in ("web1", "web2"):
+        _restart(where, name)
+    return "web1, then web2"
+
+
+def _restart(where: Layout, name: str) -> None:
+    before = _pid(where, name)
+    _send(psutil.Process(before), signal.SIGTERM)
+
+    def is_back() -> bool:
+        return _pid(where, name) != before and is_ready(where, name)
+
+    if not patroni.wait(is_back, limit=RESTART_LIMIT):
+        raise OSError(f"{name} did not come back.")
+
+
 def frozen_primary(where: Layout) -> str:
     member = _leader(where)
     main = postmaster(where, member)
@@ -172,6 +192,7 @@ FAULTS = {
     "etcd_quorum": Fault("two of three etcd die", etcd_quorum),
     "haproxy": Fault("HAProxy is killed", _of_the_site("haproxy")),
     "web": Fault("a web server is killed", _of_the_site("web1")),
+    "rolling_restart": Fault("both web servers are restarted in turn", rolling_restart),
     "worker": Fault("the worker is killed", _of_the_site("worker")),
     "valkey": Fault("Valkey is killed", _of_the_site("valkey")),
 }

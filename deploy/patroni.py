@@ -102,15 +102,30 @@ def takes_writes(layout: Layout, number: int) -> bool:
 
 
 def all_in_place(layout: Layout) -> bool:
-    """Whether one leads, the others follow on its timeline, and one of them synchronously."""
-    found = members(layout)
-    leaders = [each for each in found if each.leads and each.state == "running"]
-    if len(found) < len(MEMBERS) or len(leaders) != 1:
+    """Whether one leads, the others follow on its timeline, and one of them synchronously.
+
+    Each is asked itself: what the others know of a member that died is true for another while.
+    """
+    found = [_asked(layout, number) for number in MEMBERS]
+    leaders = [each for each in found if each.get("role") in {"primary", "master"}]
+    if len(leaders) != 1 or leaders[0]["state"] != "running":
         return False
-    followers = [each for each in found if not each.leads]
-    return any(each.role == "sync_standby" for each in followers) and all(
-        each.state == "streaming" and each.timeline == leaders[0].timeline for each in followers
+    followers = [each for each in found if each is not leaders[0]]
+    follow = all(
+        each.get("replication_state") == "streaming" and each["timeline"] == leaders[0]["timeline"]
+        for each in followers
     )
+    return follow and any(each.get("sync_standby") for each in followers)
+
+
+def _asked(layout: Layout, number: int) -> dict[str, Any]:
+    # What a member says of itself; nothing if it does not answer.
+    try:
+        with _open(f"{layout.rest(number)}/patroni", timeout=LIMIT) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+    except (OSError, ValueError):
+        return {}
 
 
 def wait(condition: Callable[[], bool], *, limit: float) -> bool:

@@ -14,6 +14,8 @@ from chaos.history import Attempt, History
 # Seconds without an acknowledged booking that a fault may cost.
 TARGETS = {"postmaster": 10.0, "switchover": 5.0}
 TARGET = 30.0
+# What may cost nobody an answer.
+UNNOTICED = {"rolling_restart"}
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Figures:
         found = list(self.wrong)
         if self.gap >= self.target:
             found.append(f"No booking was acknowledged for {self.gap:.1f} s.")
+        if self.errors and self.fault in UNNOTICED:
+            found.append(f"Requests failed: {self.errors}.")
         if self.lost:
             found.append(f"{self.lost} acknowledged bookings are lost.")
         if self.taken != self.booked:
