@@ -79,8 +79,10 @@ server |= {
         "connect_timeout": 5,
         # Prepare at the first use, where a cursor asks for it (ticketbook/postgres/statements.py).
         "prepare_threshold": 0,
-        # A process that stands still in the middle of a transaction would keep its tier locked for ever.
-        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=10s",
+        # A process that stands still in the middle of a transaction would keep its tier locked for ever. A
+        # statement_timeout of the role's would cancel a COMMIT that waits for its standby.
+        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=10s"
+        " -c statement_timeout=0",
         # A server or network that went away without a word is noticed after about 20 seconds.
         "keepalives_idle": 10,
         "keepalives_interval": 3,
