@@ -7,4 +7,6 @@ from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
     stock.AddTickets(),
+    stock.KeepBack(),
+    stock.GiveFree(),
 ]
