@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from uuid import uuid4
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import Model, QuerySet
 from django.urls import reverse
 
@@ -34,7 +35,10 @@ class VerbForm(forms.Form):
 
 class WithReason(VerbForm):
     reason = forms.CharField(
-        max_length=500, validators=[plain_text], help_text="For those who read the history."
+        max_length=500,
+        validators=[plain_text],
+        widget=AdminTextInputWidget,
+        help_text="For those who read the history.",
     )
 
 
