@@ -13,16 +13,11 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 
 from backoffice.verbs import once
+from backoffice.verbs.sentences import may_be_done, sentence_of
 from backoffice.verbs.verb import Done, Shown, Verb, VerbForm
 from ticketbook.errors import Refusal
 from ticketbook.page_security import may_have_styles
-from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
 
-BUSY = "Somebody else is changing this at the moment, so nothing was done. Try again."
-LOST = (
-    "The database was lost meanwhile, and what you asked for may have been done. Look at it before you try "
-    "again."
-)
 SENT_BEFORE = (
     "This form was sent before, and what it asks for is done once. This is how it stands now."
 )
@@ -122,7 +117,7 @@ def _done(
         said = verb.do(row, by=request.user, **form.typed)  # type: ignore[arg-type]
     except (Refusal, OperationalError) as exc:
         form.add_error(None, sentence_of(exc))
-        if not _may_be_done(exc):
+        if not may_be_done(exc):
             once.release(key)
         return None
     if isinstance(said, Shown):
@@ -130,16 +125,3 @@ def _done(
     done = said if isinstance(said, Done) else Done(said)
     messages.success(request, done.said)
     return HttpResponseRedirect(done.page or page_of(row))
-
-
-def sentence_of(exc: Refusal | OperationalError) -> str:
-    """What staff are told of a verb that failed. Raises what is a fault of ours."""
-    if isinstance(exc, Refusal):
-        return str(exc)
-    if is_broken(exc) or not is_busy(exc):
-        raise exc
-    return LOST if _may_be_done(exc) else BUSY
-
-
-def _may_be_done(exc: Exception) -> bool:
-    return isinstance(exc, OperationalError) and not is_lock_timeout(exc)
