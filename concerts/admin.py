@@ -22,7 +22,7 @@ SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
 
 BOOKED = (
     "bookings, and bookings are never deleted, not even cancelled ones. To sell no more of these tickets, "
-    "keep back those that are left (manage.py keep_back)."
+    "keep back those that are left."
 )
 
 

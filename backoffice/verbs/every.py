@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from backoffice.verbs import stock
+from backoffice.verbs import desk_sales, guest_list, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
+    desk_sales.BookFor(),
+    guest_list.GuestList(),
     stock.AddTickets(),
+    stock.KeepBack(),
+    stock.GiveFree(),
 ]
