@@ -2,9 +2,14 @@
 
 from typing import Any
 
-from backoffice.verbs import stock
+from backoffice.verbs import concerts, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
+    concerts.Publish(),
+    concerts.Unpublish(),
+    concerts.Move(),
+    concerts.Duplicate(),
+    concerts.CallOff(),
     stock.AddTickets(),
 ]

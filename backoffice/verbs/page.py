@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 
 from backoffice.verbs import once
-from backoffice.verbs.verb import Verb, VerbForm
+from backoffice.verbs.verb import Done, Verb, VerbForm
 from ticketbook.errors import Refusal
 from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
 
@@ -49,7 +49,7 @@ def verbs_for(request: HttpRequest, row: Any) -> list[Verb[Any]]:
         for verb in EVERY
         if type(row) is verb.model
         and request.user.has_perm(verb.permission)
-        and not verb.why_not(row)
+        and verb.is_offered(row)
     ]
 
 
@@ -111,8 +111,9 @@ def _done(verb: Verb[Any], row: Any, form: VerbForm, request: HttpRequest) -> Ht
         if not _may_be_done(exc):
             once.release(key)
         return None
-    messages.success(request, said)
-    return HttpResponseRedirect(page_of(row))
+    done = said if isinstance(said, Done) else Done(said)
+    messages.success(request, done.said)
+    return HttpResponseRedirect(done.page or page_of(row))
 
 
 def sentence_of(exc: Refusal | OperationalError) -> str:

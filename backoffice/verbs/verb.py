@@ -45,6 +45,14 @@ class Plan:
     sentences: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a verb has done, in a sentence, and the page that shows it; empty for that of the row."""
+
+    said: str
+    page: str = ""
+
+
 class Verb(Generic[Row]):
     """One thing that staff do to one row of a list, with a page and a button of its own.
 
@@ -67,14 +75,18 @@ class Verb(Generic[Row]):
         """A sentence that says why it cannot be done to this row now; empty if it can."""
         return ""
 
+    def is_offered(self, row: Row) -> bool:
+        """Whether the page of the row has its button. If it cannot be done, the verb's own page says why."""
+        return not self.why_not(row)
+
     def plan(self, row: Row) -> Plan:
         return Plan()
 
     def initial(self, row: Row) -> dict[str, Any]:
         return {}
 
-    def do(self, row: Row, *, by: User, **typed: Any) -> str:
-        """Do it, and return a sentence that says what was done.
+    def do(self, row: Row, *, by: User, **typed: Any) -> str | Done:
+        """Do it, and return a sentence that says what was done, perhaps with the page that shows it.
 
         `typed` is what the form has cleaned. A Refusal that is raised changed nothing.
         """
