@@ -81,7 +81,7 @@ chaos: .venv/.dev-installed ## let clients book while faults strike, and judge w
 chaos-patches: .venv/.dev-installed ## break TicketBook on purpose, and see the referee catch it (QUICK=1 ONLY=no_lock)
 	.venv/bin/python -m chaos.patches
 
-chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,full_disk,failpoints,cost)
+chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,called_off,full_disk,failpoints,cost)
 	.venv/bin/python -m chaos.drills
 
 cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members under Patroni; needs etcd-server, haproxy, pgbouncer
