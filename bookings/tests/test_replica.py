@@ -4,11 +4,12 @@ import re
 import time
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from bookings.tests.addresses import address
+from bookings.tests.site import tokens
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.copies import store
@@ -170,3 +171,25 @@ def test_copies_are_made_of_what_the_replica_says(client, replica, concert, busy
     url = address("availability", concert)
     assert shown(client, url) == shown(client, url) == "Old name"
     assert client.get(url, headers={"If-None-Match": client.get(url)["ETag"]}).status_code == 304
+
+
+def test_a_site_of_several_processes_reads_there_and_sells(start, replica, concert, ann):
+    params = connection.get_connection_params()
+    url = "postgres://{user}:{password}@{host}:".format(**params)
+    site = start(REPLICA_URL=f"{url}{replica.port}/{params['dbname']}", REPLICA_MAX_LAG="60")
+    here = f"/api/v1/concerts/{concert.pk}"
+
+    def readers():
+        return replica.ask(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ticketbook reading'"
+        )
+
+    wait_until(lambda: site.request("GET", here)[0] == 200 and readers())
+    (token,) = tokens([ann])
+    assert site.book(token, concert.ticket_tiers.get())[0] == 201
+    with replica.frozen():
+        rename(concert)
+        assert site.request("GET", here)[2]["name"] == "New name"
+        assert site.book(token, concert.ticket_tiers.get())[0] == 201
+    replica.stop()
+    assert site.request("GET", here)[2]["name"] == "New name"

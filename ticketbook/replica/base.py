@@ -5,6 +5,7 @@ answer longer than its patience, which a server that stands still (SIGSTOP, a de
 claim for minutes.
 """
 
+import select
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -12,10 +13,11 @@ from typing import Any, NamedTuple
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db.backends.postgresql import base
 from django.db.backends.utils import CursorWrapper
 from psycopg import IsolationLevel
 
-from ticketbook.postgres import base
+from ticketbook.postgres.base import DatabaseFeatures
 from ticketbook.replica.lag import WHICH, Cluster, Mark, between_looks, marks
 from ticketbook.replica.rest import rest
 
@@ -80,6 +82,10 @@ def why_unfit(said: Said, mark: Mark) -> str:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    """Not our own backend, which learns the time, and whether there is a primary, from its connections."""
+
+    features_class = DatabaseFeatures
+
     _is_open = False
     _said: Said | None = None
 
@@ -154,6 +160,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.isolation_level = IsolationLevel.READ_COMMITTED
         return PatientConnection.connect(**conn_params)
 
-    def init_connection_state(self) -> None:
-        # Not that of our own backend, which learns the time: the clock that counts is the primary's.
-        super(base.DatabaseWrapper, self).init_connection_state()
+    def is_usable(self) -> bool:
+        # Without a round trip, as for the primary: between statements only an end can be in the socket.
+        if self.connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
