@@ -12,8 +12,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
-	bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos \
-	chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
+	bench-pooler bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail \
+	fuzz chaos chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
 	restore-test adopt-restored format lock clean
 
 help: ## list these targets
@@ -56,6 +56,9 @@ bench-guests: .venv/.run-installed ## compare bookings of guests with those of c
 
 bench-waiting: .venv/.run-installed ## measure what 10,000 open pages cost a sale, three minutes (PAGES=1000); needs wrk
 	.venv/bin/python -m bench.waiting
+
+bench-pooler: .venv/.run-installed ## compare bookings through PgBouncer with direct ones, and race 10,000, two minutes; needs wrk, pgbouncer
+	.venv/bin/python -m bench.pooler
 
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups
