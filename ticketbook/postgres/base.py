@@ -101,6 +101,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     unreplicated = False  # a COMMIT of this connection may be on this server only (losing.py)
     _servers_left = 0  # by the process, when this connection was made
+    lock_timeout: str | None = None  # behind a pooler, instead of the usual one (statements.py)
 
     @cached_property
     def wrap_database_errors(self) -> losing.ErrorWrapper:
@@ -130,6 +131,36 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def init_connection_state(self) -> None:
         super().init_connection_state()
         clock.measure(self.connection)
+
+    # --- Behind a pooler in transaction mode ---
+
+    @property
+    def pooled(self) -> bool:
+        return "TRANSACTION_SETTINGS" in self.settings_dict
+
+    def transaction_settings(self) -> dict[str, str]:
+        """What a session would have, and a transaction behind a pooler has to bring along."""
+        settings: dict[str, str] = self.settings_dict["TRANSACTION_SETTINGS"]
+        return settings | ({"lock_timeout": self.lock_timeout} if self.lock_timeout else {})
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        if autocommit or not self.pooled:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]
+            return
+        # The BEGIN that psycopg would send by itself, with the settings in the same round trip.
+        settings = self.transaction_settings().items()
+        begin = "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in settings)])
+        with self.wrap_database_errors:
+            self.connection.execute(begin)
+
+    def chunked_cursor(self) -> CursorWrapper:
+        # Outside of a transaction the next chunk would be fetched from another server connection.
+        if self.pooled and not self.in_atomic_block:
+            return self.cursor()
+        cursor: CursorWrapper = super().chunked_cursor()
+        return cursor
+
+    # --- COMMIT, and the end of a connection ---
 
     def _commit(self) -> None:
         """Raises CommitUnknown if it was sent and lost. One that the server refused raises what it says."""

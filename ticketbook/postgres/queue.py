@@ -16,6 +16,7 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import psycopg_pool
+from django.conf import settings
 from procrastinate import App, PsycopgConnector, periodic, worker
 from procrastinate.connector import LISTEN_TIMEOUT, BaseConnector, Notify
 from procrastinate.contrib.django.django_connector import DjangoConnector
@@ -47,7 +48,8 @@ class WorkerConnector(PsycopgConnector):
 
     def __init__(self, django: Connector) -> None:
         # A pool that has found no server for so long rests until somebody asks it again.
-        super().__init__(kwargs=connector_params(django.alias), reconnect_timeout=5)
+        params = connector_params(django.alias) | settings.DATABASE_DIRECT
+        super().__init__(kwargs=params, reconnect_timeout=5)
         self._django = django
         self._stopping = False
 
