@@ -87,7 +87,7 @@ chaos-patches: .venv/.dev-installed ## break TicketBook on purpose, and see the 
 chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,called_off,full_disk,failpoints,cost)
 	.venv/bin/python -m chaos.drills
 
-cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members under Patroni; needs etcd-server, haproxy, pgbouncer
+cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members under Patroni (POOLER=on: through PgBouncer)
 	@.venv/bin/python -m deploy
 
 cluster-break: .venv/.run-installed ## break the running cluster (make cluster-break FAULT=primary_machine; FAULT=mend)
