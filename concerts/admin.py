@@ -58,7 +58,7 @@ class TicketTierForm(forms.ModelForm):
         return tier
 
 
-class TierFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+class TierFormSet(forms.BaseInlineFormSet):
     """Says in the line, and above the lines, that a kind of ticket is there twice."""
 
     def get_unique_error_message(self, unique_check: Any) -> str:
