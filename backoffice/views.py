@@ -80,12 +80,13 @@ def _money_chart(days: list[Day]) -> Chart:
     return chart(
         [
             Column(
-                f"{date_format(day.on, 'D j M')}: {money(day.taken)} taken, {money(day.door_money)} at the "
-                f"door, {money(day.sent_back)} sent back",
+                f"{date_format(day.on, 'D j M')}: {money(day.taken)} taken, {money(day.door_money)} in "
+                f"cash, {money(day.sent_back)} sent back, {money(day.cash_back)} back in cash",
                 [
                     Part("taken", day.taken),
                     Part("door", day.door_money),
                     Part("sent-back", day.sent_back, down=True),
+                    Part("door", day.cash_back, down=True),
                 ],
             )
             for day in days
@@ -97,7 +98,7 @@ def _ticket_chart(days: list[Day]) -> Chart:
     return chart(
         [
             Column(
-                f"{date_format(day.on, 'D j M')}: {day.sold_tickets} sold, {day.door_tickets} at the door, "
+                f"{date_format(day.on, 'D j M')}: {day.sold_tickets} sold, {day.door_tickets} for cash, "
                 f"{day.free_tickets} free",
                 [
                     Part("taken", Decimal(day.sold_tickets)),

@@ -81,6 +81,7 @@ class Verb(Generic[Row]):
     form_class: ClassVar[type[VerbForm]] = WithReason
     cannot_be_undone: ClassVar[bool] = False
     template: ClassVar[str] = "backoffice/verb.html"
+    prefilled: ClassVar[Collection[str]] = ()  # fields that a link to the page may fill in
     # Its work has keys of its own and is done once for each. So a form that is sent again, perhaps because a
     # process has died, goes on with it, and is not held up (backoffice/verbs/once.py).
     goes_on_when_sent_again: ClassVar[bool] = False

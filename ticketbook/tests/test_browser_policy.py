@@ -76,6 +76,7 @@ def test_pages_of_staff(visit, tier, bookings):
     seen = walk(page, "/admin/", f"/admin/concerts/concert/{tier.concert_id}/delete/", off, draft)
     assert {"admin/concerts/concert/<path:object_id>/change/", "admin/mail/mail/"} <= seen
     assert "admin/concerts/concert/<uuid:key>/call-off/" in seen
+    assert "admin/concerts/tickettier/<uuid:key>/guest-list/" in seen
 
 
 def test_the_api_is_tried_out(visit, tier):
