@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 from backoffice.verbs import once
 from backoffice.verbs.verb import Verb, VerbForm
 from ticketbook.errors import Refusal
+from ticketbook.page_security import may_have_styles
 from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
 
 BUSY = "Somebody else is changing this at the moment, so nothing was done. Try again."
@@ -62,12 +63,15 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
         if row is None:
             raise Http404
         form = _form(verb, row, request)
-        why_not = verb.why_not(row)
+        why_not, shown = verb.why_not(row), None
         if form.is_bound and form.is_valid():
-            if once.was_sent(form.cleaned_data["once"]):
+            if not why_not:
+                by: Any = request.user
+                shown = verb.show(row, request.POST, by=by, **form.typed)
+            if not shown and once.was_sent(form.cleaned_data["once"]):
                 messages.warning(request, SENT_BEFORE)
                 return HttpResponseRedirect(page_of(row))
-            if not why_not and (answer := _done(verb, row, form, request)):
+            if not why_not and not shown and (answer := _done(verb, row, form, request)):
                 return answer
         context = {
             **site.each_context(request),
@@ -80,9 +84,13 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             "why_not": why_not,
             "plan": None if why_not else verb.plan(row),
             "page_of_row": page_of(row),
+            **(shown.facts if shown else {}),
         }
-        refused = form.is_bound or why_not
-        return render(request, "backoffice/verb.html", context, status=409 if refused else 200)
+        if shown and shown.said:
+            messages.success(request, shown.said)
+        refused = why_not or (form.is_bound and not shown)
+        page = render(request, verb.template, context, status=409 if refused else 200)
+        return may_have_styles(page, shown.styles) if shown else page
 
     return page
 

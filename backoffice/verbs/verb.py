@@ -4,6 +4,7 @@ A verb of the back office calls a verb of the core, which locks what it changes,
 why, and refuses with a sentence. The page is drawn anew with that sentence, and what was typed stays.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import uuid4
@@ -39,6 +40,15 @@ class WithReason(VerbForm):
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a page shows after another button than its verb's own was pressed."""
+
+    said: str = ""  # a sentence about what was done
+    facts: dict[str, Any] = field(default_factory=dict)  # for the verb's template
+    styles: list[str] = field(default_factory=list)  # inline styles that the page may have
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a verb will do to a row, in sentences that the page shows above its button."""
 
@@ -58,6 +68,7 @@ class Verb(Generic[Row]):
     permission: ClassVar[str]  # as in bookings.change_booking
     form_class: ClassVar[type[VerbForm]] = WithReason
     cannot_be_undone: ClassVar[bool] = False
+    template: ClassVar[str] = "backoffice/verb.html"
 
     def rows(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = self.model.objects.all()
@@ -72,6 +83,13 @@ class Verb(Generic[Row]):
 
     def initial(self, row: Row) -> dict[str, Any]:
         return {}
+
+    def show(self, row: Row, pressed: Collection[str], *, by: User, **typed: Any) -> Shown | None:
+        """What another button of the form shows; None if the verb's own was pressed.
+
+        It does nothing to the row. `pressed` has the names of all that was sent.
+        """
+        return None
 
     def do(self, row: Row, *, by: User, **typed: Any) -> str:
         """Do it, and return a sentence that says what was done.
