@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from backoffice.verbs import stock
+from backoffice.verbs import messages, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
     stock.AddTickets(),
+    messages.MessageToConcert(),
+    messages.MessageToTier(),
 ]
