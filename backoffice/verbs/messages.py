@@ -8,10 +8,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.urls import reverse
-from django.utils.html import format_html
 
 from accounts.models import User
-from backoffice.verbs.verb import Plan, Shown, Verb, VerbForm
+from backoffice.verbs.verb import Done, Plan, Shown, Verb, VerbForm
 from concerts.models import Concert, TicketTier
 from mail.composing import html_of, text_of
 from ticketbook.plain_text import plain_lines, plain_text
@@ -101,15 +100,12 @@ class MessageHolders(Verb[Row]):
         facts = {"letter": letter, "html": html, "text": text_of(letter), "people": message.people}
         return Shown(said, facts, styles=STYLE.findall(html))
 
-    def do(self, row: Row, *, by: User, **typed: Any) -> str:
+    def do(self, row: Row, *, by: User, **typed: Any) -> Done:
         message = self.draft(row, by=by, **typed)
         messages.send(message)
         people = "1 person" if message.people == 1 else f"{message.people:,} people"
-        return format_html(
-            'The message goes to {}. <a href="{}">See how far it is</a>',
-            people,
-            reverse("admin:tickets_holdermessage_change", args=[message.pk]),
-        )
+        page = reverse("admin:tickets_holdermessage_change", args=[message.pk])
+        return Done(f"The message goes to {people}. This page says how far it is.", page)
 
 
 class MessageToConcert(MessageHolders[Concert]):

@@ -13,16 +13,11 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 
 from backoffice.verbs import once
-from backoffice.verbs.verb import Verb, VerbForm
+from backoffice.verbs.sentences import may_be_done, sentence_of
+from backoffice.verbs.verb import Done, Shown, Verb, VerbForm
 from ticketbook.errors import Refusal
 from ticketbook.page_security import may_have_styles
-from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
 
-BUSY = "Somebody else is changing this at the moment, so nothing was done. Try again."
-LOST = (
-    "The database was lost meanwhile, and what you asked for may have been done. Look at it before you try "
-    "again."
-)
 SENT_BEFORE = (
     "This form was sent before, and what it asks for is done once. This is how it stands now."
 )
@@ -50,7 +45,7 @@ def verbs_for(request: HttpRequest, row: Any) -> list[Verb[Any]]:
         for verb in EVERY
         if type(row) is verb.model
         and request.user.has_perm(verb.permission)
-        and not verb.why_not(row)
+        and verb.is_offered(row)
     ]
 
 
@@ -68,11 +63,15 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             if not why_not:
                 by: Any = request.user
                 shown = verb.show(row, request.POST, by=by, **form.typed)
-            if not shown and once.was_sent(form.cleaned_data["once"]):
+            is_new = verb.goes_on_when_sent_again or not once.was_sent(form.cleaned_data["once"])
+            if not shown and not is_new:
                 messages.warning(request, SENT_BEFORE)
                 return HttpResponseRedirect(page_of(row))
-            if not why_not and not shown and (answer := _done(verb, row, form, request)):
-                return answer
+            if not why_not and not shown:
+                answer = _done(verb, row, form, request)
+                if isinstance(answer, HttpResponse):
+                    return answer
+                shown = answer
         context = {
             **site.each_context(request),
             "title": verb.button,
@@ -106,31 +105,23 @@ def _form(verb: Verb[Any], row: Any, request: HttpRequest) -> VerbForm:
     return verb.form_class(row=row, initial=verb.initial(row))
 
 
-def _done(verb: Verb[Any], row: Any, form: VerbForm, request: HttpRequest) -> HttpResponse | None:
+def _done(
+    verb: Verb[Any], row: Any, form: VerbForm, request: HttpRequest
+) -> HttpResponse | Shown | None:
     """Do it once. None if it was refused; then the form says why."""
     key = form.cleaned_data["once"]
-    if not once.claim(key):
+    if not verb.goes_on_when_sent_again and not once.claim(key):
         messages.warning(request, SENT_BEFORE)
         return HttpResponseRedirect(page_of(row))
     try:
         said = verb.do(row, by=request.user, **form.typed)  # type: ignore[arg-type]
     except (Refusal, OperationalError) as exc:
         form.add_error(None, sentence_of(exc))
-        if not _may_be_done(exc):
+        if not may_be_done(exc):
             once.release(key)
         return None
-    messages.success(request, said)
-    return HttpResponseRedirect(page_of(row))
-
-
-def sentence_of(exc: Refusal | OperationalError) -> str:
-    """What staff are told of a verb that failed. Raises what is a fault of ours."""
-    if isinstance(exc, Refusal):
-        return str(exc)
-    if is_broken(exc) or not is_busy(exc):
-        raise exc
-    return LOST if _may_be_done(exc) else BUSY
-
-
-def _may_be_done(exc: Exception) -> bool:
-    return isinstance(exc, OperationalError) and not is_lock_timeout(exc)
+    if isinstance(said, Shown):
+        return said
+    done = said if isinstance(said, Done) else Done(said)
+    messages.success(request, done.said)
+    return HttpResponseRedirect(done.page or page_of(row))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from uuid import uuid4
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import Model, QuerySet
 from django.urls import reverse
 
@@ -35,13 +36,16 @@ class VerbForm(forms.Form):
 
 class WithReason(VerbForm):
     reason = forms.CharField(
-        max_length=500, validators=[plain_text], help_text="For those who read the history."
+        max_length=500,
+        validators=[plain_text],
+        widget=AdminTextInputWidget,
+        help_text="For those who read the history.",
     )
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page shows after another button than its verb's own was pressed."""
+    """What the page of a verb shows after a button was pressed, instead of another page."""
 
     said: str = ""  # a sentence about what was done
     facts: dict[str, Any] = field(default_factory=dict)  # for the verb's template
@@ -53,6 +57,14 @@ class Plan:
     """What a verb will do to a row, in sentences that the page shows above its button."""
 
     sentences: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a verb has done, in a sentence, and the page that shows it; empty for that of the row."""
+
+    said: str
+    page: str = ""
 
 
 class Verb(Generic[Row]):
@@ -69,6 +81,9 @@ class Verb(Generic[Row]):
     form_class: ClassVar[type[VerbForm]] = WithReason
     cannot_be_undone: ClassVar[bool] = False
     template: ClassVar[str] = "backoffice/verb.html"
+    # Its work has keys of its own and is done once for each. So a form that is sent again, perhaps because a
+    # process has died, goes on with it, and is not held up (backoffice/verbs/once.py).
+    goes_on_when_sent_again: ClassVar[bool] = False
 
     def rows(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = self.model.objects.all()
@@ -77,6 +92,10 @@ class Verb(Generic[Row]):
     def why_not(self, row: Row) -> str:
         """A sentence that says why it cannot be done to this row now; empty if it can."""
         return ""
+
+    def is_offered(self, row: Row) -> bool:
+        """Whether the page of the row has its button. If it cannot be done, the verb's own page says why."""
+        return not self.why_not(row)
 
     def plan(self, row: Row) -> Plan:
         return Plan()
@@ -91,10 +110,11 @@ class Verb(Generic[Row]):
         """
         return None
 
-    def do(self, row: Row, *, by: User, **typed: Any) -> str:
-        """Do it, and return a sentence that says what was done.
+    def do(self, row: Row, *, by: User, **typed: Any) -> str | Done | Shown:
+        """Do it, and return a sentence that says what was done, perhaps with the page that shows it.
 
-        `typed` is what the form has cleaned. A Refusal that is raised changed nothing.
+        `typed` is what the form has cleaned. A Refusal that is raised changed nothing. What is Shown is drawn
+        on the verb's own page.
         """
         raise NotImplementedError
 
