@@ -12,6 +12,8 @@ from ticketbook.copies import cache_server, store
 from ticketbook.environment import cache_server as cache_settings
 from ticketbook.tests.running import free_port
 
+pytest_plugins = ["ticketbook.tests.browser"]
+
 statics.make_fresh()  # for the servers that tests start, which are waited for
 # In this process static files are served from where they are, before WhiteNoise looks at the settings.
 override_settings(
@@ -63,6 +65,11 @@ def _empty_tables():
 def fast_passwords(settings):
     # Slow hashes protect real passwords. In tests they only take time.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def every_payment_succeeds(settings):
+    settings.PAYMENT_SUCCESS_RATE = 1
 
 
 @pytest.fixture(autouse=True)

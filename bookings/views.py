@@ -62,13 +62,13 @@ class SeeOther(HttpResponseRedirect):
 
 
 class FormOfBooking(View):
-    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
+    """A form in the page of a booking. A GET of its address, as after a log-in, leads to that page."""
 
     def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
     def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
-        # The form was drawn before somebody logged in, perhaps in another tab.
+        # The log-in, perhaps in another tab, has made the token of this form invalid.
         if request.user.is_authenticated or of_this_browser(request) is not None:
             messages.error(
                 request, "This page was out of date and has been renewed. Try once more."
@@ -83,6 +83,8 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     The browser may cache this page: going back has to show the same idempotency key.
     """
     concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
+    if concert is None and may_see_drafts(request):
+        return _draft(request, concert_id)
     if concert is None:
         if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
             return _gone(request, status=404)
@@ -95,6 +97,18 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     if is_stranger(request) and not request.GET:
         return render_for_strangers(request, CONCERT_PAGE, context)
     return render(request, CONCERT_PAGE, context)
+
+
+def may_see_drafts(request: HttpRequest) -> bool:
+    return request.user.is_staff and request.user.has_perm("concerts.view_concert")
+
+
+def _draft(request: HttpRequest, concert_id: UUID) -> HttpResponse:
+    # What staff see of a concert before they publish it. It has no form, and nobody keeps it.
+    concert = get_object_or_404(Concert.objects.with_tiers(), pk=concert_id)
+    response = render(request, CONCERT_PAGE, {"sale": sale_of(concert)})
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @require_safe
@@ -139,7 +153,7 @@ class Bookings(View):
 
 
 def of_customer_or_browser(request: HttpRequest) -> BookingQuerySet | None:
-    """The bookings of whoever is logged in, or those that this browser remembers; None if there are none."""
+    """The bookings of the user; for a stranger those that this browser remembers, or None."""
     if request.user.is_authenticated:
         return Booking.objects.of(customer(request))
     remembered = of_this_browser(request)
