@@ -1,8 +1,9 @@
 """A concert with 5,000 bookings is called off, and the worker is killed with SIGKILL five times at that work.
 
-About ten minutes, and twice that on a busy machine. The gateway loses some answers to refunds meanwhile. In the
-end every booking was cancelled once, every payment refunded once by the gateway's own ledger, and everybody told
-once: by one mail. (Each kill may let a second copy of one arrive.) BOOKINGS=500 and KILLS=2 are other numbers.
+About ten minutes, and twice that on a busy machine. The gateway loses some answers to refunds meanwhile.
+In the end every booking was cancelled once, every payment refunded once by the gateway's own ledger, and
+everybody told once: by one mail. (Each kill may let a second copy of one arrive.) BOOKINGS=500 and KILLS=2
+are other numbers.
 """
 
 import asyncio
