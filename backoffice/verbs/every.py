@@ -2,10 +2,15 @@
 
 from typing import Any
 
-from backoffice.verbs import desk_sales, guest_list, stock
+from backoffice.verbs import concerts, desk_sales, guest_list, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
+    concerts.Publish(),
+    concerts.Unpublish(),
+    concerts.Move(),
+    concerts.Duplicate(),
+    concerts.CallOff(),
     desk_sales.BookFor(),
     guest_list.GuestList(),
     stock.AddTickets(),
