@@ -17,20 +17,27 @@ from backoffice.figures import lately, next_houses
 from backoffice.models import Audit
 from backoffice.needs import needs_for
 from backoffice.parts import part
+from bookings import breakers
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 from ticketbook.templatetags.money import money
 from ticketbook.zones import city_time
 
 
 def first_page(site: admin.AdminSite, request: HttpRequest) -> dict[str, Any]:
     now = clock.now()
-    context: dict[str, Any] = {"needs": None, "may_see_sales": _may_see_sales(request)}
+    context: dict[str, Any] = {
+        "audit_zone": city_time(settings.TIME_ZONE),
+        "needs": None,
+        "may_see_sales": _may_see_sales(request),
+    }
+    if _may_see_sales(request):
+        context["pauses"] = breakers.pauses(now)
     if needs := needs_for(site, request):
         numbers = [(need, need.number(now)) for need in needs]
         context["needs"] = [(need, number) for need, number in numbers if number]
     if request.user.has_perm("backoffice.view_audit"):
         context |= {"audits": True, "audit": Audit.objects.order_by("-id").first()}
-        context["audit_zone"] = city_time(settings.TIME_ZONE)
     if _may_see_houses(request):
         context["houses"] = next_houses(now)
     if _may_see_sales(request):
@@ -43,7 +50,8 @@ def sells_now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that follows the sale by itself."""
     if not _may_see_sales(request):
         raise PermissionDenied
-    return part(request, "backoffice/_sells_now.html", {"lately": lately(clock.now())})
+    sold = read(request, lambda: lately(clock.now()))
+    return part(request, "backoffice/_sells_now.html", {"lately": sold})
 
 
 def _may_see_sales(request: HttpRequest) -> bool:
