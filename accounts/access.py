@@ -1,4 +1,4 @@
-"""The sessions and API tokens of an account: to list them and to end them."""
+"""Lists and ends the sessions and API tokens of an account."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -31,8 +31,8 @@ class UserQuerySet(models.QuerySet["User"]):
         return self.filter(is_guest=True)
 
     def get(self, *args: Any, **kwargs: Any) -> "User":
-        # Django's own commands, such as changepassword, ask for an address alone.
-        if not args and kwargs.keys() == {"email"}:
+        # Django's own commands, such as changepassword, ask all users for an address alone.
+        if not args and kwargs.keys() == {"email"} and not self.query.has_filters():
             kwargs["is_guest"] = False
         return super().get(*args, **kwargs)
 

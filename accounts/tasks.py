@@ -25,7 +25,7 @@ def forget_expired_sessions(timestamp: int) -> None:
 @app.task(queueing_lock="forget_addresses")
 def forget_addresses(timestamp: int) -> None:
     closing.forget_addresses()
-    # Addresses that somebody has typed and that belong to no account.
+    # Nobody has an account with these addresses. Somebody has only typed them.
     Mail.objects.filter(kind=new_password.RESET, status=Mail.Status.SKIPPED).delete()
 
 

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -32,8 +33,8 @@ from ticketbook.postgres.statements import execute_prepared
 
 FIRST_WAIT = 2.0  # seconds; each further failure doubles it
 OF_A_NETWORK = 4  # a network may do so many times what an address may
-MAILS_TO_ONE = 3  # then the waits grow
-LONGEST_WAIT_FOR_MAIL = 3600.0  # seconds
+MAILS_TO_ONE = 3  # or about one booking; then the waits grow, up to an hour
+HOUR = 3600.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,13 @@ def count(*attempt: Counted) -> None:
 
 def count_mail(request: HttpRequest, to: str) -> None:
     """Count a mail that somebody wants to have sent to an address. Raises Throttled."""
-    address = by_account("mail", to, failures=MAILS_TO_ONE, longest=LONGEST_WAIT_FOR_MAIL)
+    address = by_account("mail", to, failures=MAILS_TO_ONE, longest=HOUR)
     count(*by_address("mail", settings.MAILS_PER_ADDRESS, request), *address)
+
+
+def count_mail_about(what: str, row: UUID) -> None:
+    """Count a mail that a customer wants to have sent once more about a booking. Raises Throttled."""
+    count(Counted(key_of(what, str(row)), MAILS_TO_ONE, HOUR, HOUR, HOUR))
 
 
 def take_back(*counted: Counted) -> None:

@@ -11,6 +11,7 @@ from procrastinate.contrib.django.admin import ProcrastinateJobAdmin
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinatePeriodicDefer
 
 from accounts.models import Attempts, Session
+from backoffice import concert_admin, messages  # noqa: F401  (register the admin of these)
 from backoffice.models import Audit, Difference
 from ticketbook.read_only_admin import ReadOnly
 
@@ -45,7 +46,7 @@ class PeriodicDeferAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Session)
 class SessionAdmin(ReadOnly, admin.ModelAdmin):
-    """Whoever knows the key of a session has it, so the list neither shows it nor links to it."""
+    """A session's key is enough to use the session, so the list shows no keys and has no links."""
 
     list_display = ["user", "browser", "made_at", "used_at", "expire_date"]
     list_unread = ["session_data", "user__password"]
@@ -58,7 +59,7 @@ class SessionAdmin(ReadOnly, admin.ModelAdmin):
     fields = ["user", "browser", "made_at", "used_at", "expire_date"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Sessions go with their user, and Django asks here whether they may.
+        # Django deletes a user's sessions with the user, and asks for this permission first.
         return obj is not None and request.user.has_perm("accounts.delete_user")
 
 

@@ -9,7 +9,7 @@ class BackOfficeConfig(AppConfig):
 
 
 class SiteConfig(admin_apps.AdminConfig):
-    """Django's admin, with our site in place of its own. Whatever registers with `admin.site` is in it."""
+    """Django's admin with our site. `admin.site` is the BackOffice everywhere, also in other apps."""
 
     default = False
     default_site = "backoffice.site.BackOffice"

@@ -1,7 +1,7 @@
-"""What counts as sold: the same on every page of the back office.
+"""Which bookings count as sold. All pages of the back office count by these rules.
 
-Bookings that were paid are CONFIRMED, or CANCELLED since. Tickets that cost nothing are *free*, whoever gave
-them away. What staff sold at the *door* is apart, and everything else is *sold*.
+A booking was paid if it is CONFIRMED or CANCELLED. Tickets without a price are *free*. Tickets that staff
+sold for cash are *door*, whatever their source: their money never came by the site. All others are *sold*.
 """
 
 from datetime import datetime, timedelta
@@ -15,8 +15,8 @@ from ticketbook.postgres.keys import first_key_of
 
 PAID = Q(status__in=[Booking.Status.CONFIRMED, Booking.Status.CANCELLED])
 FREE = PAID & Q(unit_price=0)
-DOOR = PAID & Q(unit_price__gt=0, source=Booking.Source.DOOR)
-SOLD = PAID & Q(unit_price__gt=0) & ~Q(source=Booking.Source.DOOR)
+DOOR = PAID & Q(unit_price__gt=0) & ~Q(source=Booking.Source.ONLINE)
+SOLD = PAID & Q(unit_price__gt=0, source=Booking.Source.ONLINE)
 
 # A booking is dated by the process that made it, and its key by the database, a moment before or after.
 KEYS_AROUND = timedelta(minutes=10)

@@ -8,7 +8,7 @@ from ticketbook.postgres.keys import primary_key
 
 
 def sum_field() -> "models.DecimalField[Decimal, Decimal]":
-    # A sum of amounts may be larger than one amount can be.
+    # A day's sum may have more digits than one amount.
     return models.DecimalField(max_digits=18, decimal_places=2, default=Decimal(0))
 
 
@@ -22,6 +22,7 @@ class Figures(models.Model):
     free_tickets = models.IntegerField(default=0)
     late_money = sum_field()
     sent_back = sum_field()
+    cash_back = sum_field()
 
     class Meta:
         abstract = True
@@ -66,3 +67,13 @@ class Difference(models.Model):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class SentForm(models.Model):
+    """The key of a form of a verb that was sent, so that it does its work once (backoffice/verbs/once.py)."""
+
+    key = models.UUIDField(primary_key=True)
+    sent_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return str(self.key)

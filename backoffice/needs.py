@@ -51,7 +51,7 @@ NEEDS = [
         "overdue",
         "Holds past their time",
         "The worker asks the payment gateway about each of them every ten seconds. If the number stays, the "
-        "worker does not run: tell whoever runs the site.",
+        "worker does not run: tell the people who run the site.",
         Booking,
         lambda bookings, now: bookings.expiry_due(now),
     ),
@@ -93,7 +93,7 @@ NEEDS = [
     Need(
         "differences",
         "Differences that the last audit found",
-        "Tell whoever runs the site: stock, money or tickets are not what the bookings say.",
+        "Tell the people who run the site: stock, money or tickets do not agree with the bookings.",
         Difference,
         lambda differences, now: differences,
     ),

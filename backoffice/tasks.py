@@ -4,6 +4,7 @@ from procrastinate.contrib.django import app
 
 from backoffice import days
 from backoffice.auditing import run_audit
+from backoffice.verbs import once
 from ticketbook.postgres import clock
 
 EVERY_HOUR = "7 * * * *"
@@ -21,3 +22,9 @@ def close_days(timestamp: int) -> None:
 @app.task(queueing_lock="audit")
 def audit(timestamp: int) -> None:
     run_audit()
+
+
+@app.periodic(cron=EVERY_NIGHT)
+@app.task(queueing_lock="forget_sent_forms")
+def forget_sent_forms(timestamp: int) -> None:
+    once.forget_old(clock.ask())

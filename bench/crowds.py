@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from bench.beside import beside
 from bench.measure import Run, cores, cpu_seconds, over_http
 from bench.scenarios import QUICK, Size
 from bench.servers import HERE, Server
@@ -153,18 +154,7 @@ def many_connections(new: Server, size: Size) -> list[Run]:
 @contextmanager
 def _idlers(to: Server) -> Iterator[None]:
     # Keep slow and idle connections open while the block runs (bench/idlers.py).
-    plan = {"port": to.port, "token": to.site.tokens()[0], "tier": str(new_tier())}
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.idlers"],
-        cwd=HERE.parent,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(plan | {"slow": SLOW, "idle": IDLE}) + "\n")
-        process.stdin.flush()
-        if process.stdout.readline() != "connected\n":
-            raise SystemExit(f"The server did not keep {SLOW + IDLE} connections open at once.")
+    plan: dict[str, Any] = {"port": to.port, "token": to.site.tokens()[0], "tier": str(new_tier())}
+    plan |= {"slow": SLOW, "idle": IDLE}
+    with beside("bench.idlers", plan, says="connected"):
         yield

@@ -86,7 +86,7 @@ class _Crowd:
             page.cancel()
 
     async def page(self) -> None:
-        # Pages were opened at any time, so the first questions are spread evenly.
+        # People open their pages at different times, so the first questions are spread evenly.
         etag = b""
         await asyncio.sleep(random.uniform(0, self.plan.pause))
         while True:

@@ -12,8 +12,6 @@ work of the simulated pages themselves. `page time` is that part.
 
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -23,8 +21,9 @@ from typing import Any
 
 import psutil
 
+from bench.beside import beside
 from bench.measure import over_http, require_tools, warm_up
-from bench.servers import HERE, Code, Server, servers
+from bench.servers import Code, Server, servers
 from bench.site import SMALL, new_tier
 
 PAGES = int(os.environ.get("PAGES") or 10_000)
@@ -88,20 +87,11 @@ def let_rest(site: Server) -> None:
 @contextmanager
 def waiting(plan: dict[str, Any]) -> Iterator[None]:
     """Keep the pages of the plan open while the block runs, and print what they were told."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.waiters"],
-        cwd=HERE.parent,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        print(json.dumps(plan), file=process.stdin, flush=True)
-        assert process.stdout.readline() == "waiting\n"
+    with beside("bench.waiters", plan, says="waiting") as process:
         time.sleep(1)
         yield
         used = psutil.Process(process.pid).cpu_times()
+        assert process.stdout
         told = json.loads(process.stdout.readline())
     answers = " ".join(f"{status}:{n}" for status, n in sorted(told["answers"].items()))
     print(

@@ -34,7 +34,7 @@ class LogInFirst(Exception):
 
 
 def guests_too(view: View) -> View:
-    """For a view that calls `mine_or_404`. Whoever may not open the booking has to log in first."""
+    """A decorator for views that call `mine_or_404`. A stranger is sent to log in."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -47,9 +47,10 @@ def guests_too(view: View) -> View:
 
 
 def mine_or_404(request: HttpRequest, booking_id: UUID) -> Booking:
-    """The booking with its details, if whoever asks may open it.
+    """The booking with its details.
 
-    For a stranger this raises LogInFirst, whether there is such a booking or not.
+    Raises Http404 if the customer who is logged in may not open it. For a stranger it raises LogInFirst,
+    whether there is such a booking or not.
     """
     remembered = of_this_browser(request)
     if request.user.is_authenticated:
@@ -76,7 +77,7 @@ def of_this_browser(request: HttpRequest) -> BookingQuerySet | None:
 
 
 def remember(request: HttpRequest, response: HttpResponse, slip: UUID, stops: int) -> None:
-    """From now on this browser may open the booking of a slip."""
+    """Let this browser open the booking of a slip from now on."""
     slips = {slip: stops} | {pk: n for pk, n in _slips(request).items() if pk != slip}
     _write(response, slips)
 

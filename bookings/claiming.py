@@ -5,23 +5,20 @@ made for the guest at that moment fails (`guests.is_gone`) and is looked up anew
 """
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.core import signing
 from django.db import IntegrityError, transaction
 
-from accounts import throttle
 from accounts.models import User
 from accounts.new_password import LinkUsed, locked
-from mail.outbox import post
-from ticketbook.errors import Refusal, Throttled
+from accounts.on_request import post_on_request
+from ticketbook.errors import Refusal
 from ticketbook.postgres import clock
 from ticketbook.postgres.statements import execute, waiting_at_most
 
 KEEP = "keep_bookings"  # a kind of mail
 LIFETIME = timedelta(days=1)
-# Seconds between two mails to one address, as for a lost mail.
-FIRST_WAIT, LONGEST_WAIT = 300, 3600
 # Milliseconds. A sale that has locked a booking of the guest goes first.
 PATIENCE = 500
 
@@ -37,19 +34,7 @@ class AnotherAccount(Refusal):
 
 def ask_for_link(address: str) -> None:
     """Mail a link to a guest's address, unless that was done a few minutes ago."""
-    asked = throttle.Counted(
-        throttle.key_of("keep bookings", address),
-        limit=1,
-        forget=LONGEST_WAIT,
-        first_wait=FIRST_WAIT,
-        longest_wait=LONGEST_WAIT,
-    )
-    try:
-        with transaction.atomic():
-            throttle.count(asked)
-            post(kind=KEEP, about=uuid4(), to=address)
-    except Throttled:
-        pass  # the mail of the first time is there or on its way
+    post_on_request(KEEP, to=address)
 
 
 def part_of(guest: User) -> str:
@@ -58,7 +43,7 @@ def part_of(guest: User) -> str:
 
 
 def guest_of(part: str) -> User:
-    """The guest whom a link names. Raises LinkUsed, also for a link that is too old."""
+    """Returns the guest that a link names. Raises LinkUsed if it was used or is older than LIFETIME."""
     try:
         pk, _, made = _signer.unsign(part).partition("-")
         made_at = datetime.fromtimestamp(int(made), UTC)

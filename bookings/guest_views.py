@@ -116,7 +116,7 @@ class AskToKeep(OfGuest):
 
 
 class ForgetHere(View):
-    """Makes this browser forget its bookings, for whoever does not own it."""
+    """Makes this browser forget its bookings, because other people may use it too."""
 
     def post(self, request: HttpRequest) -> HttpResponse:
         messages.success(
@@ -130,7 +130,7 @@ class ForgetHere(View):
 class Keep(View):
     """The page behind the link that moves a guest's bookings to the account with their address.
 
-    Whoever has the account confirms it there. Whoever has none signs up, with this address.
+    Somebody with an account confirms the move there. Somebody without one signs up with this address.
     """
 
     guest: User

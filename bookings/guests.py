@@ -121,7 +121,7 @@ def name_for(booking: Booking) -> str:
 def forget_unused(*, now: datetime) -> None:
     """Delete slips of forms that have booked nothing, and guests who have no booking.
 
-    Whoever books at this very moment with such a guest is entered anew (`is_gone`).
+    If such a guest books at this very moment, the booking fails and the guest is entered anew (`is_gone`).
     """
     with connection.cursor() as cursor:
         for table in (UNUSED_SLIPS, UNUSED_GUESTS):

@@ -15,7 +15,6 @@ from mail.outbox import post
 from ticketbook.errors import Refusal
 
 NEW_LINK = "new_link"  # a kind of mail
-MOST, HOUR = 3, 3600  # new links of one booking in an hour
 
 _signer = signing.Signer(salt="bookings.links")
 
@@ -50,7 +49,7 @@ def slip_of_link(part: str) -> GuestSlip | None:
 
 
 def booking_of(slip: GuestSlip) -> Booking | None:
-    """The booking of a slip, whoever has it now."""
+    """The booking of a slip, also after it has moved to an account."""
     of_guest = Booking.objects.of_slips({slip.pk: slip.stops})
     return of_guest.first() or Booking.objects.filter(pk=slip.booking_id).first()
 
@@ -60,8 +59,7 @@ def stop(booking: Booking) -> GuestSlip:
 
     All browsers forget the booking. Raises Throttled.
     """
-    counted = throttle.key_of("new link", str(booking.pk))
-    throttle.count(throttle.Counted(counted, MOST, forget=HOUR, first_wait=HOUR, longest_wait=HOUR))
+    throttle.count_mail_about("new link", booking.pk)
     slip = slip_of(booking)
     with transaction.atomic():
         GuestSlip.objects.filter(pk=slip.pk).update(stops=F("stops") + 1)

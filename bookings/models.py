@@ -55,6 +55,9 @@ HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
 
 OF_CALLED_OFF = Q(ticket_tier__concert__status=Concert.Status.CANCELLED)
 
+# After a move, buyers may return their tickets for so long, also if the concert has begun meanwhile.
+RETURN_AFTER_MOVE = timedelta(days=14)
+
 # A concert that began so long ago may still be on: concerts have no time at which they end.
 MAY_GO_ON = timedelta(hours=6)
 
@@ -73,7 +76,7 @@ def _comes(now: datetime) -> Q:
 
 
 class MoneyBack(NamedTuple):
-    """Sums of the refunds of a booking by what became of them, in the order of Refund.Status."""
+    """Sums of the refunds of a booking by what became of them."""
 
     under_way: Decimal = Decimal(0)
     sent: Decimal = Decimal(0)
@@ -332,10 +335,15 @@ class Booking(models.Model):
         if self.payment_status == self.PaymentStatus.REFUNDED:
             return MoneyBack(sent=self.refunded_total)
         refunds = self.refunds.all() if self.refunded_total else []
-        sums = {status: Decimal(0) for status in Refund.Status}
-        for refund in refunds:
-            sums[Refund.Status(refund.status)] += refund.amount
-        return MoneyBack(*sums.values())
+
+        def sum_of(status: str) -> Decimal:
+            return sum((each.amount for each in refunds if each.status == status), Decimal(0))
+
+        return MoneyBack(
+            under_way=sum_of(Refund.Status.DUE),
+            sent=sum_of(Refund.Status.SENT),
+            refused=sum_of(Refund.Status.FAILED),
+        )
 
     @property
     def seen_when_booked(self) -> Seen:
@@ -367,8 +375,26 @@ class Booking(models.Model):
         return (
             self.status == self.Status.CONFIRMED
             and self.gateway != named.CASH
-            and (now < concert.date or concert.status == Concert.Status.CANCELLED)
+            and (
+                now < concert.date
+                or concert.status == Concert.Status.CANCELLED
+                or now < self.returnable_until
+            )
         )
+
+    @property
+    def returnable_until(self) -> datetime:
+        """Until when its customer may return tickets: until the concert begins, by its date of today.
+
+        Whoever booked before a move may also do so for RETURN_AFTER_MOVE, but not after the last of the dates
+        that they knew: else all who were there could have their money back.
+        """
+        concert = self.ticket_tier.concert
+        moves = moves_since(concert, self.created_at)
+        if not moves:
+            return concert.date
+        known = max(move.date for move in moves)
+        return max(concert.date, min(moves[-1].moved_at + RETURN_AFTER_MOVE, known))
 
     def is_over_at(self, now: datetime) -> bool:
         """Whether its concert is over, as far as one can tell."""
@@ -482,7 +508,7 @@ class Refund(models.Model):
             models.Index(fields=["-created_at"], name="refund_newest"),
             # Money that was sent back, by day.
             models.Index(fields=["sent_at"], condition=Q(status="SENT"), name="refund_sent"),
-            # Whoever deletes a user, or a guest, has to know that nobody's decision names them.
+            # Before a user is deleted, the database looks for refunds that name them.
             models.Index(
                 fields=["made_by"], condition=Q(made_by__isnull=False), name="refund_made_by"
             ),
@@ -622,3 +648,14 @@ class PaymentEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} from {self.gateway}"
+
+
+class GatewayPause(models.Model):
+    """A payment gateway that fails, so that new bookings are refused (bookings/breakers.py)."""
+
+    gateway = models.CharField(max_length=32, primary_key=True)
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()  # when a process found so for the last time
+
+    def __str__(self) -> str:
+        return self.gateway

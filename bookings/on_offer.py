@@ -1,4 +1,4 @@
-"""What a concert offers at this moment to whoever looks at its page."""
+"""What the page of a concert offers at this moment to the customer who looks at it."""
 
 from collections.abc import Sequence
 from typing import Any

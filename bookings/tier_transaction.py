@@ -10,6 +10,7 @@ back. Nothing but this module sells tickets (and the demo, which loads bookings 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -21,7 +22,7 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from bookings import settling
+from bookings import breakers, settling
 from bookings.errors import (
     Changed,
     CustomerLimitReached,
@@ -180,6 +181,7 @@ class Allocation:
         self.tickets = Counted()
         self.unpaid = Counted()
         self.gateway = named.default()
+        self.breaker = breakers.of(self.gateway)
         self.awaits_customers = named.redirects(self.gateway)
         self.staff: StaffDecision | None = None
         self.new: list[Booking] = []
@@ -204,7 +206,14 @@ class Allocation:
         if wish.staff is not None and wish.staff.from_kept_back:
             left = self.tier.kept_back
         refusal = refusal_of(wish, self.tier, self.tier.concert, left) or self._over_limit(wish)
-        return refusal or self._changed(wish) or self._take(wish)
+        refusal = refusal or self._changed(wish)
+        if refusal is None and self.breaker.is_open:
+            refusal = self._paused(wish)
+        return refusal or self._take(wish)
+
+    def _paused(self, wish: Wish) -> Refusal | None:
+        # Free tickets, and those that staff book, are not charged at the gateway.
+        return self.breaker.refusal() if self.tier.price and wish.staff is None else None
 
     def _take(self, wish: Wish) -> Held:
         if wish.staff is not None:
@@ -458,3 +467,19 @@ def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
     # The bound keeps the index scan short for customers with many bookings.
     since = first_key_of(wishes[0].arrived_at - BEGINNING)
     return execute(UNPAID_OR_BEGUN, {"users": users, "since": since, "gateway": gateway})
+
+
+def would_get(tier: TicketTier, wishes: Sequence[Wish]) -> list[HoldResult]:
+    """What these wishes of staff would get now, one after the other. It locks and writes nothing.
+
+    The tier comes with its concert. Either all wishes are for kept-back tickets or none is.
+    """
+    known = bookings_of_keys(send_keys(wishes))
+    allocation = Allocation(copy(tier), known, 0)
+    allocation.count(_send_tickets_of_customers(tier, wishes), None)
+    answers = []
+    for wish in wishes:
+        answers.append(answer := allocation.decide(wish))
+        if isinstance(answer, Held) and not answer.replayed:
+            allocation.tier.kept_back -= wish.quantity
+    return answers

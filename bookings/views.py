@@ -51,6 +51,7 @@ from ticketbook.copies.responses import for_all, is_stranger, render_for_strange
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 
 CONCERT_PAGE = "bookings/concert.html"
 
@@ -62,13 +63,13 @@ class SeeOther(HttpResponseRedirect):
 
 
 class FormOfBooking(View):
-    """A form in the page of a booking. Its address leads there, for whoever had to log in first."""
+    """A form in the page of a booking. A GET of its address, as after a log-in, leads to that page."""
 
     def get(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
     def out_of_date(self, request: HttpRequest, booking_id: UUID, **kwargs: object) -> HttpResponse:
-        # The form was drawn before somebody logged in, perhaps in another tab.
+        # The log-in, perhaps in another tab, has made the token of this form invalid.
         if request.user.is_authenticated or of_this_browser(request) is not None:
             messages.error(
                 request, "This page was out of date and has been renewed. Try once more."
@@ -82,7 +83,15 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
 
     The browser may cache this page: going back has to show the same idempotency key.
     """
+    if is_stranger(request) and not request.GET:
+        return read(request, lambda: _concert_page(request, concert_id))
+    return _concert_page(request, concert_id)
+
+
+def _concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
+    if concert is None and may_see_drafts(request):
+        return _draft(request, concert_id)
     if concert is None:
         if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
             return _gone(request, status=404)
@@ -97,14 +106,30 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     return render(request, CONCERT_PAGE, context)
 
 
+def may_see_drafts(request: HttpRequest) -> bool:
+    return request.user.is_staff and request.user.has_perm("concerts.view_concert")
+
+
+def _draft(request: HttpRequest, concert_id: UUID) -> HttpResponse:
+    # What staff see of a concert before they publish it. It has no form, and nobody keeps it.
+    concert = get_object_or_404(Concert.objects.with_tiers(), pk=concert_id)
+    response = render(request, CONCERT_PAGE, {"sale": sale_of(concert)})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
 @require_safe
 def whats_left(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     """What is left of each tier, as a part of the concert's page, which asks for it again and again.
 
     It is the same for everybody, and has an ETag, so it is answered from copies, mostly by a 304.
     """
-    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
-    return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
+
+    def left() -> HttpResponse:
+        concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+        return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
+
+    return read(request, left)
 
 
 class Bookings(View):
@@ -139,7 +164,7 @@ class Bookings(View):
 
 
 def of_customer_or_browser(request: HttpRequest) -> BookingQuerySet | None:
-    """The bookings of whoever is logged in, or those that this browser remembers; None if there are none."""
+    """The bookings of the user; for a stranger those that this browser remembers, or None."""
     if request.user.is_authenticated:
         return Booking.objects.of(customer(request))
     remembered = of_this_browser(request)

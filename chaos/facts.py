@@ -197,7 +197,7 @@ def unsettled(facts: Facts) -> list[str]:
 
 
 def unsent(facts: Facts) -> list[str]:
-    """The mails that have still to be sent, a sentence each."""
+    """A sentence for each mail that was not sent yet."""
     return [f"The mail {mail.key} waits." for mail in facts.mails if mail.status == "WAITING"]
 
 

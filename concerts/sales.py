@@ -30,6 +30,7 @@ LAST = 10  # tickets of a tier; if no more are left, the concert's page says tha
 
 
 class Phase(StrEnum):
+    DRAFT = "draft"  # only staff see its page
     CALLED_OFF = "called_off"
     BEGUN = "begun"  # the concert itself
     LATER = "later"  # sales have not opened, or there is nothing to sell yet
@@ -120,6 +121,8 @@ class Sale:
 
     @property
     def phase(self) -> Phase:
+        if self.concert.status == Concert.Status.DRAFT:
+            return Phase.DRAFT
         if self.concert.status == Concert.Status.CANCELLED:
             return Phase.CALLED_OFF
         if self.concert.date <= self.now:
@@ -166,7 +169,7 @@ class Sale:
 
     @property
     def times(self) -> str:
-        """The times of the sale, for a page that wants to know whether they are still those that it shows."""
+        """The times of the sale as one text, which an open page compares with its own."""
         concert = self.concert
         times = (concert.sales_open_at, concert.sales_close_at, concert.date)
         return " ".join("-" if at is None else f"{at.timestamp():.0f}" for at in times)

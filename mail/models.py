@@ -83,6 +83,10 @@ class Mail(models.Model):
             ),
             # What staff have to look at.
             models.Index(fields=["-id"], condition=Q(status="FAILED"), name="mail_failed"),
+            # How far a message to holders is, which is many mails about one row (tickets/messages.py).
+            models.Index(
+                fields=["about", "status"], condition=Q(kind="message"), name="mail_of_message"
+            ),
             # The search of the back office: addresses that begin so.
             models.Index(
                 fields=["address"], opclasses=["varchar_pattern_ops"], name="mail_address"

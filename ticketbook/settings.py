@@ -21,6 +21,7 @@ from ticketbook.environment import (
     networks,
     number,
     postgres_server,
+    replica_server,
     secret_key,
     sender,
     switch,
@@ -45,6 +46,8 @@ WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
 WEB_CONNECTIONS_PER_ADDRESS = whole(
     "WEB_CONNECTIONS_PER_ADDRESS", (WEB_CONNECTIONS + 1) // 2, 1, 1_000_000
 )
+# After SIGTERM, so many seconds of serving while /readyz is red already.
+STOP_NOTICE_SECONDS = whole("STOP_NOTICE_SECONDS", 0, 0, 300)
 # Threads of each process that serve hot tiers. If there are more hot tiers, these take turns.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
 # The currency of all prices. It says how many decimals an amount has (ticketbook/amounts.py).
@@ -112,6 +115,27 @@ if POOLED:
     server["OPTIONS"]["prepare_threshold"] = None
     del server["OPTIONS"]["options"]
 DATABASES = {"default": server}
+
+# A server that follows the primary. Pages that may be a little behind are read there (ticketbook/replica/).
+REPLICA_URL = text("REPLICA_URL")
+# So many seconds they may be behind. While the replica lags more, they are read from the primary.
+REPLICA_MAX_LAG = number("REPLICA_MAX_LAG", 2, 0.2, 60)
+DATABASE_ROUTERS = ["ticketbook.replica.router.Router"] if REPLICA_URL else []
+if REPLICA_URL:
+    replica = replica_server("REPLICA_URL", server)
+    DATABASES["replica"] = replica | {
+        "ENGINE": "ticketbook.replica",
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **replica.get("OPTIONS", {}),
+            "application_name": "ticketbook reading",
+            "connect_timeout": 2,
+            "prepare_threshold": None,
+            "options": "-c default_transaction_read_only=on -c statement_timeout=10s",
+            "tcp_user_timeout": 5000,  # milliseconds
+        },
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Cache ------------------------------------------------------------------------------------
@@ -244,6 +268,16 @@ PAYMENT_GATEWAY = text("PAYMENT_GATEWAY")
 PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
 # How long a call to the gateway may take.
 PAYMENT_TIME_LIMIT_MS = whole("PAYMENT_TIME_LIMIT_MS", 5000, 1, 60_000)
+
+# The circuit breaker in front of each gateway (bookings/breakers.py). So many failures among the last twice
+# as many calls open it; 0 for no breaker.
+PAYMENT_BREAKER_FAILURES = whole("PAYMENT_BREAKER_FAILURES", 10, 0, 10_000)
+# A slower answer counts as a failure.
+PAYMENT_BREAKER_SLOW_MS = whole(
+    "PAYMENT_BREAKER_SLOW_MS", PAYMENT_TIME_LIMIT_MS * 4 // 5 or 1, 1, 600_000
+)
+# How long it rests before a booking goes through as a probe.
+PAYMENT_BREAKER_SECONDS = number("PAYMENT_BREAKER_SECONDS", 5, 0.1, 3600)
 
 # The simulated gateway. It decides by the booking's id, so its answer never changes. Rates are 0 to 1.
 PAYMENT_SUCCESS_RATE = number("PAYMENT_SUCCESS_RATE", 0.8, 0, 1)

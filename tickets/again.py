@@ -9,20 +9,16 @@ from mail.models import Mail
 from tickets.errors import NotConfirmed
 from tickets.fulfilment import TICKETS
 
-MOST = 3  # mails of one booking in an hour
-HOUR = 3600
-
 
 def send_again(booking: Booking, *, key: UUID) -> None:
     """Post one more mail with the tickets. A second call with the key posts none.
 
-    Raises NotConfirmed, and Throttled after MOST mails in an hour.
+    Raises NotConfirmed, and Throttled after three mails in an hour.
     """
     if booking.status != Booking.Status.CONFIRMED:
         raise NotConfirmed
     event = f"{TICKETS}:{booking.pk}:{key}"
     if Mail.objects.filter(key=event).exists():
         return
-    counted = throttle.key_of("tickets again", str(booking.pk))
-    throttle.count(throttle.Counted(counted, MOST, forget=HOUR, first_wait=HOUR, longest_wait=HOUR))
+    throttle.count_mail_about("tickets again", booking.pk)
     outbox.post(kind=TICKETS, about=booking.pk, to=booking.user.email, key=event)

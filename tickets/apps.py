@@ -10,13 +10,14 @@ class TicketsConfig(AppConfig):
         from bookings.cancelling import returned
         from bookings.mails import on_changed_plan
         from mail import kinds
-        from tickets import fulfilment, lost_mail, mails, own_data
+        from tickets import fulfilment, lost_mail, mails, messages, own_data
         from tickets.audit import wrong_tickets
         from tickets.returning import mark_returned
 
         returned.connect(mark_returned)
         audit.also_checked.append(wrong_tickets)
         on_changed_plan.append(mails.calendar)
-        of_persons.parts.append(own_data.PART)
+        of_persons.parts.extend([own_data.PART, own_data.MESSAGES])
         kinds.register(fulfilment.TICKETS, mails.tickets)
+        kinds.register(messages.MESSAGE, mails.message)
         kinds.register(lost_mail.MY_BOOKINGS, mails.my_bookings)

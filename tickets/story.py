@@ -15,6 +15,8 @@ from mail.models import Mail
 from ticketbook.templatetags.money import money
 from ticketbook.zones import in_words
 from tickets.fulfilment import DECLINED, TICKETS
+from tickets.messages import written_about
+from tickets.models import Reached
 
 Status, PaymentStatus = Booking.Status, Booking.PaymentStatus
 
@@ -34,6 +36,7 @@ def story_of(booking: Booking) -> list[Event]:
     told = [_begun(booking), *_payment(booking), *_mails(booking)]
     told += [_given_back(booking, each) for each in _returns(booking)]
     told += [_refunded(booking, each) for each in _refunds(booking)]
+    told += [_wrote(each) for each in written_about(booking)]
     concert = booking.ticket_tier.concert
     told += [_moved(each) for each in moves_since(concert, booking.created_at)]
     return _in_order(told)
@@ -66,7 +69,7 @@ def _payment(booking: Booking) -> list[Event]:
     if booking.status == Status.PENDING or not booking.total_price:
         return []
     cash = " in cash" if booking.gateway == named.CASH else ""
-    # The row says when it was changed last. That is when it was paid, until something else happens to it.
+    # `updated_at` is the time of the payment as long as the booking has not been changed after it.
     untouched = booking.status == Status.CONFIRMED and not (
         booking.returned_quantity or booking.refunded_total
     )
@@ -158,6 +161,16 @@ def _refunded(booking: Booking, refund: Refund) -> Event:
 def _moved(move: Move) -> Event:
     when = in_words(move.date, move.time_zone)
     return Event(f"The concert moved. It had been on {when}, at {move.venue}.", move.moved_at)
+
+
+def _wrote(reached: Reached) -> Event:
+    subject, mail = reached.message.subject, reached.mail
+    if mail.status == Mail.Status.FAILED:
+        says = f"We wrote to you, but the mail could not be delivered: {subject}"
+        return Event(says, mail.made_at, bad=True)
+    if mail.status == Mail.Status.WAITING:
+        return Event(f"We write to you, and the mail is on the way: {subject}", mail.made_at)
+    return Event(f"We wrote to you: {subject}", mail.sent_at)
 
 
 def money_there_by(booking: Booking) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Guests are users without an account. Whoever looks somebody up by an address finds the account."""
+"""Guests are users without an account. A look-up by address finds the account only."""
 
 import io
 
@@ -80,6 +80,12 @@ def test_the_commands_of_django_mean_accounts(guest):
     assert User.objects.get(email=EMAIL).is_superuser
     with pytest.raises(CommandError, match="signed up with this e-mail address"):
         call_command("createsuperuser", interactive=False, email=EMAIL, name="Ann")
+
+
+def test_an_address_alone_means_the_account_unless_somebody_asks_among_guests(guest):
+    account = UserFactory(email=EMAIL)
+    assert User.objects.get(email=EMAIL) == account
+    assert User.objects.guests().get(email=EMAIL) == guest
 
 
 def test_natural_keys_tell_a_guest_and_an_account_apart(guest):

@@ -1,4 +1,4 @@
-"""What a list of the back office is, in a sentence, and what to do if it is empty."""
+"""The sentence above each list of the back office, and the one that an empty list shows."""
 
 from typing import Any
 
@@ -17,5 +17,5 @@ def words_of(cl: Any) -> List | None:
 
 @register.simple_tag(takes_context=True)
 def need_shown(context: Any, cl: Any) -> Need | None:
-    """The need by which the list is filtered."""
+    """The need that the list is filtered by; None if it is not."""
     return need_of(context["request"], cl.model)

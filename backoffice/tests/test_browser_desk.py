@@ -7,26 +7,11 @@ from bookings.placing import place
 from bookings.tests.wishing import wish
 from concerts.models import Concert
 from ticketbook.tests.axe import no_faults
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
-    DESKTOP,
-    PASSWORD,
-    PHONE,
-    ann,
-    chromium,
-    every_payment_succeeds,
-    tier,
-    violations,
-    visit,
-)
+from ticketbook.tests.browser import DESKTOP, PASSWORD, PHONE, ann, browser_test, tier
 
-__all__ = ["ann", "chromium", "every_payment_succeeds", "tier", "violations", "visit"]
+__all__ = ["ann", "tier"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 HIDE = """hidden => {
     Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});

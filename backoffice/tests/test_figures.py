@@ -17,8 +17,8 @@ from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 
 pytestmark = pytest.mark.django_db
 
-# Clocks go back in New York on 1 November and in Lord Howe on 4 April, there by half an hour. In Cairo
-# there is no midnight on 24 April.
+# In New York clocks go back by an hour on 1 November, and in Lord Howe by half an hour on 4 April. In Cairo
+# the night of 24 April has no midnight.
 MOMENTS = [
     ("UTC", datetime(2026, 11, 26, 12, tzinfo=UTC)),
     ("America/New_York", datetime(2026, 11, 10, 4, 30, tzinfo=UTC)),
@@ -34,8 +34,12 @@ def rows(sql, *values):
 
 
 PAID = "status IN ('CONFIRMED', 'CANCELLED')"
-SOLD = f"{PAID} AND total_price <> 0 AND source <> 'DOOR'"
-DOOR = f"{PAID} AND total_price <> 0 AND source = 'DOOR'"
+SOLD = f"{PAID} AND total_price <> 0 AND source = 'ONLINE'"
+DOOR = f"{PAID} AND total_price <> 0 AND source IN ('HOUSE', 'ARTIST', 'DOOR')"
+SENT = (
+    "SELECT day(sent_at), sum(amount) FROM bookings_refund refund JOIN bookings_booking booking"
+    " ON booking.id = booking_id WHERE refund.status = 'SENT' AND gateway"
+)
 BY_DAY = {
     "sold_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {SOLD}",
     "sold_money": f"SELECT day(created_at), sum(total_price) FROM bookings_booking WHERE {SOLD}",
@@ -44,7 +48,8 @@ BY_DAY = {
     "free_tickets": "SELECT day(created_at), sum(quantity) FROM bookings_booking "
     f"WHERE {PAID} AND total_price = 0",
     "late_money": "SELECT day(created_at), sum(amount) FROM bookings_refund WHERE reason = 'LATE'",
-    "sent_back": "SELECT day(sent_at), sum(amount) FROM bookings_refund WHERE status = 'SENT'",
+    "sent_back": f"{SENT} <> 'cash'",
+    "cash_back": f"{SENT} = 'cash'",
 }
 
 

@@ -1,4 +1,4 @@
-"""The first page says what needs somebody, what sells and what comes next, to whoever may see that."""
+"""The first page shows staff what needs them, what sells and what comes next, as far as they may see it."""
 
 import re
 import uuid
@@ -103,7 +103,7 @@ def test_numbers_and_lists_agree_on_random_data(admin_client, seed):
     sell_at_random(seed, now=timezone.now(), days=2)
     shown = numbers(text(admin_client.get(FIRST_PAGE)))
     assert {url: rows_of(admin_client, url) for url in shown} == shown
-    # Refunds are at rest, so they are the same for whoever counts them, and when.
+    # No job is at work on refunds, so this number is still the one that the page has shown.
     refused = Refund.objects.filter(status="FAILED").count()
     assert shown.get("/admin/bookings/refund/?needs=refused", 0) == refused
 
@@ -210,7 +210,7 @@ def test_the_first_page_takes_the_same_queries_however_much_there_is(
     trouble(number)
     sell_at_random(1, now=timezone.now(), days=30, bookings=20 * number)
     admin_client.get(FIRST_PAGE)
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(19):
         admin_client.get(FIRST_PAGE)
     with django_assert_num_queries(4):
         admin_client.get(SELLS_NOW)

@@ -47,11 +47,6 @@ def impatient():
 
 
 @pytest.fixture
-def every_payment_succeeds(settings):
-    settings.PAYMENT_SUCCESS_RATE = 1
-
-
-@pytest.fixture
 def ann():
     return UserFactory(name="Ann")
 

@@ -97,7 +97,7 @@ def test_log_in_instead_keeps_the_choice_and_books_nothing(client, tier):
 
 
 def test_log_in_instead_keeps_what_was_typed_if_something_has_changed(client, tier):
-    """Even what is not an address yet: whoever changes their mind goes on typing."""
+    """The half of an address is kept too, because the guest may come back and finish it."""
     fields = form_of(client, tier) | {"name": "Gwen", "email": "gwen@", "log_in": "1"}
     type(tier).objects.update(price=11)
     response = post(client, fields)

@@ -104,8 +104,8 @@ async def _visit(place: str, staged: stage.Stage) -> list[str]:
 
 
 def _told_too_often(rest: Rest) -> list[str]:
-    # A mail is sent once more by whoever takes over from a worker that had sent it and not noted it: one
-    # for each process that was killed, and for each error.
+    # A worker may be killed, or fail, after it has sent a mail and before it has noted that. The next worker
+    # sends this mail again. So there may be one such mail for each kill, and for each error.
     most = KILLS + 1
     if copies(rest.facts) > most:
         return [f"{copies(rest.facts)} mails came once more, and {most} are explained."]

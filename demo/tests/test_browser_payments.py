@@ -13,27 +13,19 @@ from bookings.tasks import refund_booking
 from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
 from demo.tests.test_hosted_flow import CONFIRMED, becomes, state
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
+from ticketbook.tests.browser import (
     PASSWORD,
     PHONE,
     TOO_SMALL,
     UNLABELLED,
+    browser_test,
     choose,
-    chromium,
     log_in,
     press_book,
-    violations,
     watch,
 )
 
-__all__ = ["chromium", "violations"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 
 @pytest.fixture

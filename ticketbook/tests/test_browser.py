@@ -1,129 +1,36 @@
 """A customer with a real Chromium: the pages as a whole, with and without JavaScript."""
 
-import os
-import shutil
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from accounts.models import User
 from accounts.tests.mailed import link_of_last
 from bookings.models import Booking
 from bookings.placing import place
 from bookings.tests.wishing import wish
-from concerts.models import Concert, TicketTier
+from concerts.models import TicketTier
 from concerts.tests.factories import TicketTierFactory
+from ticketbook.tests.browser import (
+    DESKTOP,
+    PASSWORD,
+    PHONE,
+    TOO_SMALL,
+    UNLABELLED,
+    ann,
+    browser_test,
+    choose,
+    in_seconds,
+    log_in,
+    press_book,
+    sale_changes,
+    tier,
+)
 from tickets.fulfilment import fulfil
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 800}
-PASSWORD = "correct horse"
+__all__ = ["ann", "tier"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    # Playwright's sync API runs an event loop in this thread, and Django would refuse to query there.
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
-    if before is None:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture(autouse=True)
-def every_payment_succeeds(settings):
-    settings.PAYMENT_SUCCESS_RATE = 1
-
-
-@pytest.fixture
-def violations():
-    """What pages did that their Content-Security-Policy refuses. A test that leaves anything here fails."""
-    found = []
-    yield found
-    assert found == []
-
-
-def watch(context, violations):
-    """Collect what the policy of a page refuses. The console tells it without JavaScript too."""
-
-    def hear(message):
-        if "Content Security Policy" in message.text or "Permissions policy" in message.text:
-            violations.append(f"{message.page.url}: {message.text}")
-
-    context.on("console", hear)
-
-
-@pytest.fixture
-def visit(chromium, live_server, violations):
-    """Open a page in a browser of its own."""
-    contexts = []
-
-    def visit(path, *, viewport=PHONE, **options):
-        context = chromium.new_context(viewport=viewport, base_url=live_server.url, **options)
-        contexts.append(context)
-        watch(context, violations)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
-        page.goto(path)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def tier():
-    tier = TicketTierFactory(
-        concert__name="Northern Lights", concert__description="Doors at seven.", price=45
-    )
-    TicketTierFactory(concert=tier.concert, tier_type=TicketTier.Type.VIP, price=160)
-    return tier
-
-
-@pytest.fixture
-def ann():
-    return User.objects.create_user("ann@example.com", PASSWORD, name="Ann")
-
-
-def log_in(page, then="/"):
-    page.goto(f"/accounts/login/?next={then}")
-    page.get_by_label("E-mail address").fill("ann@example.com")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Log in").click()
-    page.get_by_role("button", name="Log out").wait_for()
-    page.wait_for_load_state()  # a key pressed before the next page has loaded would be lost
-
-
-def choose(page, kind, quantity):
-    page.get_by_role("radio", name=kind).check()
-    page.get_by_role("radio", name=str(quantity), exact=True).check()
-
-
-def press_book(page):
-    page.get_by_role("button", name="Book and pay").click()
+pytestmark = browser_test
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["javascript", "no javascript"])
@@ -199,18 +106,6 @@ def test_a_late_payment_shows(visit, ann, tier, settings, scripts):
     page.get_by_role("heading", name="Your tickets are booked").wait_for()
     assert page.locator(".pass").count() == 1
     assert page.get_by_role("link", name="Reload now").count() == 0
-
-
-UNLABELLED = """
-[...document.querySelectorAll("input:not([type=hidden]), select, textarea")]
-    .filter(control => !control.labels.length).map(control => control.outerHTML)
-"""
-# A finger meets the labels of chips and tiers and not the radio buttons inside. Links within a sentence
-# are exempt (WCAG 2.5.8).
-TOO_SMALL = """
-[...document.querySelectorAll("button, .button, nav a, .chip, .tier, .check, .brand, .back a, .field input")]
-    .filter(e => e.getBoundingClientRect().height < 44).map(e => e.outerHTML)
-"""
 
 
 @pytest.fixture
@@ -298,14 +193,6 @@ def test_the_keyboard_alone_books(visit, ann, tier):
 
 
 # --- A page that is left open -------------------------------------------------------------------
-
-
-def sale_changes(tier, **moments):
-    Concert.objects.filter(pk=tier.concert_id).update(**moments)
-
-
-def in_seconds(seconds):
-    return timezone.now() + timedelta(seconds=seconds)
 
 
 def test_a_page_left_open_opens_by_itself_and_books(visit, ann, tier):

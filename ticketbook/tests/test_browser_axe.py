@@ -21,28 +21,20 @@ from concerts.tests.moves import move
 from demo.payment_page import pages as payment_page
 from demo.payment_page.ledger import Payment
 from ticketbook.tests.axe import faults, no_faults
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
+from ticketbook.tests.browser import (
     ann,
+    browser_test,
     choose,
-    chromium,
-    every_payment_succeeds,
     in_seconds,
     log_in,
     press_book,
     sale_changes,
-    violations,
-    visit,
 )
 from tickets.fulfilment import fulfil
 
-__all__ = ["ann", "chromium", "every_payment_succeeds", "violations", "visit"]
+__all__ = ["ann"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 
 @pytest.fixture

@@ -8,27 +8,19 @@ from accounts.models import User
 from bookings import claiming
 from bookings.models import Booking
 from bookings.tests.guest_pages import EMAIL, last_mail, path_in
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
+from ticketbook.tests.browser import (
     PASSWORD,
     TOO_SMALL,
     UNLABELLED,
+    browser_test,
     choose,
-    chromium,
-    every_payment_succeeds,
     press_book,
     tier,
-    violations,
-    visit,
 )
 
-__all__ = ["chromium", "every_payment_succeeds", "tier", "violations", "visit"]
+__all__ = ["tier"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 
 def look(page):

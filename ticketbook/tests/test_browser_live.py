@@ -10,29 +10,19 @@ from bookings.models import Booking
 from bookings.tests.wishing import hold, wish
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
+from ticketbook.tests.browser import (
     DESKTOP,
     PASSWORD,
     PHONE,
+    browser_test,
     choose,
-    chromium,
-    every_payment_succeeds,
     in_seconds,
     log_in,
     press_book,
     sale_changes,
-    violations,
-    visit,
 )
 
-__all__ = ["chromium", "every_payment_succeeds", "violations", "visit"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 A_MINUTE = 60 * 1000
 A_WHILE = 100 * 1000  # longer than the page waits between two questions

@@ -12,24 +12,11 @@ from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
 from demo.payment_page import pages as payment_page
 from demo.payment_page.ledger import Payment
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
-    PASSWORD,
-    chromium,
-    every_payment_succeeds,
-    violations,
-    visit,
-)
+from ticketbook.tests.browser import PASSWORD, browser_test
 from tickets.fulfilment import fulfil
 from tickets.models import Ticket
 
-__all__ = ["chromium", "every_payment_succeeds", "violations", "visit"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 GERMAN = "Donaudampfschifffahrtsgesellschaftskapitänsmützenband"
 WELSH = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch"

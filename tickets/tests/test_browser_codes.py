@@ -2,21 +2,14 @@
 
 from io import BytesIO
 
-import pytest
 import zxingcpp
 from PIL import Image
 
-from ticketbook.tests.test_browser import CHROMIUM, chromium, violations, visit
+from ticketbook.tests.browser import browser_test
 from tickets import qr
 from tickets.tests.vectors import VECTORS, VERIFY
 
-__all__ = ["chromium", "violations", "visit"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 JUDGE = f"""
 async ({{keys, tokens}}) => {{

@@ -12,26 +12,11 @@ from bookings.tests.wishing import wish
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from concerts.tests.moves import move
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
-    ann,
-    choose,
-    chromium,
-    every_payment_succeeds,
-    log_in,
-    press_book,
-    tier,
-    violations,
-    visit,
-)
+from ticketbook.tests.browser import ann, browser_test, choose, log_in, press_book, tier
 
-__all__ = ["ann", "chromium", "every_payment_succeeds", "tier", "violations", "visit"]
+__all__ = ["ann", "tier"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 
 def main_of(page):

@@ -13,29 +13,21 @@ from bookings.placing import place
 from bookings.tests.wishing import wish
 from mail.composing import compose
 from mail.models import Mail
-from ticketbook.tests.test_browser import (
-    CHROMIUM,
+from ticketbook.tests.browser import (
     PASSWORD,
     ann,
+    browser_test,
     choose,
-    chromium,
-    every_payment_succeeds,
     log_in,
     press_book,
     tier,
-    violations,
-    visit,
 )
 from tickets import tokens
 from tickets.tests.test_pdf import needs_poppler, poppler
 
-__all__ = ["ann", "chromium", "every_payment_succeeds", "poppler", "tier", "violations", "visit"]
+__all__ = ["ann", "poppler", "tier"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = browser_test
 
 
 def codes(picture):

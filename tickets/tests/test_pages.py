@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
+from accounts import throttle
 from bookings import refunding
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import Booking, Return
@@ -22,7 +23,7 @@ from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from mail.composing import compose
 from mail.models import Mail
-from tickets import again, qr
+from tickets import qr
 from tickets.models import Ticket
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
@@ -222,17 +223,17 @@ def test_the_tickets_are_mailed_again_once_for_each_press(as_ann, ann, booking, 
 
 
 def test_so_many_in_an_hour_and_no_more(as_ann, booking, tickets):
-    answers = [says(send(as_ann, booking, uuid.uuid4())) for _ in range(again.MOST + 2)]
+    answers = [says(send(as_ann, booking, uuid.uuid4())) for _ in range(throttle.MAILS_TO_ONE + 2)]
     refused = ["There were too many attempts. Try again in 60 minutes." in html for html in answers]
-    assert refused == [False] * again.MOST + [True, True]
-    assert Mail.objects.filter(kind="tickets").count() == 1 + again.MOST
+    assert refused == [False] * throttle.MAILS_TO_ONE + [True, True]
+    assert Mail.objects.filter(kind="tickets").count() == 1 + throttle.MAILS_TO_ONE
 
 
 def test_a_double_click_counts_once(as_ann, booking, tickets):
-    for key in [uuid.uuid4() for _ in range(again.MOST)]:
+    for key in [uuid.uuid4() for _ in range(throttle.MAILS_TO_ONE)]:
         for _ in range(2):
             assert "on their way" in says(send(as_ann, booking, key))
-    assert Mail.objects.filter(kind="tickets").count() == 1 + again.MOST
+    assert Mail.objects.filter(kind="tickets").count() == 1 + throttle.MAILS_TO_ONE
 
 
 def test_no_tickets_are_mailed_of_a_booking_that_has_none(

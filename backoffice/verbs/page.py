@@ -1,0 +1,128 @@
+"""The page of a verb (backoffice/verbs/verb.py)."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_http_methods
+
+from backoffice.verbs import once
+from backoffice.verbs.sentences import may_be_done, sentence_of
+from backoffice.verbs.verb import Done, Shown, Verb, VerbForm
+from ticketbook.errors import Refusal
+from ticketbook.page_security import may_have_styles
+
+SENT_BEFORE = (
+    "This form was sent before, and what it asks for is done once. This is how it stands now."
+)
+
+
+def paths_of(site: admin.AdminSite) -> list[URLPattern]:
+    from backoffice.verbs.every import EVERY  # it imports the models
+
+    return [
+        path(
+            f"{verb.model._meta.app_label}/{verb.model._meta.model_name}/<uuid:key>/{verb.name}/",
+            site.admin_view(_page(site, verb)),
+            name=verb.url_name,
+        )
+        for verb in EVERY
+    ]
+
+
+def verbs_for(request: HttpRequest, row: Any) -> list[Verb[Any]]:
+    """The verbs that this member of staff may use on the row now, for the buttons of its page."""
+    from backoffice.verbs.every import EVERY
+
+    return [
+        verb
+        for verb in EVERY
+        if type(row) is verb.model
+        and request.user.has_perm(verb.permission)
+        and verb.is_offered(row)
+    ]
+
+
+def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]:
+    @require_http_methods(["GET", "HEAD", "POST"])
+    def page(request: HttpRequest, key: UUID) -> HttpResponse:
+        if not request.user.has_perm(verb.permission):
+            raise PermissionDenied
+        row = verb.rows().filter(pk=key).first()
+        if row is None:
+            raise Http404
+        form = _form(verb, row, request)
+        why_not, shown = verb.why_not(row), None
+        if form.is_bound and form.is_valid():
+            if not why_not:
+                by: Any = request.user
+                shown = verb.show(row, request.POST, by=by, **form.typed)
+            is_new = verb.goes_on_when_sent_again or not once.was_sent(form.cleaned_data["once"])
+            if not shown and not is_new:
+                messages.warning(request, SENT_BEFORE)
+                return HttpResponseRedirect(page_of(row))
+            if not why_not and not shown:
+                answer = _done(verb, row, form, request)
+                if isinstance(answer, HttpResponse):
+                    return answer
+                shown = answer
+        context = {
+            **site.each_context(request),
+            "title": verb.button,
+            "subtitle": str(row),
+            "opts": verb.model._meta,
+            "original": row,
+            "verb": verb,
+            "form": form,
+            "why_not": why_not,
+            "plan": None if why_not else verb.plan(row),
+            "page_of_row": page_of(row),
+            **(shown.facts if shown else {}),
+        }
+        if shown and shown.said:
+            messages.success(request, shown.said)
+        refused = why_not or (form.is_bound and not shown)
+        page = render(request, verb.template, context, status=409 if refused else 200)
+        return may_have_styles(page, shown.styles) if shown else page
+
+    return page
+
+
+def page_of(row: Any) -> str:
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return reverse(name, args=[row.pk])
+
+
+def _form(verb: Verb[Any], row: Any, request: HttpRequest) -> VerbForm:
+    if request.method == "POST":
+        return verb.form_class(request.POST, row=row, initial=verb.initial(row))
+    by_link = {name: value for name, value in request.GET.items() if name in verb.prefilled}
+    return verb.form_class(row=row, initial=verb.initial(row) | by_link)
+
+
+def _done(
+    verb: Verb[Any], row: Any, form: VerbForm, request: HttpRequest
+) -> HttpResponse | Shown | None:
+    """Do it once. None if it was refused; then the form says why."""
+    key = form.cleaned_data["once"]
+    if not verb.goes_on_when_sent_again and not once.claim(key):
+        messages.warning(request, SENT_BEFORE)
+        return HttpResponseRedirect(page_of(row))
+    try:
+        said = verb.do(row, by=request.user, **form.typed)  # type: ignore[arg-type]
+    except (Refusal, OperationalError) as exc:
+        form.add_error(None, sentence_of(exc))
+        if not may_be_done(exc):
+            once.release(key)
+        return None
+    if isinstance(said, Shown):
+        return said
+    done = said if isinstance(said, Done) else Done(said)
+    messages.success(request, done.said)
+    return HttpResponseRedirect(done.page or page_of(row))
