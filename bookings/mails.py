@@ -133,7 +133,7 @@ def details_of(booking: Booking) -> list[tuple[str, str]]:
         ("When", _when(concert)),
         ("Where", concert.venue),
         ("Booked", f"{booking.quantity} × {tier}"),
-        ("Booking", str(booking.pk)),
+        ("Booking", booking.number),
     ]
 
 

@@ -14,6 +14,7 @@ from django.db.models.lookups import In
 from accounts.email_field import EmailAddressField
 from accounts.models import User
 from bookings.gateways import named
+from bookings.numbers import keys_around, number_of
 from bookings.seen import Change, Seen
 from concerts.models import Concert, TicketTier
 from concerts.moving import moves_since
@@ -93,6 +94,12 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         """Those of guests that belong to these slips, if their links were stopped as often as it says."""
         known = [list(slips), list(slips.values())]
         return self.filter(pk__in=RawSQL(BOOKINGS_OF_SLIPS, known))
+
+    def numbered(self, number: str) -> Self:
+        """Those with this number (bookings/numbers.py): one, but for a rare coincidence."""
+        begin, end = keys_around(number)
+        keys = self.filter(pk__gte=begin, pk__lt=end).values_list("pk", flat=True)
+        return self.filter(pk__in=[key for key in keys if number_of(key) == number])
 
     def newest_first(self) -> Self:
         return self.order_by("-id")
@@ -320,6 +327,11 @@ class Booking(models.Model):
 
     def refresh_state(self) -> None:
         self.refresh_from_db(fields=self.STATE)
+
+    @property
+    def number(self) -> str:
+        """What its customer is told, and reads out to staff."""
+        return number_of(self.pk)
 
     @property
     def awaits_customer(self) -> bool:
