@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Q, Sum
 
-from backoffice.counting import PAID, SALES, made_since, tickets
+from backoffice.counting import PAID, SALES, tickets
 from bookings.models import MAY_GO_ON, Booking
 from concerts.models import Concert, TicketTier
 
@@ -38,7 +38,7 @@ class Lately:
 
 
 def lately(now: datetime) -> Lately:
-    made = made_since(now - LATELY).exclude(status=Booking.Status.FAILED)
+    made = Booking.objects.made_between(now - LATELY).exclude(status=Booking.Status.FAILED)
     rows: Any = made.order_by().values("ticket_tier_id").annotate(**_FIGURES)
     sales = [(row.pop("ticket_tier_id"), Sale(**row)) for row in rows]
     sales.sort(key=lambda each: (-each[1].sold_tickets, -each[1].bookings, each[0]))

@@ -83,6 +83,8 @@ class Mail(models.Model):
             ),
             # What staff have to look at.
             models.Index(fields=["-id"], condition=Q(status="FAILED"), name="mail_failed"),
+            # What was written about a booking, for its page in the back office, and a search there.
+            models.Index(fields=["about"], name="mail_about"),
             # The search of the back office: addresses that begin so.
             models.Index(
                 fields=["address"], opclasses=["varchar_pattern_ops"], name="mail_address"

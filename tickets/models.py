@@ -1,5 +1,6 @@
 from datetime import datetime
 from typing import Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -9,7 +10,7 @@ from bookings.models import MAX_QUANTITY, Booking
 from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 from tickets import tokens
-from tickets.codes import PATTERN
+from tickets.codes import PATTERN, BadCode, read_code
 
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
@@ -81,3 +82,12 @@ class Ticket(models.Model):
     def nameable_at(self, now: datetime) -> bool:
         """Whether the name of who comes may still be changed: until the concert begins."""
         return self.is_valid and now < self.booking.ticket_tier.concert.date
+
+
+def bookings_of_code(text: str) -> list[UUID] | None:
+    """The booking whose ticket has this code, for the search of the back office; None if it is no code."""
+    try:
+        code = read_code(text)
+    except BadCode:
+        return None
+    return list(Ticket.objects.filter(code=code).values_list("booking", flat=True))
