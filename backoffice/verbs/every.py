@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from backoffice.verbs import stock
+from backoffice.verbs import bookings, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
     stock.AddTickets(),
+    *bookings.EVERY,
 ]

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 
 from backoffice.verbs import once
-from backoffice.verbs.verb import Verb, VerbForm
+from backoffice.verbs.verb import CHANGED, Plan, Verb, VerbForm
 from ticketbook.errors import Refusal
 from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
 
@@ -63,11 +63,13 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             raise Http404
         form = _form(verb, row, request)
         why_not = verb.why_not(row)
+        plan = Plan() if why_not else verb.plan(row)
+        form.show(plan.seen)
         if form.is_bound and form.is_valid():
             if once.was_sent(form.cleaned_data["once"]):
                 messages.warning(request, SENT_BEFORE)
                 return HttpResponseRedirect(page_of(row))
-            if not why_not and (answer := _done(verb, row, form, request)):
+            if not why_not and (answer := _done(verb, row, plan, form, request)):
                 return answer
         context = {
             **site.each_context(request),
@@ -78,7 +80,7 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             "verb": verb,
             "form": form,
             "why_not": why_not,
-            "plan": None if why_not else verb.plan(row),
+            "plan": plan,
             "page_of_row": page_of(row),
         }
         refused = form.is_bound or why_not
@@ -98,14 +100,20 @@ def _form(verb: Verb[Any], row: Any, request: HttpRequest) -> VerbForm:
     return verb.form_class(row=row, initial=verb.initial(row))
 
 
-def _done(verb: Verb[Any], row: Any, form: VerbForm, request: HttpRequest) -> HttpResponse | None:
+def _done(
+    verb: Verb[Any], row: Any, plan: Plan, form: VerbForm, request: HttpRequest
+) -> HttpResponse | None:
     """Do it once. None if it was refused; then the form says why."""
-    key = form.cleaned_data["once"]
+    key, seen = form.cleaned_data["once"], form.cleaned_data["seen"]
+    if seen != plan.seen:
+        form.add_error(None, CHANGED)
+        return None
+    typed = form.typed | ({"seen": seen} if plan.seen else {})
     if not once.claim(key):
         messages.warning(request, SENT_BEFORE)
         return HttpResponseRedirect(page_of(row))
     try:
-        said = verb.do(row, by=request.user, **form.typed)  # type: ignore[arg-type]
+        said = verb.do(row, by=request.user, **typed)  # type: ignore[arg-type]
     except (Refusal, OperationalError) as exc:
         form.add_error(None, sentence_of(exc))
         if not _may_be_done(exc):
