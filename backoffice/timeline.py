@@ -38,8 +38,8 @@ def timeline_of(booking: Booking) -> list[Entry]:
     events = list(PaymentEvent.objects.filter(key=booking.pk).order_by("pk"))
     told = [
         _begun(booking),
-        *map(_event, events),
         *_settled(booking),
+        *map(_event, events),
         *_fulfilled(booking),
         *(_returned(booking, each) for each in returns),
         *(entry for each in refunds for entry in _refunded(each)),

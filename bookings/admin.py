@@ -5,12 +5,13 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
+from django.forms import Media
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from bookings.admin_filters import ConcertFilter, DayFilter, GatewayFilter, TierFilter
+from bookings.admin_filters import ConcertFilter, ConcertForm, DayFilter, GatewayFilter, TierFilter
 from bookings.guests import name_for
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.numbers import read_number
@@ -37,6 +38,7 @@ def bookings_found(request: HttpRequest, text: str) -> QuerySet[Booking]:
 
 class RefundInline(ReadOnly, admin.TabularInline):
     model = Refund
+    classes = ["collapse"]  # the story above tells it
     fields = ["created_at", "amount", "tickets", "reason", "made_by", "note", "status", "failure"]
     readonly_fields = ["created_at"]
     ordering = ["created_at"]
@@ -45,6 +47,7 @@ class RefundInline(ReadOnly, admin.TabularInline):
 
 class ReturnInline(ReadOnly, admin.TabularInline):
     model = Return
+    classes = ["collapse"]
     fields = ["created_at", "tickets", "numbers", "refund", "made_by", "note"]
     readonly_fields = ["created_at"]
     ordering = ["created_at"]
@@ -53,8 +56,8 @@ class ReturnInline(ReadOnly, admin.TabularInline):
 @admin.register(Booking)
 class BookingAdmin(ReadOnly, admin.ModelAdmin):
     inlines = [ReturnInline, RefundInline]
-    list_display = ["created_at", "number", "user", "ticket_tier", "tickets", "price", "state",
-                    "given_back", "source"]  # fmt: skip
+    list_display = ["number", "state", "user", "ticket_tier", "tickets", "price", "given_back",
+                    "source", "created_at"]  # fmt: skip
     list_filter = [ConcertFilter, TierFilter, DayFilter, "status", "payment_status",
                    "failure_reason", "source", GatewayFilter]  # fmt: skip
     list_select_related = ["user", "ticket_tier__concert"]
@@ -87,6 +90,10 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
         # The page of one booking shows its relations, and its __str__ does too.
         bookings: QuerySet[Booking] = super().get_queryset(request)
         return bookings.select_related("user", "ticket_tier__concert")
+
+    @property
+    def media(self) -> Media:
+        return super().media + ConcertForm().media
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Booking], search_term: str

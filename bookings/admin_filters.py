@@ -57,11 +57,23 @@ class FormFilter(admin.SimpleListFilter):
         return list(super().choices(changelist)) if self.lookup_choices else []
 
 
+class NamedAutocomplete(AutocompleteSelect):
+    """Django's has no name for screen readers."""
+
+    @property
+    def media(self) -> forms.Media:
+        after = "admin/js/autocomplete.js"
+        return super().media + forms.Media(js=[after, "js/named-autocomplete.js"])
+
+    def build_attrs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return super().build_attrs(*args, **kwargs) | {"data-placeholder": "Every concert"}
+
+
 class ConcertForm(forms.Form):
     concert = forms.ModelChoiceField(
         Concert.objects.only("name", "artist", "date", "time_zone"),
         required=False,
-        widget=AutocompleteSelect(
+        widget=NamedAutocomplete(
             TicketTier._meta.get_field("concert"), admin.site, attrs={"data-width": "100%"}
         ),
     )

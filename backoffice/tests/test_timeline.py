@@ -1,5 +1,7 @@
 """The story of a booking for staff: what, when, by whom, and why."""
 
+import html
+import re
 import uuid
 from datetime import timedelta
 from decimal import Decimal
@@ -154,3 +156,16 @@ def test_a_guests_own_name_is_on_the_page(admin_client):
     page = admin_client.get(f"/admin/bookings/booking/{made.pk}/change/").content.decode()
     assert "Owen" in page
     assert "Gwen" not in page
+
+
+def test_concerts_tiers_and_customers_lead_to_their_bookings(admin_client, booking):
+    tier = booking.ticket_tier
+    for page in (
+        f"concerts/concert/{tier.concert_id}",
+        f"concerts/tickettier/{tier.pk}",
+        f"accounts/user/{booking.user_id}",
+    ):
+        text = admin_client.get(f"/admin/{page}/change/").content.decode()
+        (url,) = re.findall(r'<li><a href="([^"]+)">Bookings</a></li>', text)
+        shown = admin_client.get(html.unescape(url)).context["cl"].result_list
+        assert list(shown) == [booking], page
