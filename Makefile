@@ -13,7 +13,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
 	bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos \
-	chaos-patches chaos-drills format lock clean
+	chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
+	restore-test adopt-restored format lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -80,8 +81,32 @@ chaos: .venv/.dev-installed ## let clients book while faults strike, and judge w
 chaos-patches: .venv/.dev-installed ## break TicketBook on purpose, and see the referee catch it (QUICK=1 ONLY=no_lock)
 	.venv/bin/python -m chaos.patches
 
-chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,full_disk,failpoints,cost)
+chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,called_off,full_disk,failpoints,cost)
 	.venv/bin/python -m chaos.drills
+
+cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members under Patroni; needs etcd-server, haproxy, pgbouncer
+	@.venv/bin/python -m deploy
+
+cluster-break: .venv/.run-installed ## break the running cluster (make cluster-break FAULT=primary_machine; FAULT=mend)
+	@.venv/bin/python -m deploy.faults $(FAULT)
+
+failover-test: .venv/.run-installed ## break a cluster in every way under load, half an hour (FAULTS="primary_machine*20 web")
+	@.venv/bin/python -m deploy.failover
+
+failover-quick: .venv/.run-installed ## two of these faults, under four minutes
+	@QUICK=1 .venv/bin/python -m deploy.failover
+
+cluster-backup: .venv/.run-installed ## back up the running cluster (make cluster-backup FULL=1: not incrementally)
+	@.venv/bin/python -m deploy.backups
+
+restore: .venv/.run-installed ## restore the cluster's database as it was at a second, beside it (AT='2026-11-26 19:30:05+00:00' INTO=folder)
+	@.venv/bin/python -m deploy.restoring
+
+adopt-restored: .venv/.run-installed ## let the stopped cluster go on with what was restored
+	@.venv/bin/python -m deploy.adopting
+
+restore-test: .venv/.run-installed ## back up, sell on, and restore to a named second; three minutes
+	@.venv/bin/python -m deploy.restore_test
 
 format: .venv/.dev-installed ## mend what the linter can mend, and format
 	.venv/bin/python -m ruff check --fix .
@@ -90,6 +115,7 @@ format: .venv/.dev-installed ## mend what the linter can mend, and format
 lock: .venv/.dev-installed ## pin and hash the requirements (make lock ARGS=--upgrade)
 	$(LOCK) $(ARGS) requirements.in -o requirements.txt
 	$(LOCK) $(ARGS) requirements-stripe.in -c requirements.txt -o requirements-stripe.txt
+	$(LOCK) $(ARGS) deploy/requirements.in -o deploy/requirements.txt
 	$(LOCK) $(ARGS) requirements-dev.in -c requirements.txt -c requirements-stripe.txt -o requirements-dev.txt
 
 clean: ## remove what was installed and cached; the data in .data stays

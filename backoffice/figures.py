@@ -1,13 +1,15 @@
 """What sells now, and how full the next houses are."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 
-from backoffice.counting import PAID, SALES, tickets
+from backoffice.counting import DOOR, PAID, SALES, SOLD, tickets
 from bookings.models import MAY_GO_ON, Booking
 from concerts.models import Concert, TicketTier
 
@@ -57,8 +59,9 @@ _FIGURES = SALES | {
 
 
 @dataclass
-class House:
-    concert: Concert
+class Fill:
+    """How full a house is, or a tier of it."""
+
     capacity: int
     kept_back: int
     available: int
@@ -77,6 +80,11 @@ class House:
         return 100 * self.kept_back // self.capacity if self.capacity else 0
 
 
+@dataclass
+class House(Fill):
+    concert: Concert
+
+
 def next_houses(now: datetime) -> list[House]:
     """The published concerts that are on or come next, soonest first."""
     coming = Concert.objects.published().filter(date__gt=now - MAY_GO_ON).soonest_first()
@@ -86,4 +94,49 @@ def next_houses(now: datetime) -> list[House]:
         capacity=Sum("total_quantity"), kept=Sum("kept_back"), left=Sum("available_quantity")
     )
     by_concert = {row["concert_id"]: (row["capacity"], row["kept"], row["left"]) for row in sums}
-    return [House(concert, *by_concert.get(concert.pk, (0, 0, 0))) for concert in concerts]
+    return [House(*by_concert.get(concert.pk, (0, 0, 0)), concert) for concert in concerts]
+
+
+@dataclass
+class TierFill(Fill):
+    kind: str
+
+
+@dataclass
+class Takings:
+    """What was paid for the tickets of a concert, less what was sent back or is owed."""
+
+    online: Decimal = Decimal(0)
+    door: Decimal = Decimal(0)
+
+
+@dataclass
+class Standing:
+    """How the sale of a concert stands. Tickets that are held count as taken."""
+
+    tiers: list[TierFill] = field(default_factory=list)
+    takings: Takings = field(default_factory=Takings)
+
+
+def standings(concerts: Sequence[Concert], *, with_money: bool) -> dict[UUID, Standing]:
+    """By the key of each concert; one statement for the tiers, and one for the money."""
+    found = {concert.pk: Standing() for concert in concerts}
+    tiers = list(TicketTier.objects.filter(concert__in=found).by_price())
+    for tier in tiers:
+        counters = (tier.total_quantity, tier.kept_back, tier.available_quantity)
+        found[tier.concert_id].tiers.append(TierFill(*counters, tier.get_tier_type_display()))
+    if with_money and tiers:
+        by_key = {tier.pk: found[tier.concert_id].takings for tier in tiers}
+        kept = F("total_price") - F("refunded_total")
+        nothing = Decimal(0)
+        sums = {
+            "online": Sum(kept, filter=SOLD, default=nothing),
+            "door": Sum(kept, filter=DOOR, default=nothing),
+        }
+        paid = Booking.objects.filter(PAID, ticket_tier__in=list(by_key)).order_by()
+        rows: Any = paid.values("ticket_tier_id").annotate(**sums)
+        for row in rows:
+            takings = by_key[row["ticket_tier_id"]]
+            takings.online += row["online"]
+            takings.door += row["door"]
+    return found

@@ -35,7 +35,10 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class QuickList(ChangeList):
-    """A list of the admin. `list_unread` of its ModelAdmin names columns that its rows do not need."""
+    """A list of the admin. `list_unread` of its ModelAdmin names columns that its rows do not need.
+
+    If it has a method `with_figures`, that gets the rows of the page, and adds what columns of it show.
+    """
 
     def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
         super().__init__(request, *args, **options)
@@ -55,6 +58,8 @@ class QuickList(ChangeList):
             keys = list(rows.values_list("pk", flat=True))
             rows = self.queryset.filter(pk__in=keys)
         self.result_list = rows.defer(*getattr(self.model_admin, "list_unread", ()))
+        if add_figures := getattr(self.model_admin, "with_figures", None):
+            self.result_list = add_figures(list(self.result_list), request)
 
     @property
     def is_narrowed(self) -> bool:

@@ -60,6 +60,7 @@ class BackOffice(admin.AdminSite):
         }
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
+        from backoffice import calling_off_page, printing
         from backoffice.verbs import bulk
         from backoffice.verbs.page import paths_of
         from backoffice.views import sells_now
@@ -67,6 +68,8 @@ class BackOffice(admin.AdminSite):
         return [
             *paths_of(self),
             *bulk.paths_of(self),
+            *printing.paths_of(self),
+            *calling_off_page.paths_of(self),
             path("sells-now/", self.admin_view(sells_now), name="sells_now"),
             *super().get_urls(),
         ]

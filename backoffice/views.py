@@ -1,6 +1,5 @@
 """The first page of the back office. Staff see a part of it only if they may see the rows that it counts."""
 
-import hashlib
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -9,7 +8,6 @@ from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils.formats import date_format
 from django.views.decorators.http import require_safe
 
@@ -18,6 +16,7 @@ from backoffice.days import FIGURES, Day, days_until
 from backoffice.figures import lately, next_houses
 from backoffice.models import Audit
 from backoffice.needs import needs_for
+from backoffice.parts import part
 from ticketbook.postgres import clock
 from ticketbook.templatetags.money import money
 from ticketbook.zones import city_time
@@ -44,11 +43,7 @@ def sells_now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that follows the sale by itself."""
     if not _may_see_sales(request):
         raise PermissionDenied
-    context = {"lately": lately(clock.now())}
-    response = render(request, "backoffice/_sells_now.html", context)
-    # Nobody stores it, so Django gives it no ETag by itself. static/js/back-office.js sends it back.
-    response.headers["ETag"] = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
-    return response
+    return part(request, "backoffice/_sells_now.html", {"lately": lately(clock.now())})
 
 
 def _may_see_sales(request: HttpRequest) -> bool:

@@ -18,6 +18,7 @@ from django.conf import settings
 
 from accounts.auth import KnownCustomer, customers_of
 from bookings import inbox, settling
+from bookings.commits import Attempts, once_known
 from bookings.inbox import Arrived, Handled, Noted
 from bookings.lanes import Batch, Lane, LaneThreads
 from bookings.models import Booking
@@ -33,18 +34,17 @@ ALONE_LOCK_TIMEOUT = 200
 
 
 def hold_alone(wish: Wish) -> HoldResult:
+    def hold(attempts: Attempts) -> HoldResult:
+        with tier_transaction(wish.ticket_tier_id) as tier:
+            [answer], _ = attempts.serve(tier, [wish])
+        return answer
+
     try:
-        return _hold_alone(wish)
+        return once_known(hold)
     except Exception as exc:
         if not is_stale(exc):
             raise
-        return _hold_alone(wish)  # the rollback made psycopg prepare its statements anew
-
-
-def _hold_alone(wish: Wish) -> HoldResult:
-    with tier_transaction(wish.ticket_tier_id) as tier:
-        [answer], _ = tier.serve([wish])
-    return answer
+        return once_known(hold)  # the rollback made psycopg prepare its statements anew
 
 
 def settle_alone(settlement: Settlement) -> bool:
@@ -69,12 +69,17 @@ class TierLane(Lane[Wish | Settlement, HoldResult | bool]):
         return f"the lane of tier {self.tier_id}"
 
     def serve(self, batch: Batch[Wish | Settlement, HoldResult | bool]) -> None:
-        try:
+        def together(attempts: Attempts) -> list[HoldResult | bool]:
             with tier_transaction(self.tier_id) as tier:
                 items = batch.board()
                 wishes = [item for item in items if isinstance(item, Wish)]
                 settlements = [item for item in items if isinstance(item, Settlement)]
-                answers, written = tier.serve(wishes, settlements)
+                answers, written = attempts.serve(tier, wishes, settlements)
+            held, settled = iter(answers), iter(written)
+            return [next(held) if isinstance(i, Wish) else next(settled) for i in items]
+
+        try:
+            answers = once_known(together)
         except Exception as exc:
             # A lock timeout after boarding comes from an item's own rows: the tier was locked already.
             if is_busy(exc) and not (batch.boarded and is_lock_timeout(exc)):
@@ -83,8 +88,7 @@ class TierLane(Lane[Wish | Settlement, HoldResult | bool]):
             with waiting_at_most(ALONE_LOCK_TIMEOUT):
                 batch.answer_one_by_one(_serve_alone)
         else:
-            held, settled = iter(answers), iter(written)
-            batch.answer(next(held) if isinstance(i, Wish) else next(settled) for i in items)
+            batch.answer(answers)
 
 
 class SettlementLane(Lane[Settlement, bool]):

@@ -39,6 +39,7 @@ from mail.composing import isolated, short
 from mail.kinds import Attachment, Letter, Picture
 from mail.models import Mail
 from mail.outbox import Post, post, post_all
+from ticketbook.postgres import clock
 from ticketbook.templatetags.money import money
 from ticketbook.zones import in_words, local
 
@@ -220,7 +221,15 @@ def _moved(mail: Mail) -> Letter | None:
         return None
     # It is about one of them; that one may have been cancelled meanwhile.
     shown = booking if booking in kept else kept[0]
-    return booking_letter(shown, "bookings/mail/moved", "Moved", attachments=_changed_plan(kept))
+    until, zone = shown.returnable_until, concert.time_zone
+    return booking_letter(
+        shown,
+        "bookings/mail/moved",
+        "Moved",
+        attachments=_changed_plan(kept),
+        cash=shown.gateway == named.CASH,
+        return_by=in_words(until, zone) if until > clock.now() else "",
+    )
 
 
 def _declined(mail: Mail) -> Letter | None:

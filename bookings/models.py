@@ -56,6 +56,9 @@ HOLDS_TICKETS = Q(status__in=["PENDING", "CONFIRMED"])
 
 OF_CALLED_OFF = Q(ticket_tier__concert__status=Concert.Status.CANCELLED)
 
+# After a move, buyers may return their tickets for so long, also if the concert has begun meanwhile.
+RETURN_AFTER_MOVE = timedelta(days=14)
+
 # A concert that began so long ago may still be on: concerts have no time at which they end.
 MAY_GO_ON = timedelta(hours=6)
 
@@ -426,8 +429,26 @@ class Booking(models.Model):
         return (
             self.status == self.Status.CONFIRMED
             and self.gateway != named.CASH
-            and (now < concert.date or concert.status == Concert.Status.CANCELLED)
+            and (
+                now < concert.date
+                or concert.status == Concert.Status.CANCELLED
+                or now < self.returnable_until
+            )
         )
+
+    @property
+    def returnable_until(self) -> datetime:
+        """Until when its customer may return tickets: until the concert begins, by its date of today.
+
+        Whoever booked before a move may also do so for RETURN_AFTER_MOVE, but not after the last of the dates
+        that they knew: else all who were there could have their money back.
+        """
+        concert = self.ticket_tier.concert
+        moves = moves_since(concert, self.created_at)
+        if not moves:
+            return concert.date
+        known = max(move.date for move in moves)
+        return max(concert.date, min(moves[-1].moved_at + RETURN_AFTER_MOVE, known))
 
     def is_over_at(self, now: datetime) -> bool:
         """Whether its concert is over, as far as one can tell."""

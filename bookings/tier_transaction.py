@@ -10,6 +10,7 @@ back. Nothing but this module sells tickets (and the demo, which loads bookings 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -458,3 +459,19 @@ def _send_unpaid_holds(wishes: Sequence[Wish]) -> CursorWrapper | None:
     # The bound keeps the index scan short for customers with many bookings.
     since = first_key_of(wishes[0].arrived_at - BEGINNING)
     return execute(UNPAID_OR_BEGUN, {"users": users, "since": since, "gateway": gateway})
+
+
+def would_get(tier: TicketTier, wishes: Sequence[Wish]) -> list[HoldResult]:
+    """What these wishes of staff would get now, one after the other. It locks and writes nothing.
+
+    The tier comes with its concert. Either all wishes are for kept-back tickets or none is.
+    """
+    known = bookings_of_keys(send_keys(wishes))
+    allocation = Allocation(copy(tier), known, 0)
+    allocation.count(_send_tickets_of_customers(tier, wishes), None)
+    answers = []
+    for wish in wishes:
+        answers.append(answer := allocation.decide(wish))
+        if isinstance(answer, Held) and not answer.replayed:
+            allocation.tier.kept_back -= wish.quantity
+    return answers

@@ -83,6 +83,8 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     The browser may cache this page: going back has to show the same idempotency key.
     """
     concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
+    if concert is None and may_see_drafts(request):
+        return _draft(request, concert_id)
     if concert is None:
         if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
             return _gone(request, status=404)
@@ -95,6 +97,18 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     if is_stranger(request) and not request.GET:
         return render_for_strangers(request, CONCERT_PAGE, context)
     return render(request, CONCERT_PAGE, context)
+
+
+def may_see_drafts(request: HttpRequest) -> bool:
+    return request.user.is_staff and request.user.has_perm("concerts.view_concert")
+
+
+def _draft(request: HttpRequest, concert_id: UUID) -> HttpResponse:
+    # What staff see of a concert before they publish it. It has no form, and nobody keeps it.
+    concert = get_object_or_404(Concert.objects.with_tiers(), pk=concert_id)
+    response = render(request, CONCERT_PAGE, {"sale": sale_of(concert)})
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @require_safe

@@ -6,6 +6,9 @@ from django.db import models, transaction
 from django.db.models import DateField, ExpressionWrapper, QuerySet, Value
 from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqual
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from concerts import stock
 from concerts.calling_off import call_off, was_ever_sold
@@ -22,7 +25,7 @@ SET_ONCE = ["concert", "tier_type", "price", "total_quantity"]
 
 BOOKED = (
     "bookings, and bookings are never deleted, not even cancelled ones. To sell no more of these tickets, "
-    "keep back those that are left (manage.py keep_back)."
+    "keep back those that are left."
 )
 
 
@@ -55,8 +58,19 @@ class TicketTierForm(forms.ModelForm):
         return tier
 
 
+class TierFormSet(forms.BaseInlineFormSet):
+    """Says in the line, and above the lines, that a kind of ticket is there twice."""
+
+    def get_unique_error_message(self, unique_check: Any) -> str:
+        return f"{self.get_form_error()} A concert has one tier of each type."
+
+    def get_form_error(self) -> str:
+        return "The concert has a tier of this type already. Choose another type."
+
+
 class TicketTierInline(admin.TabularInline):
     model = TicketTier
+    formset = TierFormSet
     form = TicketTierForm
     fields = [
         "tier_type",
@@ -76,12 +90,36 @@ class TicketTierInline(admin.TabularInline):
         return False  # existing tiers are only shown here; new ones can be added
 
 
+class ShownStatus(forms.HiddenInput):
+    """The status as text. The form sends it back, but only the verbs of a concert offer another one."""
+
+    is_hidden = False  # so that the admin draws it as a field with its label
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        shown = dict(Concert.Status.choices).get(value, value)
+        return format_html(
+            '<div class="readonly">{}</div>{}', shown, super().render(name, value, attrs, renderer)
+        )
+
+
 class ConcertForm(VenueTimesForm):
-    class Meta:
-        help_texts = {
-            "status": "CANCELLED calls the concert off for good: all its bookings are cancelled, and the "
-            "money goes back."
-        }
+    """Its status may be sent, also to call the concert off, but the page offers that by buttons only."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        status: Any = self.fields.get("status")
+        if status is None:  # shown to somebody who may not change it
+            return
+        if self.instance._state.adding:
+            status.widget.choices = Concert.Status.choices[:2]
+            status.help_text = (
+                "Only staff see a draft. You can publish it later, with a button of its page."
+            )
+        else:
+            status.widget = ShownStatus()
+            status.help_text = (
+                "To change it, use the buttons on top. Each says first what it will do."
+            )
 
     def clean_status(self) -> str:
         status: str = self.cleaned_data["status"]
@@ -93,8 +131,8 @@ class ConcertForm(VenueTimesForm):
         hides = "status" in self.changed_data and status == Concert.Status.DRAFT
         if hides and (self._is_sold() or was_ever_sold(self.instance)):
             raise forms.ValidationError(
-                "Tickets of this concert were booked, so it cannot be hidden from its customers. Choose "
-                "CANCELLED to call it off.",
+                "Tickets of this concert were booked, so it cannot be hidden from its customers. Call it "
+                "off instead.",
                 code="sold",
             )
         return status
@@ -148,6 +186,9 @@ class ConcertAdmin(SeenAtOnce):
     }
     # Whoever may only look at a concert sees these instead of the form's fields.
     in_words = {"date": "begins", "sales_open_at": "sales_open", "sales_close_at": "sales_close"}
+
+    def view_on_site(self, obj: Concert) -> str:
+        return reverse("concert", args=[obj.pk])  # also of a draft, which only staff see
 
     def get_fields(self, request: HttpRequest, obj: Concert | None = None) -> Any:
         fields = super().get_fields(request, obj)

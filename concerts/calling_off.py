@@ -13,10 +13,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connection, transaction
 from django.dispatch import Signal
 
-from concerts import stock
+from concerts.changing import CalledOffBefore, lock_concert, see_it_anew
 from concerts.models import Concert
-from ticketbook.copies import store
-from ticketbook.errors import NotFound
 
 # Sent with `concert`, its `tiers`, which are locked until the transaction ends, `by` (None if the system goes
 # on with what was begun), `note` and `now`. A receiver returns a sentence for staff about what it did.
@@ -30,21 +28,27 @@ def was_ever_sold(concert: Concert) -> bool:
 
 
 def call_off(
-    concert_id: UUID, *, by: AbstractBaseUser | None, note: str = "", now: datetime
+    concert_id: UUID,
+    *,
+    by: AbstractBaseUser | None,
+    note: str = "",
+    once: bool = False,
+    now: datetime,
 ) -> list[str]:
     """Call off a concert, for good. Returns sentences about what became of its sales.
 
-    A second call undoes only what was left. The concert's history in the admin says who did it and why.
-    Raises NotFound, and OperationalError (LockNotAvailable) if a sale holds a tier for too long.
+    A second call undoes only what was left; with `once` it raises CalledOffBefore. The concert's history in
+    the admin says who did it and why. Raises NotFound, and OperationalError (LockNotAvailable) if a sale
+    holds a tier for too long.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         # Those who write down payments lock bookings in an order of their own, and may wait for us while we
         # wait for them. They give up first, and try again.
         cursor.execute(f"SET LOCAL lock_timeout = {2 * settings.LOCK_TIMEOUT_MS:d}")
         # The concert, its tiers, their bookings: in this order everywhere.
-        concert = Concert.objects.select_for_update(no_key=True).filter(pk=concert_id).first()
-        if concert is None:
-            raise NotFound
+        concert = lock_concert(concert_id)
+        if once and concert.status == Concert.Status.CANCELLED:
+            raise CalledOffBefore
         tiers = list(concert.ticket_tiers.locked())
         if concert.status != Concert.Status.CANCELLED:
             concert.status = Concert.Status.CANCELLED
@@ -54,6 +58,5 @@ def call_off(
         if by is not None:
             message = " ".join(["Called off.", *filter(None, [note]), *said])
             LogEntry.objects.log_actions(by.pk, [concert], CHANGE, message, single_object=True)
-        transaction.on_commit(store.forget)
-        transaction.on_commit(stock.forget_snapshots)
+        see_it_anew()
     return said

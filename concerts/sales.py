@@ -30,6 +30,7 @@ LAST = 10  # tickets of a tier; if no more are left, the concert's page says tha
 
 
 class Phase(StrEnum):
+    DRAFT = "draft"  # only staff see its page
     CALLED_OFF = "called_off"
     BEGUN = "begun"  # the concert itself
     LATER = "later"  # sales have not opened, or there is nothing to sell yet
@@ -120,6 +121,8 @@ class Sale:
 
     @property
     def phase(self) -> Phase:
+        if self.concert.status == Concert.Status.DRAFT:
+            return Phase.DRAFT
         if self.concert.status == Concert.Status.CANCELLED:
             return Phase.CALLED_OFF
         if self.concert.date <= self.now:

@@ -25,10 +25,14 @@ from ticketbook.postgres.statements import execute_prepared, rows_of
 
 
 class CapacityBelowSold(Refusal):
-    """More tickets than that are sold, held or kept back already. Choose a larger capacity."""
+    """More tickets than that are sold, held or kept back already."""
 
     code = "capacity_below_sold"
     status = 409
+
+    def __init__(self, *, free: int, **facts: object) -> None:
+        super().__init__(**facts)
+        self.args = (f"{self.__doc__} {_so_many_are(free, 'free')}",)
 
 
 class TooManyTickets(Refusal):
@@ -36,10 +40,31 @@ class TooManyTickets(Refusal):
 
 
 class NotEnoughFree(Refusal):
-    """So many tickets are not free: fewer are available. Choose a smaller number."""
+    """So many tickets are not free."""
 
     code = "insufficient_tickets"
     status = 409
+
+    def __init__(self, *, available: int, **facts: object) -> None:
+        super().__init__(available=available, **facts)
+        self.args = (f"{self.__doc__} {_so_many_are(available, 'free')}",)
+
+
+class NotSoManyKeptBack(Refusal):
+    """So many tickets are not kept back."""
+
+    code = "insufficient_tickets"
+    status = 409
+
+    def __init__(self, *, kept_back: int) -> None:
+        super().__init__(keptBack=kept_back)
+        self.args = (f"{self.__doc__} {_so_many_are(kept_back, 'kept back')}",)
+
+
+def _so_many_are(tickets: int, what: str) -> str:
+    if not tickets:
+        return f"None are {what} now."
+    return f"Only {tickets:,} {'is' if tickets == 1 else 'are'} {what} now."
 
 
 LARGEST = 2**31 - 1  # that the column of a counter takes
@@ -149,7 +174,7 @@ def _set_capacity(
 ) -> None:
     old, out = tier.total_quantity, tier.total_quantity - tier.available_quantity
     if total < out:
-        raise CapacityBelowSold(sold=out)
+        raise CapacityBelowSold(sold=out, free=tier.available_quantity)
     _move(tier, available=total - old, total=total - old, now=now)
     _changed(tier, f"Capacity {old} → {total}: {reason}", by)
 
@@ -165,12 +190,37 @@ def keep_back(
     with transaction.atomic():
         tier = lock_tier(tier_id)
         old = tier.kept_back
-        if tickets - old > tier.available_quantity:
-            raise NotEnoughFree(available=tier.available_quantity, keptBack=old)
-        _move(tier, available=old - tickets, kept=tickets - old, now=now)
-        _changed(tier, f"Kept back {old} → {tickets}: {reason}", by)
+        _set_kept_back(tier, tickets, by=by, reason=reason, now=now)
     tier.refresh_from_db()
     return CapacityChange(old, tier)
+
+
+def keep_more_back(
+    *, tier_id: UUID, tickets: int, by: AbstractBaseUser, reason: str, now: datetime
+) -> CapacityChange:
+    """Keep so many more tickets back, or put some on sale again: then `tickets` is negative.
+
+    Two people who do it at once both get theirs. Otherwise as `keep_back`. Raises NotSoManyKeptBack
+    (`keptBack`) too, which changes nothing.
+    """
+    with transaction.atomic():
+        tier = lock_tier(tier_id)
+        old = tier.kept_back
+        if old + tickets < 0:
+            raise NotSoManyKeptBack(kept_back=old)
+        _set_kept_back(tier, old + tickets, by=by, reason=reason, now=now)
+    tier.refresh_from_db()
+    return CapacityChange(old, tier)
+
+
+def _set_kept_back(
+    tier: TicketTier, tickets: int, *, by: AbstractBaseUser, reason: str, now: datetime
+) -> None:
+    old = tier.kept_back
+    if tickets - old > tier.available_quantity:
+        raise NotEnoughFree(available=tier.available_quantity, keptBack=old)
+    _move(tier, available=old - tickets, kept=tickets - old, now=now)
+    _changed(tier, f"Kept back {old} → {tickets}: {reason}", by)
 
 
 def _changed(tier: TicketTier, message: str, by: AbstractBaseUser) -> None:

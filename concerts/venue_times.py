@@ -105,6 +105,30 @@ class WallClockField(forms.SplitDateTimeField):
             raise ValidationError("Give a year from 2 to 9998.", code="invalid_date")
         return wall
 
+    def moment(self, typed: Typed, zone: str) -> datetime:
+        """When the clocks of this zone show what was typed.
+
+        Raises ValidationError if they never do, or if they do twice; then the widget asks which one is meant.
+        """
+        found = moments(typed.wall, zone)
+        self.widget.says = f"By the clock of the venue: {city_time(zone)}."
+        self.widget.twice = _both(found, zone)
+        if not found:
+            raise ValidationError(_no_such_time(typed.wall, zone), code="gap")
+        if len(found) > 1 and typed.which not in {FIRST, SECOND}:
+            raise ValidationError(_comes_twice(typed.wall, zone), code="overlap")
+        return found[-1 if typed.which == SECOND else 0]
+
+    def shows(self, at: datetime | None, zone: str, label: str) -> None:
+        """Let the widget show this moment by the clocks of the zone, and say whose time it is."""
+        for part, of in zip(self.widget.widgets, ("date", "time"), strict=False):
+            part.attrs["aria-label"] = f"{label}, {of}"
+        self.widget.zone = zone
+        self.widget.says = f"By the clock of the venue: {city_time(zone)}."
+        if at is not None:
+            wall = local(at, zone).replace(tzinfo=None)
+            self.widget.twice = _both(moments(wall, zone), zone)
+
     def spelled(self, value: Any) -> list[str]:
         day, clock, which = value if isinstance(value, list) else self.widget.decompress(value)
         return [
@@ -134,17 +158,12 @@ class VenueTimesForm(MergingForm):
         super().__init__(*args, **options)
         self.shown_zone: str = self.instance.time_zone
         self._offer_zones()
-        says = "By the clock of the venue."
-        if not self.instance._state.adding:
-            says = f"By the clock of the venue: {city_time(self.shown_zone)}."
         for name in self._times:
-            widget, at = self.fields[name].widget, self.initial.get(name)
-            for part, of in zip(widget.widgets, ("date", "time"), strict=False):
-                part.attrs["aria-label"] = f"{self[name].label}, {of}"
-            widget.zone, widget.says = self.shown_zone, says
-            if isinstance(at, datetime):
-                wall = local(at, self.shown_zone).replace(tzinfo=None)
-                widget.twice = _both(moments(wall, self.shown_zone), self.shown_zone)
+            field: Any = self.fields[name]
+            at = self.initial.get(name)
+            field.shows(at if isinstance(at, datetime) else None, self.shown_zone, self[name].label)
+            if self.instance._state.adding:  # its zone is still to be chosen
+                field.widget.says = "By the clock of the venue."
 
     def _offer_zones(self) -> None:
         if "time_zone" not in self.fields:  # shown to somebody who may not change it
@@ -218,14 +237,7 @@ class VenueTimesForm(MergingForm):
                 if zone == self.shown_zone and typed.which in {"", which}:
                     return before
                 wall = local(before, self.shown_zone).replace(tzinfo=None)  # with its microseconds
-        widget.says = f"By the clock of the venue: {city_time(zone)}."
-        found = moments(wall, zone)
-        widget.twice = _both(found, zone)
-        if not found:
-            raise ValidationError(_no_such_time(wall, zone), code="gap")
-        if len(found) > 1 and typed.which not in {FIRST, SECOND}:
-            raise ValidationError(_comes_twice(wall, zone), code="overlap")
-        return found[-1 if typed.which == SECOND else 0]
+        return self.fields[name].moment(Typed(wall, typed.which), zone)  # type: ignore[attr-defined,no-any-return]
 
 
 def _both(found: list[datetime], zone: str) -> tuple[datetime, ...]:

@@ -7,5 +7,7 @@ class TicketBookConfig(AppConfig):
 
     def ready(self) -> None:
         from ticketbook.checks import ticket_keys_are_set
+        from ticketbook.postgres.pooling import pooler_is_as_set
 
+        checks.register(pooler_is_as_set, checks.Tags.database)
         checks.register(ticket_keys_are_set, checks.Tags.security, deploy=True)

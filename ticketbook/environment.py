@@ -109,6 +109,15 @@ def switch(name: str, *, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name}={value!r} is neither on nor off.")
 
 
+def choice(name: str, default: str, *others: str) -> str:
+    value = text(name, default).strip().lower() or default
+    if value not in (default, *others):
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not known here. Set it to {' or '.join((default, *others))}."
+        )
+    return value
+
+
 def time_zone(name: str, default: str) -> str:
     zone = text(name) or default
     if zone not in zones.names():
@@ -135,6 +144,30 @@ def postgres_server(name: str) -> dict[str, Any]:
             "(special characters percent-encoded). Leave it out to use the embedded one."
         ) from None
     return server
+
+
+def direct_server(name: str, *, pooled: bool, embedded: bool) -> dict[str, Any]:
+    """The server past the pooler, as parameters of a connection; {} if there is no pooler."""
+    if pooled and embedded:
+        raise ImproperlyConfigured(
+            "DATABASE_POOLER=transaction needs a pooler: set DATABASE_URL to its address, or leave both out."
+        )
+    if pooled and not text(name):
+        raise ImproperlyConfigured(
+            f"{name} is not set. It is required together with DATABASE_POOLER=transaction: set it to the "
+            "address of the server itself, past the pooler, because the job worker listens there."
+        )
+    if not pooled:
+        return {}
+    server = postgres_server(name)
+    names = {
+        "NAME": "dbname",
+        "USER": "user",
+        "PASSWORD": "password",
+        "HOST": "host",
+        "PORT": "port",
+    }
+    return {param: server[key] for key, param in names.items() if server[key]}
 
 
 def cache_server(url: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a request gets when no view answers it: a problem for the API, a page for people."""
 
 import logging
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -93,6 +94,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    # A middleware may have lost the database, as when it reads or saves a session.
+    exc = sys.exc_info()[1]
+    if exc is not None and (answer := _come_back(request, exc)):
+        return answer
     if is_api(request.path):
         return _json_problem(status=500, code="server_error", detail=SERVER_ERROR)
     try:  # without the request, because what belongs to it may be what failed
@@ -161,16 +166,19 @@ class BusyMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if is_busy(exc):
-            log_if_broken(exc)
-            exc = Busy()
-        if not isinstance(exc, Busy | Throttled):
-            return None
-        if is_api(request.path):
-            response: HttpResponse = _json_problem(
-                status=exc.status, code=exc.code, detail=str(exc)
-            )
-        else:
-            response = _refused(exc)
-        response["Retry-After"] = str(exc.retry_after)
-        return response
+        return _come_back(request, exc)
+
+
+def _come_back(request: HttpRequest, exc: BaseException) -> HttpResponse | None:
+    """The answer to an exception that asks to try again later; None for any other."""
+    if is_busy(exc):
+        log_if_broken(exc)
+        exc = Busy()
+    if not isinstance(exc, Busy | Throttled):
+        return None
+    if is_api(request.path):
+        response: HttpResponse = _json_problem(status=exc.status, code=exc.code, detail=str(exc))
+    else:
+        response = _refused(exc)
+    response["Retry-After"] = str(exc.retry_after)
+    return response

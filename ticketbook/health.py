@@ -40,22 +40,28 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
+    # For other web servers. Ours answers on its event loop (ticketbook/readiness.py).
     try:
-        missing = _why_not_ready()
+        missing = why_not_ready()
     except (DatabaseError, InterfaceError):
-        missing = "the database does not answer"
+        missing = SILENT
     if missing:
         return HttpResponse(f"not ready: {missing}\n", status=503, content_type="text/plain")
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def _why_not_ready() -> str:
+SILENT = "the database does not answer"
+NO_WRITES = "the database takes no writes"
+
+
+def why_not_ready() -> str:
+    """What is missing; empty if nothing is. Raises what the database raises."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
         )
         if cursor.fetchone()[0]:
-            return "the database takes no writes"
+            return NO_WRITES
     if not _all_migrations_applied():
         return "migrations are missing; run manage.py migrate"
     return ""

@@ -3,10 +3,13 @@
 The policy is in the settings. It is the same for every page, so pages are still answered from copies.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from hashlib import sha256
 
 from csp.constants import HEADER
+from csp.decorators import csp_update
 from csp.utils import build_policy
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -47,6 +50,14 @@ def page_headers() -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": settings.X_FRAME_OPTIONS,
     }
+
+
+def may_have_styles(response: HttpResponse, styles: Iterable[str]) -> HttpResponse:
+    """Allow exactly these `style` attributes in one page, and in documents that it has inside."""
+    hashes = {b64encode(sha256(style.encode()).digest()).decode() for style in styles}
+    allowed = ["'unsafe-hashes'", *sorted(f"'sha256-{each}'" for each in hashes)]
+    csp_update({"style-src": allowed})(lambda _: response)(HttpRequest())
+    return response
 
 
 class PageSecurityMiddleware:

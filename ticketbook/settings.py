@@ -12,7 +12,9 @@ from ticketbook.environment import (
     BASE_DIR,
     address,
     cache_server,
+    choice,
     currency,
+    direct_server,
     folder,
     mail_server,
     named,
@@ -63,6 +65,22 @@ LOCK_TIMEOUT_MS = whole(
     "LOCK_TIMEOUT_MS", 2000 if EMBEDDED else 900, 1, 2900 if EMBEDDED else 60_000
 )
 
+# A pooler in transaction mode between us and the server, as PgBouncer is (docs/operations.md).
+DATABASE_POOLER = choice("DATABASE_POOLER", "none", "transaction")
+POOLED = DATABASE_POOLER == "transaction"
+# Where the job worker fetches its jobs and listens, past the pooler.
+DATABASE_DIRECT = direct_server("DATABASE_DIRECT_URL", pooled=POOLED, embedded=EMBEDDED)
+
+SESSION = {
+    "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
+    # A process that stands still in the middle of a transaction would keep its tier locked for ever.
+    "idle_in_transaction_session_timeout": "10s",
+    # One of the role's would cancel a COMMIT that waits for its standby.
+    "statement_timeout": "0",
+}
+_OPTIONS = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+DATABASE_DIRECT |= {"options": _OPTIONS} if POOLED else {}
+
 server: dict[str, Any] = (
     {"NAME": "ticketbook", "EMBEDDED_DATA_DIR": DATA_DIR}
     if EMBEDDED
@@ -79,8 +97,7 @@ server |= {
         "connect_timeout": 5,
         # Prepare at the first use, where a cursor asks for it (ticketbook/postgres/statements.py).
         "prepare_threshold": 0,
-        # A process that stands still in the middle of a transaction would keep its tier locked for ever.
-        "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=10s",
+        "options": _OPTIONS,
         # A server or network that went away without a word is noticed after about 20 seconds.
         "keepalives_idle": 10,
         "keepalives_interval": 3,
@@ -88,6 +105,12 @@ server |= {
         "tcp_user_timeout": 20_000,  # milliseconds
     },
 }
+if POOLED:
+    # Each transaction may have another server connection. It brings its settings along, and finds no
+    # statement prepared (PgBouncer before 1.21 mixes up those of different clients).
+    server["TRANSACTION_SETTINGS"] = SESSION
+    server["OPTIONS"]["prepare_threshold"] = None
+    del server["OPTIONS"]["options"]
 DATABASES = {"default": server}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

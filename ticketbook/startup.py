@@ -19,6 +19,7 @@ from django.db import NotSupportedError, connection
 
 from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import EmbeddedPostgresError
+from ticketbook.postgres.pooling import DROPS, SET_POOLER, is_refused_for_settings
 
 # The SQLSTATE classes with which a server refuses a connection: connection exception, invalid
 # authorization, unknown database, insufficient resources, operator intervention.
@@ -89,6 +90,8 @@ def explain(exc: BaseException) -> str | None:
     for cause in _causes(exc):
         if isinstance(cause, EmbeddedPostgresError):
             return str(cause)
+        if is_refused_for_settings(cause):
+            return DROPS.format(name="DATABASE_URL") + SET_POOLER
         if isinstance(cause, psycopg.OperationalError) and _is_refusal(cause):
             return (
                 f"TicketBook cannot reach its database at {_address()}: {_reason(cause)}. "

@@ -2,6 +2,9 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from accounts.tests.factories import UserFactory
+from bookings.tests.conftest import ann, bob, book, take_hold
+
+__all__ = ["ann", "bob", "book", "take_hold"]
 
 
 @pytest.fixture

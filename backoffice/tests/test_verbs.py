@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpResponseRedirect
 from django.test import Client
 
@@ -108,7 +108,10 @@ def test_a_row_that_is_locked_for_too_long_is_refused_and_the_form_can_be_sent_a
     request.addfinalizer(Stepped.release_all)
     form = typed(5)
     other = Stepped(lambda: lock_for_good(tier), after="FOR NO KEY UPDATE").wait_until_reached()
-    refused = admin_client.post(ADD.address(tier), form)
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '20ms'")
+        refused = admin_client.post(ADD.address(tier), form)
+        cursor.execute("RESET lock_timeout")
     assert "Somebody else is changing this at the moment" in refused.content.decode()
     other.finish()
     assert capacity(tier) == 10

@@ -67,7 +67,7 @@ class Cancel(OfBooking):
     in_bulk = True
 
     def plan(self, row: Booking) -> Plan:
-        kept, back = row.kept_quantity, sums_that_come_back(row)[-1]
+        kept, back = row.kept_quantity, max(sums_that_come_back(row), default=Decimal(0))
         goes = f"{many(kept)} {'goes' if kept == 1 else 'go'} back on sale"
         comes = f"{money(back)} is {way_back(row)}" if back else "no money goes back"
         sentences = [f"{goes}, and {comes}.", told(row), "This cannot be undone."]
@@ -149,7 +149,7 @@ class ReturnTickets(OfBooking):
         return Plan(
             [
                 f"The tickets that you choose go back on sale. What is refunded for them is {way_back(row)}.",
-                f"Their price is, for {each}." if sums[-1] else "Nothing is left to refund.",
+                f"Their price is, for {each}." if any(sums) else "Nothing is left to refund.",
                 f"{told(row)} A booking whose last ticket goes back is cancelled.",
             ],
             seen=row.as_seen,

@@ -19,7 +19,8 @@ from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
 from backoffice.verbs import once
-from backoffice.verbs.page import LOST, SENT_BEFORE, page_of, sentence_of
+from backoffice.verbs.page import SENT_BEFORE, page_of
+from backoffice.verbs.sentences import LOST, sentence_of
 from backoffice.verbs.verb import CHANGED, Plan, Verb, VerbForm
 from ticketbook.errors import Refusal
 

@@ -2,10 +2,19 @@
 
 from typing import Any
 
-from backoffice.verbs import bookings, stock
+from backoffice.verbs import bookings, concerts, desk_sales, guest_list, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
+    concerts.Publish(),
+    concerts.Unpublish(),
+    concerts.Move(),
+    concerts.Duplicate(),
+    concerts.CallOff(),
+    desk_sales.BookFor(),
+    guest_list.GuestList(),
     stock.AddTickets(),
+    stock.KeepBack(),
+    stock.GiveFree(),
     *bookings.EVERY,
 ]

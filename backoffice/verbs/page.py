@@ -13,15 +13,11 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 
 from backoffice.verbs import once
-from backoffice.verbs.verb import CHANGED, Plan, Verb, VerbForm
+from backoffice.verbs.sentences import may_be_done, sentence_of
+from backoffice.verbs.verb import CHANGED, Done, Plan, Shown, Verb, VerbForm
 from ticketbook.errors import Refusal
-from ticketbook.postgres.failures import is_broken, is_busy, is_lock_timeout
+from ticketbook.page_security import may_have_styles
 
-BUSY = "Somebody else is changing this at the moment, so nothing was done. Try again."
-LOST = (
-    "The database was lost meanwhile, and what you asked for may have been done. Look at it before you try "
-    "again."
-)
 SENT_BEFORE = (
     "This form was sent before, and what it asks for is done once. This is how it stands now."
 )
@@ -49,7 +45,7 @@ def verbs_for(request: HttpRequest, row: Any) -> list[Verb[Any]]:
         for verb in EVERY
         if type(row) is verb.model
         and request.user.has_perm(verb.permission)
-        and not verb.why_not(row)
+        and verb.is_offered(row)
     ]
 
 
@@ -62,15 +58,22 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
         if row is None:
             raise Http404
         form = _form(verb, row, request)
-        why_not = verb.why_not(row)
+        why_not, shown = verb.why_not(row), None
         plan = Plan() if why_not else verb.plan(row)
         form.show(plan.seen)
         if form.is_bound and form.is_valid():
-            if once.was_sent(form.cleaned_data["once"]):
+            if not why_not:
+                by: Any = request.user
+                shown = verb.show(row, request.POST, by=by, **form.typed)
+            is_new = verb.goes_on_when_sent_again or not once.was_sent(form.cleaned_data["once"])
+            if not shown and not is_new:
                 messages.warning(request, SENT_BEFORE)
                 return HttpResponseRedirect(page_of(row))
-            if not why_not and (answer := _done(verb, row, plan, form, request)):
-                return answer
+            if not why_not and not shown:
+                answer = _done(verb, row, plan, form, request)
+                if isinstance(answer, HttpResponse):
+                    return answer
+                shown = answer
         context = {
             **site.each_context(request),
             "title": verb.button,
@@ -82,9 +85,13 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             "why_not": why_not,
             "plan": plan,
             "page_of_row": page_of(row),
+            **(shown.facts if shown else {}),
         }
-        refused = form.is_bound or why_not
-        return render(request, "backoffice/verb.html", context, status=409 if refused else 200)
+        if shown and shown.said:
+            messages.success(request, shown.said)
+        refused = why_not or (form.is_bound and not shown)
+        page = render(request, verb.template, context, status=409 if refused else 200)
+        return may_have_styles(page, shown.styles) if shown else page
 
     return page
 
@@ -102,35 +109,25 @@ def _form(verb: Verb[Any], row: Any, request: HttpRequest) -> VerbForm:
 
 def _done(
     verb: Verb[Any], row: Any, plan: Plan, form: VerbForm, request: HttpRequest
-) -> HttpResponse | None:
+) -> HttpResponse | Shown | None:
     """Do it once. None if it was refused; then the form says why."""
     key, seen = form.cleaned_data["once"], form.cleaned_data["seen"]
     if seen != plan.seen:
         form.add_error(None, CHANGED)
         return None
     typed = form.typed | ({"seen": seen} if plan.seen else {})
-    if not once.claim(key):
+    if not verb.goes_on_when_sent_again and not once.claim(key):
         messages.warning(request, SENT_BEFORE)
         return HttpResponseRedirect(page_of(row))
     try:
         said = verb.do(row, by=request.user, **typed)  # type: ignore[arg-type]
     except (Refusal, OperationalError) as exc:
         form.add_error(None, sentence_of(exc))
-        if not _may_be_done(exc):
+        if not may_be_done(exc):
             once.release(key)
         return None
-    messages.success(request, said)
-    return HttpResponseRedirect(page_of(row))
-
-
-def sentence_of(exc: Refusal | OperationalError) -> str:
-    """What staff are told of a verb that failed. Raises what is a fault of ours."""
-    if isinstance(exc, Refusal):
-        return str(exc)
-    if is_broken(exc) or not is_busy(exc):
-        raise exc
-    return LOST if _may_be_done(exc) else BUSY
-
-
-def _may_be_done(exc: Exception) -> bool:
-    return isinstance(exc, OperationalError) and not is_lock_timeout(exc)
+    if isinstance(said, Shown):
+        return said
+    done = said if isinstance(said, Done) else Done(said)
+    messages.success(request, done.said)
+    return HttpResponseRedirect(done.page or page_of(row))

@@ -4,12 +4,14 @@ A verb of the back office calls a verb of the core, which locks what it changes,
 why, and refuses with a sentence. The page is drawn anew with that sentence, and what was typed stays.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import uuid4
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import Model, QuerySet
 from django.urls import reverse
 
@@ -59,8 +61,20 @@ class VerbForm(forms.Form):
 
 class WithReason(VerbForm):
     reason = forms.CharField(
-        max_length=500, validators=[plain_text], help_text="For those who read the history."
+        max_length=500,
+        validators=[plain_text],
+        widget=AdminTextInputWidget,
+        help_text="For those who read the history.",
     )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page of a verb shows after a button was pressed, instead of another page."""
+
+    said: str = ""  # a sentence about what was done
+    facts: dict[str, Any] = field(default_factory=dict)  # for the verb's template
+    styles: list[str] = field(default_factory=list)  # inline styles that the page may have
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,14 @@ class Plan:
     seen: str = ""
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a verb has done, in a sentence, and the page that shows it; empty for that of the row."""
+
+    said: str
+    page: str = ""
+
+
 class Verb(Generic[Row]):
     """One thing that staff do to one row of a list, with a page and a button of its own.
 
@@ -91,6 +113,10 @@ class Verb(Generic[Row]):
     form_class: ClassVar[type[VerbForm]] = WithReason
     cannot_be_undone: ClassVar[bool] = False
     in_bulk: ClassVar[bool] = False  # also an action of its list (backoffice/verbs/bulk.py)
+    template: ClassVar[str] = "backoffice/verb.html"
+    # Its work has keys of its own and is done once for each. So a form that is sent again, perhaps because a
+    # process has died, goes on with it, and is not held up (backoffice/verbs/once.py).
+    goes_on_when_sent_again: ClassVar[bool] = False
 
     def rows(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = self.model.objects.all()
@@ -100,22 +126,35 @@ class Verb(Generic[Row]):
         """A sentence that says why it cannot be done to this row now; empty if it can."""
         return ""
 
+    def is_offered(self, row: Row) -> bool:
+        """Whether the page of the row has its button. If it cannot be done, the verb's own page says why."""
+        return not self.why_not(row)
+
     def plan(self, row: Row) -> Plan:
         return Plan()
 
     def initial(self, row: Row) -> dict[str, Any]:
         return {}
 
-    def do(self, row: Row, *, by: User, **typed: Any) -> str:
-        """Do it, and return a sentence that says what was done.
+    def show(self, row: Row, pressed: Collection[str], *, by: User, **typed: Any) -> Shown | None:
+        """What another button of the form shows; None if the verb's own was pressed.
 
-        `typed` is what the form has cleaned. A Refusal that is raised changed nothing.
+        It does nothing to the row. `pressed` has the names of all that was sent.
+        """
+        return None
+
+    def do(self, row: Row, *, by: User, **typed: Any) -> str | Done | Shown:
+        """Do it, and return a sentence that says what was done, perhaps with the page that shows it.
+
+        `typed` is what the form has cleaned. A Refusal that is raised changed nothing. What is Shown is drawn
+        on the verb's own page.
         """
         raise NotImplementedError
 
     def do_among_many(self, row: Row, *, by: User, **typed: Any) -> str:
         """As `do`, for a row that was chosen with others."""
-        return self.do(row, by=by, **typed)
+        said = self.do(row, by=by, **typed)
+        return said if isinstance(said, str) else said.said
 
     @property
     def bulk_form_class(self) -> type[VerbForm]:

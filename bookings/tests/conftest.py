@@ -80,7 +80,7 @@ def start_worker(tmp_path, empty_queue):
         worker = subprocess.Popen(
             [sys.executable, "manage.py", "procrastinate", "worker"],
             cwd=project.BASE_DIR,
-            env=environment(**own, **changes),
+            env=environment(**own | changes),
             stderr=subprocess.DEVNULL,
         )
         workers.append(worker)

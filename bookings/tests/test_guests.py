@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
@@ -12,7 +13,7 @@ from bookings.audit import audit
 from bookings.errors import CustomerLimitReached, TooManyUnpaid
 from bookings.models import Booking, GuestSlip
 from bookings.tests.guest_pages import EMAIL
-from bookings.tests.racing import race
+from bookings.tests.racing import Stepped, race
 from bookings.tests.wishing import wish
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.postgres import clock
@@ -56,6 +57,17 @@ def test_many_browsers_at_once_make_one_guest_and_one_slip_for_each_key():
     assert race(lambda i: enter(key=keys[i % 2]), 8) == {guests.Guest: 8}
     assert User.objects.guests().count() == 1
     assert GuestSlip.objects.count() == 2
+
+
+def test_a_guest_who_is_being_made_by_another_browser_is_waited_for():
+    first = Stepped(enter_in_a_transaction, after="INSERT INTO accounts_user").wait_until_reached()
+    second = Stepped(enter).wait_until_blocked_by(first)
+    assert first.finish().id == second.finish().id
+
+
+def enter_in_a_transaction():
+    with transaction.atomic():
+        return enter()
 
 
 def test_a_key_keeps_the_name_that_came_first():

@@ -13,6 +13,7 @@ from bookings.payments import Outcome
 from bookings.settling import settle
 from bookings.tests.pages import choice, page_of, post
 from bookings.tests.test_my_bookings_list import main_of
+from bookings.trying_again import key_of_next
 from concerts.calling_off import call_off
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import sell
@@ -207,3 +208,9 @@ def test_an_open_payment_promises_a_mail_only_if_one_follows(as_ann, ann, tier, 
     says = main_of(as_ann.get(f"/bookings/{booking.pk}/"))
     assert "nothing is charged twice, and the tickets come by mail" in says
     assert "If you do not pay, nothing is charged" in says
+
+
+def test_nobody_makes_the_key_of_the_next_try_without_our_secret(declined, settings):
+    ours = key_of_next(declined)
+    settings.SECRET_KEY = "somebody else's"
+    assert key_of_next(declined) != ours

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from chaos.system import HOME
 
-DRILLS = ["late_answers", "killed_database", "no_worker", "full_disk", "failpoints", "cost"]
+DRILLS = [
+    *("late_answers", "killed_database", "no_worker", "called_off"),
+    *("full_disk", "failpoints", "cost"),
+]
 
 
 def main() -> None:

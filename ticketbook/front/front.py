@@ -30,6 +30,7 @@ from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.calls import WSGIApplication
 from ticketbook.front.site import Endpoint, Site
 from ticketbook.page_security import page_headers
+from ticketbook.readiness import Readiness
 
 Result = TypeVar("Result")
 Handler = Callable[[Scope, bytes, Site], Awaitable[Answer | None]]
@@ -39,7 +40,7 @@ LIVE = Answer(200, [(b"content-type", b"text/plain")], b"ok\n")
 # How often, and how many seconds apart, we look whether a copy has been read: for as long as it may take.
 WAITS, BETWEEN_WAITS = 20, MAX_AGE / 20
 CLOSE = (b"connection", b"close")
-DRAINING = Answer(503, [(b"content-type", b"text/plain")], b"not ready: this process is ending\n")
+ENDING = "this process is ending"
 
 
 class Front:
@@ -60,6 +61,7 @@ class Front:
         self._end = end
         self.tasks: set[asyncio.Task[Any]] = set()
         self.draining = False
+        self.readiness = Readiness()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,23 +90,26 @@ class Front:
 
     def _answer_at_once(self, scope: Scope) -> Answer | None:
         # The answer to a request that needs neither its body nor a thread.
-        path = scope["path"]
-        if path == "/livez":
-            return LIVE
-        if path == "/readyz":
-            return DRAINING if self.draining else None
-        return None
+        return LIVE if scope["path"] == "/livez" else None
 
     async def _answer_soon(self, scope: Scope) -> Answer | None:
         # The answer from a copy. One that is just being read is waited for here and not on a thread.
         if scope["method"] not in {"GET", "HEAD"}:
             return None
+        if scope["path"] == "/readyz":
+            return await self._ready()
         for _ in range(WAITS):
             try:
                 return self.copies(scope)
             except BeingRead:
                 await asyncio.sleep(BETWEEN_WAITS)
         return None
+
+    async def _ready(self) -> Answer:
+        missing = ENDING if self.draining else await self.readiness.missing()
+        if missing:
+            return LIVE._replace(status=503, body=f"not ready: {missing}\n".encode())
+        return LIVE
 
     async def _answer_with(self, body: bytes, scope: Scope, send: Send) -> None:
         handler = self.endpoints.get((scope["method"], scope["path"]))
@@ -149,6 +154,7 @@ class Front:
         while self.tasks:
             await asyncio.wait(self.tasks)
         await self._end()
+        self.readiness.stop()
         self.site.stop()
 
 

@@ -10,6 +10,11 @@ from ticketbook.embedded.binaries import EmbeddedPostgresError
 
 logger = logging.getLogger(__name__)
 
+
+class CommitUnknown(OperationalError):
+    """A COMMIT was sent, and no answer came that can be trusted. It may have taken effect."""
+
+
 # Waits that ran out of time, and servers that are going down, coming up or full.
 BUSY_CAUSES = (
     pg.LockNotAvailable,
@@ -23,6 +28,10 @@ BUSY_CAUSES = (
     pg.IdleInTransactionSessionTimeout,
     pg.TransactionTimeout,
 )
+# After these a connection is of no use any more, whether or not its socket is still open: the server is going
+# down or coming up, has ended the session, or takes no writes because it is a standby now.
+LOST_STATES = {"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "25006"}
+NO_WRITES = "25006"
 # What somebody has to mend. Until then it is as good as busy, and afterwards the same request succeeds.
 BROKEN_CAUSES = (pg.DiskFull, pg.OutOfMemory)
 
@@ -36,8 +45,18 @@ def is_busy(exc: BaseException) -> bool:
     return (
         is_broken(exc)
         or isinstance(cause, BUSY_CAUSES)
-        or (isinstance(cause, psycopg.Error) and cause.sqlstate is None)
+        or (isinstance(cause, psycopg.Error) and (cause.sqlstate is None or ends_connection(cause)))
     )
+
+
+def ends_connection(exc: psycopg.Error) -> bool:
+    """Whether the server says by this that the connection is of no use any more.
+
+    A connection that broke without a word has no SQLSTATE; psycopg counts it as closed then.
+    """
+    state = exc.sqlstate or ""
+    # Class 08 is a connection exception. PgBouncer sends it for a server that it has lost.
+    return state in LOST_STATES or state.startswith("08")
 
 
 def is_broken(exc: BaseException) -> bool:

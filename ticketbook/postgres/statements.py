@@ -36,9 +36,22 @@ def execute(sql: str, params: Sequence[object] | Mapping[str, object]) -> Cursor
 def _execute(
     sql: str, params: Sequence[object] | Mapping[str, object], *, prepare: bool
 ) -> CursorWrapper:
-    cursor = cast("Any", connection).server_cursor(prepare=prepare)
-    cursor.execute(sql, params)
+    wrapper = cast("Any", connection)
+    cursor = wrapper.server_cursor(prepare=prepare)
+    if wrapper.pooled and not wrapper.in_atomic_block:
+        # A transaction of its own, which brings its settings along in the same round trip.
+        with one_round_trip():
+            settings = wrapper.transaction_settings()
+            connection.connection.execute(SETTINGS, [list(settings), list(settings.values())])
+            cursor.execute(sql, params)
+    else:
+        cursor.execute(sql, params)
     return cast("CursorWrapper", cursor)
+
+
+SETTINGS = (
+    "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS new (name, value)"
+)
 
 
 def columns(model: type[models.Model], alias: str) -> str:
@@ -66,6 +79,14 @@ def one_round_trip() -> Iterator[None]:
 @contextmanager
 def waiting_at_most(milliseconds: int) -> Iterator[None]:
     """A shorter lock_timeout for the transactions of the block."""
+    wrapper = cast("Any", connection)
+    if wrapper.pooled:
+        wrapper.lock_timeout = f"{milliseconds:d}ms"
+        try:
+            yield
+        finally:
+            wrapper.lock_timeout = None
+        return
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = {milliseconds:d}")
     try:

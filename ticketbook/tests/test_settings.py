@@ -31,6 +31,27 @@ URL = "postgres://ticketbook:hush@127.0.0.1:9/ticketbook"
         ({"CACHE_URL": "valkey://ann:hush@cache/0?socket_timeout=soon"}, "CACHE_URL must name"),
         ({"CACHE_URL": "redis://"}, "CACHE_URL must name a Valkey or Redis server"),
         ({"CACHE_URL": "cache:6379"}, "CACHE_URL must name a Valkey or Redis server"),
+        (
+            {"DATABASE_POOLER": "session"},
+            "DATABASE_POOLER='session' is not known here. Set it to none or",
+        ),
+        (
+            {"DATABASE_POOLER": "transaction"},
+            "DATABASE_POOLER=transaction needs a pooler: set DATABASE_URL",
+        ),
+        (
+            {"DATABASE_POOLER": "transaction", "DATABASE_URL": URL, "SECRET_KEY": "x"},
+            "DATABASE_DIRECT_URL is not set.",
+        ),
+        (
+            {
+                "DATABASE_POOLER": "transaction",
+                "DATABASE_URL": URL,
+                "DATABASE_DIRECT_URL": "db",
+                "SECRET_KEY": "x",
+            },
+            "DATABASE_DIRECT_URL must name a PostgreSQL server",
+        ),
         ({"LOCK_TIMEOUT_MS": "9000"}, "LOCK_TIMEOUT_MS=9000 is out of range. Set it to 1 … 2900."),
         (
             {"PAYMENT_GATEWAYS": "Main=a.b"},
@@ -149,7 +170,8 @@ def test_every_setting_is_documented():
     """The README's table and .env.example name the settings that settings.py reads, and no others."""
     source = (settings.BASE_DIR / "ticketbook" / "settings.py").read_text()
     read = re.findall(
-        r"\b(?:text|words|named|address|currency|networks|number|whole|switch|folder|time_zone|postgres_server|sender)"
+        r"\b(?:text|words|named|address|currency|networks|number|whole|switch|folder|time_zone|postgres_server|sender"
+        r"|choice|direct_server)"
         r'\(\s*"(\w+)"',
         source,
     )

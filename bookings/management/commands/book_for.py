@@ -4,22 +4,18 @@ from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
 
-from bookings.errors import (
-    BookingError,
-    CustomerLimitReached,
-    IdempotencyKeyReused,
-    InsufficientTickets,
-    SalesClosed,
-)
+from bookings.desk import Order, Waivers, book, why_not
+from bookings.errors import BookingError, IdempotencyKeyReused
 from bookings.gateways.named import FREE
 from bookings.management import staff_input
 from bookings.models import MAX_QUANTITY, Booking
-from bookings.placing import Placed, place
-from bookings.wishes import StaffDecision, Wish
+from bookings.placing import Placed
+from bookings.wishes import StaffDecision
 from ticketbook.errors import NotFound
 from ticketbook.postgres import clock
 
 SOURCES = [source.value for source in Booking.Source if source != Booking.Source.ONLINE]
+WAIVERS = Waivers(sales_times="add --waive-sales-times", limit="add --waive-limit")
 
 
 class Command(BaseCommand):
@@ -45,18 +41,18 @@ class Command(BaseCommand):
         staff_input.add_by_and_reason(parser)
 
     def handle(self, *, tier_id: str, quantity: str, **options: Any) -> None:
-        wish = _wish(tier_id, quantity, **options)
-        again = f"--key {wish.idempotency_key}"
+        order = _order(tier_id, quantity, **options)
+        again = f"--key {order.key}"
         busy = f"The tier is busy. Try again with {again}, so that it is booked once."
         try:
             with staff_input.if_busy(busy):
-                placed = place(wish)
+                placed = book(order, now=clock.ask())
         except (BookingError, NotFound) as refusal:
-            raise CommandError(_why_not(refusal, wish, options)) from None
-        self.stdout.write(_outcome(placed, wish, options["customer"]))
+            raise CommandError(_why_not(refusal, order)) from None
+        self.stdout.write(_outcome(placed, order))
 
 
-def _wish(
+def _order(
     tier_id: str,
     quantity: str,
     *,
@@ -70,7 +66,7 @@ def _wish(
     by: str,
     reason: str,
     **options: Any,
-) -> Wish:
+) -> Order:
     decision = StaffDecision(
         by=staff_input.staff(by),
         source=Booking.Source(source),
@@ -80,45 +76,33 @@ def _wish(
         waives_sales_times=waive_sales_times,
         waives_limit=waive_limit,
     )
-    return Wish(
-        user=staff_input.active_user("--for", customer),
-        ticket_tier_id=staff_input.tier(tier_id).pk,
+    account = staff_input.active_user("--for", customer)
+    return Order(
+        tier_id=staff_input.tier(tier_id).pk,
         quantity=staff_input.whole("QUANTITY", quantity, 1, MAX_QUANTITY),
-        idempotency_key=staff_input.key("--key", key) if key else uuid4(),
-        arrived_at=clock.ask(),
-        staff=decision,
+        name=account.name,
+        email=account.email,
+        key=staff_input.key("--key", key) if key else uuid4(),
+        decision=decision,
     )
 
 
-def _why_not(refusal: BookingError | NotFound, wish: Wish, options: dict[str, Any]) -> str:
-    facts = refusal.facts
-    if isinstance(refusal, NotFound):  # the tier exists
-        return "The concert is a draft. Publish it first."
-    if isinstance(refusal, InsufficientTickets):
-        are = "kept back" if options["from_kept_back"] else "available"
-        return f"Only {facts['availableQuantity']:,} tickets are {are}."
-    if isinstance(refusal, SalesClosed):
-        if options["waive_sales_times"]:
-            return "The concert was called off."
-        return f"The concert is not on sale now; add --waive-sales-times. {refusal.why}".strip()
-    if isinstance(refusal, CustomerLimitReached):
-        return (
-            f"{options['customer']} has {facts['alreadyBooked']} of at most "
-            f"{facts['maxPerCustomer']} tickets of this tier; add --waive-limit."
-        )
+def _why_not(refusal: BookingError | NotFound, order: Order) -> str:
     if isinstance(refusal, IdempotencyKeyReused):
-        return f"--key {wish.idempotency_key} belongs to another booking of {options['customer']}."
-    return str(refusal)
+        return f"--key {order.key} belongs to another booking of {order.email}."
+    return why_not(refusal, order, WAIVERS)
 
 
-def _outcome(placed: Placed, wish: Wish, customer: str) -> str:
+def _outcome(placed: Placed, order: Order) -> str:
     booking = placed.booking
     if booking.status == Booking.Status.PENDING:
         raise CommandError(
             f"Booking {booking.pk} is not settled yet. Run this again with --key "
-            f"{wish.idempotency_key} in a minute."
+            f"{order.key} in a minute."
         )
     if booking.status != Booking.Status.CONFIRMED:
         raise CommandError(f"Booking {booking.pk} of this key is {booking.get_status_display()}.")
     done = "was booked before" if placed.replayed else "is booked"
-    return f"{booking.quantity} × {booking.ticket_tier} {done} for {customer}: booking {booking.pk}"
+    return (
+        f"{booking.quantity} × {booking.ticket_tier} {done} for {order.email}: booking {booking.pk}"
+    )

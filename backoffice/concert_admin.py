@@ -1,0 +1,61 @@
+"""The list and the page of concerts, with what the back office knows of their bookings."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from backoffice.figures import Standing, standings
+from concerts.admin import ConcertAdmin
+from concerts.checklist import checklist
+from concerts.models import Concert
+from ticketbook.postgres import clock
+from ticketbook.templatetags.money import money
+
+# Columns, and who may see them.
+FIGURES = {"sold": "concerts.view_tickettier", "paid": "bookings.view_booking"}
+
+admin.site.unregister(Concert)
+
+
+@admin.register(Concert)
+class ConcertDesk(ConcertAdmin):
+    list_display = [*ConcertAdmin.list_display, *FIGURES]
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        hidden = {name for name, needed in FIGURES.items() if not request.user.has_perm(needed)}
+        return [name for name in self.list_display if name not in hidden]
+
+    def with_figures(self, concerts: list[Any], request: HttpRequest) -> list[Any]:
+        """The concerts of a page of the list, with their figures (backoffice/paging.py)."""
+        columns = self.get_list_display(request)
+        if FIGURES.keys() & set(columns):
+            found = standings(concerts, with_money="paid" in columns)
+            for concert in concerts:
+                concert.standing = found[concert.pk]
+        return concerts
+
+    @admin.display(description="sold or held")
+    def sold(self, concert: Concert) -> SafeString:
+        standing: Standing = concert.standing  # type: ignore[attr-defined]
+        return render_to_string("backoffice/_standing.html", {"tiers": standing.tiers})
+
+    @admin.display(description="money")
+    def paid(self, concert: Concert) -> str:
+        takings = concert.standing.takings  # type: ignore[attr-defined]
+        door = f", at the door {money(takings.door)}" if takings.door else ""
+        return f"{money(takings.online)}{door}"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        concert, now = context["original"], clock.now()
+        if concert is not None:
+            is_called_off = concert.status == Concert.Status.CANCELLED
+            is_planned = not is_called_off and now < concert.date
+            context["checklist"] = checklist(concert, now) if is_planned else []
+            may_see = request.user.has_perm("bookings.view_booking")
+            context["has_progress"] = is_called_off and may_see
+        return super().render_change_form(request, context, *args, **kwargs)

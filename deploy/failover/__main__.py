@@ -1,0 +1,90 @@
+"""Runs the faults that FAULTS names, REPEAT times each, and writes the report.
+
+    make failover-test FAULTS="primary_machine*20 switchover*5 web" REPEAT=2 KEEP=1
+
+FAULTS are all by default. KEEP=1 adds to the figures of earlier runs. QUICK=1 tries two faults, and leaves
+deploy/FAILOVER.md as it is.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy import networks
+from deploy.cluster import NotStarted, running
+from deploy.failover import report
+from deploy.failover.environment import PLAIN, of_the_site, with_networks  # before Django is set up
+from deploy.failover.figures import Figures
+from deploy.failover.planned import planned
+from deploy.faults import FAULTS
+from deploy.layout import Layout
+from deploy.packages import MissingPackages
+
+QUICK = "primary_machine postmaster"
+RUNS = PLAIN.home / "runs"
+REPORT = Path(__file__).parent.parent / "FAILOVER.md"
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    quick = bool(os.environ.get("QUICK"))
+    try:
+        wanted = os.environ.get("FAULTS") or (QUICK if quick else " ".join(FAULTS))
+        plan = list(planned(wanted, usual=int(os.environ.get("REPEAT") or 1)))
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(RUNS, ignore_errors=True)
+        not_tried = _play(plan)
+    except (ValueError, NotStarted, MissingPackages) as exc:
+        sys.exit(str(exc))
+    from deploy.failover.run import CLIENTS
+
+    found = _earlier()
+    text = report.text(found, clients=CLIENTS, not_tried=not_tried)
+    place = PLAIN.home / "FAILOVER.md" if quick else REPORT
+    place.write_text(text)
+    print(f"\nThe report is in {place}.")
+    failures = [f"{each.fault}: {what}" for each in found for what in each.failures()]
+    for sentence in failures[:40]:
+        print("WRONG:", sentence)
+    print(f"FAILED: {len(failures)} things are wrong." if failures else "All is well.")
+    sys.exit(1 if failures else 0)
+
+
+def _play(plan: Sequence[str]) -> list[str]:
+    """Strike them all. Returns what could not be tried, a sentence each."""
+    plain = [name for name in plan if not FAULTS[name].needs_networks]
+    cut = [name for name in plan if FAULTS[name].needs_networks]
+    if plain:
+        _strike(PLAIN, plain)
+    if cut:
+        try:
+            where = with_networks()
+        except networks.NoNetworks as exc:
+            print(exc)
+            return [f"{', '.join(cut)}: {exc}"]
+        _strike(where, cut)
+    return []
+
+
+def _strike(where: Layout, names: Sequence[str]) -> None:
+    import django
+
+    django.setup()
+    with running(where, of_the_site(where)) as cluster:
+        from deploy.failover.run import run
+
+        for name in names:
+            print(f"{name}: {FAULTS[name].what}…", flush=True)
+            number = len(list(RUNS.glob("*"))) + 1
+            print(report.row(run(cluster, name, RUNS / f"{number:03}-{name}")), flush=True)
+
+
+def _earlier() -> list[Figures]:
+    return [Figures.read(file.parent) for file in sorted(RUNS.glob("*/figures.json"))]
+
+
+if __name__ == "__main__":
+    main()

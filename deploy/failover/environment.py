@@ -1,0 +1,57 @@
+"""The settings of this process, which makes concerts and reads facts, and those of the site under test.
+
+Imported before Django is set up. The load, its journal and the referee are those of chaos/.
+"""
+
+import os
+
+from deploy import networks
+from deploy.layout import Layout, layout
+from ticketbook.environment import folder
+
+# Before chaos/ puts a DATA_DIR of its own into the environment.
+BASE = folder("DATA_DIR", ".data")
+PLAIN = layout(name="failover", base=BASE)
+
+from chaos.system import SETTINGS  # noqa: E402
+
+os.environ |= {
+    "DJANGO_SETTINGS_MODULE": "ticketbook.settings",
+    "DATABASE_URL": PLAIN.database_url(PLAIN.port_of("primary")),
+    "SECRET_KEY": PLAIN.secrets["secret_key"],
+    "DATA_DIR": str(PLAIN.home / "site"),
+}
+NOT_OURS = {"PYTHONPATH", "WEB_CONCURRENCY", "LOCK_TIMEOUT_MS", "SECRET_KEY"}
+
+
+def with_networks() -> Layout:
+    """A second cluster, whose members have networks of their own. Raises NoNetworks."""
+    networks.check()
+    return layout(name="failover-networks", network=networks.NETWORK, base=BASE)
+
+
+def of_the_site(where: Layout) -> dict[str, str]:
+    """Settings of chaos/: short holds, the gateway with a ledger, and mails that are kept."""
+    settings = {name: text for name, text in SETTINGS.items() if name not in NOT_OURS}
+    return settings | {
+        "GATEWAY_URL": f"http://127.0.0.1:{where.port_of('gateway')}",
+        "CHAOS_MAILS": str(where.home / "current" / "mail"),
+    }
+
+
+def read_from_leader(where: Layout, *, limit: float = 60) -> str:
+    """Let Django in this process ask the leader that living members name. Returns its name and timeline.
+
+    A look for whoever takes writes could find an old primary whose Patroni died. Raises NoLeader.
+    """
+    from django.db import connections
+
+    from deploy import patroni
+
+    leader = patroni.leader(where, limit=limit)
+    connections.settings["default"] |= {
+        "HOST": where.host(leader.number),
+        "PORT": where.port_of("postgres", leader.number),
+        "PASSWORD": where.secrets["ticketbook_password"],
+    }
+    return f"{leader.name}, timeline {leader.timeline}"

@@ -1,0 +1,114 @@
+"""What a fault cost: figures from the history of the clients and the facts on the surviving timeline."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+from chaos.facts import Facts, owed
+from chaos.history import Attempt, History
+
+# Seconds without an acknowledged booking that a fault may cost.
+TARGETS = {"postmaster": 10.0, "switchover": 5.0}
+TARGET = 30.0
+# What may cost nobody an answer.
+UNNOTICED = {"rolling_restart"}
+
+
+@dataclass
+class Figures:
+    """One fault. Times are in seconds."""
+
+    fault: str
+    hit: str  # what was hit
+    gap: float  # the longest time without an acknowledged booking, counted to the end of the observation
+    takes_over: float | None  # until another member led; None if none had to
+    rejoins: (
+        float | None
+    )  # from the mending until all members were in their places; None: they never were
+    bookings: int  # acknowledged
+    errors: dict[str, int]  # by kind, from the fault on
+    lost: int  # acknowledged bookings that the surviving timeline has not
+    late_read_only: int  # statements refused as read-only more than 5 s after a member took over
+    leader: str  # at the end, with its timeline
+    taken: str  # what the gateway took and did not send back
+    booked: str  # what the books say that it should have
+    load: float  # of the machine in the last minute
+    wrong: list[str] = field(
+        default_factory=list
+    )  # what the referee and the audit found, a sentence each
+
+    @property
+    def target(self) -> float:
+        return TARGETS.get(self.fault, TARGET)
+
+    def failures(self) -> list[str]:
+        """What was not as promised, a sentence each."""
+        found = list(self.wrong)
+        if self.gap >= self.target:
+            found.append(f"No booking was acknowledged for {self.gap:.1f} s.")
+        if self.errors and self.fault in UNNOTICED:
+            found.append(f"Requests failed: {self.errors}.")
+        if self.lost:
+            found.append(f"{self.lost} acknowledged bookings are lost.")
+        if self.taken != self.booked:
+            found.append(f"The gateway has {self.taken}, and the books say {self.booked}.")
+        if self.rejoins is None:
+            found.append("Not all members came back.")
+        if self.late_read_only:
+            found.append(f"{self.late_read_only} statements met a primary that takes no writes.")
+        return found
+
+    def write(self, folder: Path) -> None:
+        (folder / "figures.json").write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        return cls(**json.loads((folder / "figures.json").read_text()))
+
+
+def is_acknowledged(attempt: Attempt) -> bool:
+    return attempt.verb == "book" and attempt.status == 201 and not attempt.replayed
+
+
+def longest_gap(history: History, *, since: float, until: float) -> float:
+    """The longest time without an acknowledged booking from the last one before `since` up to `until`.
+
+    A stall that never ends counts up to `until`.
+    """
+    times = sorted(each.ended for each in history.attempts if is_acknowledged(each))
+    before = [each for each in times if each <= since]
+    points = [before[-1] if before else 0.0]
+    points += [each for each in times if since < each < until] + [until]
+    return max(after - at for at, after in pairwise(points))
+
+
+def errors_of(history: History, *, since: float) -> dict[str, int]:
+    """How many requests after `since` got no definite answer, by kind."""
+    kinds = (_kind(each) for each in history.attempts if each.ended > since)
+    return dict(Counter(kind for kind in kinds if kind).most_common())
+
+
+def _kind(attempt: Attempt) -> str:
+    if attempt.status >= 500:
+        return f"{attempt.status} {attempt.code}".strip()
+    if attempt.status:
+        return ""
+    return attempt.error.partition(":")[0] or "no answer"
+
+
+def lost(history: History, facts: Facts) -> list[str]:
+    """Bookings that clients were told are confirmed, and that do not exist."""
+    told = {each.answer["id"] for each in history.attempts if is_acknowledged(each)}
+    return sorted(told - set(facts.bookings))
+
+
+def money(facts: Facts) -> tuple[str, str]:
+    """What the gateway has of these bookings, and what the books say that it has."""
+    taken = sum(owed(facts).values(), Decimal(0))
+    paid = (row for row in facts.bookings.values() if row.payment_status in {"SUCCESS", "REFUNDED"})
+    booked = sum((Decimal(row.total) - Decimal(row.refunded) for row in paid), Decimal(0))
+    return f"{taken:.2f}", f"{booked:.2f}"

@@ -1,0 +1,89 @@
+"""The report of a failover test, as Markdown."""
+
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+from deploy.failover.figures import Figures
+from deploy.faults import FAULTS
+
+HEAD = """\
+# What clients feel when a part of the cluster dies
+
+Written by `make failover-test` on {date}: {runs} faults in a cluster of three PostgreSQL members on one
+machine with {cores} cores. {clients} clients book, look, cancel and return all the time, each request to book
+with a key, and repeat under it what got no answer. A journal outside of the cluster has what they were told.
+
+- **gap**: the longest time in which no booking was acknowledged to any client, from the last one before the
+  fault up to the end of the observation.
+- **new primary**: when another member took writes.
+- **back**: how long after the mending all members were in their places, the old primary as a standby.
+- **lost**: acknowledged bookings that are not on the timeline of the leader that living members name.
+- **25006**: statements that a read-only server refused later than 5 s after another member took writes.
+- **found**: what the referee of `make chaos` and the audit found wrong in books, answers and money.
+- **money**: what the gateway took and did not send back, by its own ledger. The books say the same, or both
+  numbers are there.
+
+Times include what other work on the machine cost; **load** is its load in that minute.
+"""
+
+
+def text(found: Sequence[Figures], *, clients: int, not_tried: Sequence[str]) -> str:
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    head = HEAD.format(date=date, runs=len(found), cores=os.cpu_count(), clients=clients)
+    wrong = [f"- {each.fault}: {what}" for each in found for what in each.failures()[:10]]
+    parts = [head, "## Summary\n", *_summary(found)]
+    parts += ["", *(f"Not tried: {what}" for what in not_tried)]
+    parts += ["\n## What was not as promised\n", *(wrong or ["Nothing."])]
+    parts += ["\n## Every fault\n", *_rows(found)]
+    return "\n".join(parts) + "\n"
+
+
+def _summary(found: Iterable[Figures]) -> list[str]:
+    lines = [
+        "| fault | what | times | gap: median | worst | below | in time | lost | found | came back |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    order = list(FAULTS)
+    ordered = sorted(found, key=lambda each: order.index(each.fault))
+    for name, group in groupby(ordered, key=lambda each: each.fault):
+        these = list(group)
+        gaps = [each.gap for each in these]
+        target = these[0].target
+        lines.append(
+            f"| `{name}` | {FAULTS[name].what} | {len(these)} | {statistics.median(gaps):.1f} s | "
+            f"{max(gaps):.1f} s | {target:.0f} s | {sum(gap < target for gap in gaps)} of {len(these)} | "
+            f"{sum(each.lost for each in these)} | {sum(len(each.wrong) for each in these)} | "
+            f"{sum(each.rejoins is not None for each in these)} of {len(these)} |"
+        )
+    return lines
+
+
+def _rows(found: Iterable[Figures]) -> list[str]:
+    lines = [
+        "| fault | hit | gap | new primary | back | bookings | errors | lost | 25006 | money | found "
+        "| leader at the end | load |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [row(each) for each in found]
+    errors = sum((Counter(each.errors) for each in found), Counter[str]())
+    return [*lines, "", f"All errors: {_told(errors) or 'none'}."]
+
+
+def row(each: Figures) -> str:
+    """The line of one fault in the table."""
+    took = "" if each.takes_over is None else f"{each.takes_over:.1f} s"
+    back = "never" if each.rejoins is None else f"{each.rejoins:.1f} s"
+    money = each.taken if each.taken == each.booked else f"**{each.taken}, not {each.booked}**"
+    return (
+        f"| `{each.fault}` | {each.hit} | {each.gap:.1f} s | {took} | {back} | {each.bookings} | "
+        f"{_told(each.errors)} | {each.lost} | {each.late_read_only} | {money} | {len(each.wrong)} | "
+        f"{each.leader} | {each.load:.1f} |"
+    )
+
+
+def _told(errors: dict[str, int]) -> str:
+    return ", ".join(f"{number} × {kind}" for kind, number in errors.items())
