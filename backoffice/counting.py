@@ -1,7 +1,7 @@
 """Which bookings count as sold. All pages of the back office count by these rules.
 
 A booking was paid if it is CONFIRMED or CANCELLED. Tickets without a price are *free*. Tickets that staff
-sold at the *door* are counted apart. All others are *sold*.
+sold for cash are *door*, whatever their source: their money never came by the site. All others are *sold*.
 """
 
 from decimal import Decimal
@@ -13,8 +13,8 @@ from bookings.models import Booking
 
 PAID = Q(status__in=[Booking.Status.CONFIRMED, Booking.Status.CANCELLED])
 FREE = PAID & Q(unit_price=0)
-DOOR = PAID & Q(unit_price__gt=0, source=Booking.Source.DOOR)
-SOLD = PAID & Q(unit_price__gt=0) & ~Q(source=Booking.Source.DOOR)
+DOOR = PAID & Q(unit_price__gt=0) & ~Q(source=Booking.Source.ONLINE)
+SOLD = PAID & Q(unit_price__gt=0, source=Booking.Source.ONLINE)
 
 
 def tickets(which: Q) -> Sum:

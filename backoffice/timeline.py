@@ -18,6 +18,8 @@ from mail.composing import NEVER_REACHED
 from mail.models import Mail
 from ticketbook.templatetags.money import money
 from ticketbook.zones import in_words
+from tickets.messages import MESSAGE, written_about
+from tickets.models import Reached
 from tickets.story import Event, in_order, which
 
 Status, PaymentStatus = Booking.Status, Booking.PaymentStatus
@@ -44,6 +46,7 @@ def timeline_of(booking: Booking) -> list[Entry]:
         *(_returned(booking, each) for each in returns),
         *(entry for each in refunds for entry in _refunded(each)),
         *map(_mailed, _mails(booking, returns, refunds)),
+        *map(_wrote, written_about(booking)),
         *map(_moved, moves_since(booking.ticket_tier.concert, booking.created_at)),
         *map(_logged, _history([booking, *refunds, *events])),
     ]
@@ -139,7 +142,7 @@ def _refunded(refund: Refund) -> Iterator[Entry]:
 
 def _mails(booking: Booking, returns: list[Return], refunds: list[Refund]) -> list[Mail]:
     about = [booking.pk, *(each.pk for each in returns), *(each.pk for each in refunds)]
-    mails = Mail.objects.exclude(kind="message").filter(about__in=about)
+    mails = Mail.objects.exclude(kind=MESSAGE).filter(about__in=about)
     return list(mails.exclude(status=Mail.Status.SKIPPED).order_by("pk"))
 
 
@@ -152,6 +155,16 @@ def _mailed(mail: Mail) -> Entry:
     if mail.status == Mail.Status.WAITING:
         return Entry(f"{what}{to} is on its way.", mail.made_at, by=SYSTEM, row=mail)
     return Entry(f"{what} was sent{to}.", mail.sent_at, by=SYSTEM, row=mail)
+
+
+def _wrote(reached: Reached) -> Entry:
+    mail, by = reached.mail, str(reached.message.made_by)
+    says = f"Message to holders: {reached.message.subject}"
+    if mail.status == Mail.Status.FAILED:
+        says = f"{says} ({mail.address}: {mail.last_error})"
+        return Entry(says, mail.made_at, bad=True, by=by, row=mail)
+    at = mail.sent_at or mail.made_at
+    return Entry(says, at, by=by, row=mail)
 
 
 def _moved(move: Any) -> Entry:

@@ -1,6 +1,6 @@
 """Why a booking was refused. A docstring is the message for people, a code is part of the API."""
 
-from ticketbook.errors import Refusal
+from ticketbook.errors import Busy, Refusal
 
 
 class BookingError(Refusal):
@@ -102,3 +102,11 @@ class RefundTooLarge(NothingToRefund):
 
 class RefundNotExact(NothingToRefund):
     """Nobody can be paid this amount, because the currency has no coin that small. Choose another one."""
+
+
+class PaymentsPaused(Busy):
+    """Payments do not go through at the moment, so nothing was booked. Try again in a little while."""
+
+    def __init__(self, seconds: int = 1) -> None:
+        super().__init__()
+        self.retry_after = max(1, seconds)

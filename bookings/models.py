@@ -704,3 +704,14 @@ class PaymentEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} from {self.gateway}"
+
+
+class GatewayPause(models.Model):
+    """A payment gateway that fails, so that new bookings are refused (bookings/breakers.py)."""
+
+    gateway = models.CharField(max_length=32, primary_key=True)
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()  # when a process found so for the last time
+
+    def __str__(self) -> str:
+        return self.gateway

@@ -11,7 +11,7 @@ class TicketsConfig(AppConfig):
         from bookings.handing_over import handed_over
         from bookings.mails import on_changed_plan
         from mail import kinds
-        from tickets import fulfilment, lost_mail, mails, own_data
+        from tickets import fulfilment, lost_mail, mails, messages, own_data
         from tickets.audit import wrong_tickets
         from tickets.handing_over import replace_tickets
         from tickets.models import bookings_of_code
@@ -22,6 +22,7 @@ class TicketsConfig(AppConfig):
         handed_over.connect(replace_tickets)
         audit.also_checked.append(wrong_tickets)
         on_changed_plan.append(mails.calendar)
-        of_persons.parts.append(own_data.PART)
+        of_persons.parts.extend([own_data.PART, own_data.MESSAGES])
         kinds.register(fulfilment.TICKETS, mails.tickets)
+        kinds.register(messages.MESSAGE, mails.message)
         kinds.register(lost_mail.MY_BOOKINGS, mails.my_bookings)

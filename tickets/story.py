@@ -17,6 +17,8 @@ from mail.models import Mail
 from ticketbook.templatetags.money import money
 from ticketbook.zones import in_words
 from tickets.fulfilment import DECLINED, TICKETS
+from tickets.messages import written_about
+from tickets.models import Reached
 
 Status, PaymentStatus = Booking.Status, Booking.PaymentStatus
 
@@ -39,6 +41,7 @@ def story_of(booking: Booking) -> list[Event]:
     told = [_begun(booking), *_payment(booking), *_mails(booking)]
     told += [_given_back(booking, each) for each in _returns(booking)]
     told += [_refunded(booking, each) for each in _refunds(booking)]
+    told += [_wrote(each) for each in written_about(booking)]
     concert = booking.ticket_tier.concert
     told += [_moved(each) for each in moves_since(concert, booking.created_at)]
     return in_order(told)
@@ -166,6 +169,16 @@ def _refunded(booking: Booking, refund: Refund) -> Event:
 def _moved(move: Move) -> Event:
     when = in_words(move.date, move.time_zone)
     return Event(f"The concert moved. It had been on {when}, at {move.venue}.", move.moved_at)
+
+
+def _wrote(reached: Reached) -> Event:
+    subject, mail = reached.message.subject, reached.mail
+    if mail.status == Mail.Status.FAILED:
+        says = f"We wrote to you, but the mail could not be delivered: {subject}"
+        return Event(says, mail.made_at, bad=True)
+    if mail.status == Mail.Status.WAITING:
+        return Event(f"We write to you, and the mail is on the way: {subject}", mail.made_at)
+    return Event(f"We wrote to you: {subject}", mail.sent_at)
 
 
 def money_there_by(booking: Booking) -> datetime | None:

@@ -122,7 +122,7 @@ def test_a_new_draft_has_everything_to_do_and_links_to_the_places(admin_client):
     assert is_open(concert) == {"Tiers", "Prices", "Sales times", "Description"}
     page = text(admin_client.get(f"{LISTED}{concert.pk}/change/"))
     assert "Before it is published" in page
-    places = re.findall(r'</span> <a href="#([\w-]+)">', page)
+    places = re.findall(r'<span><a href="#([\w-]+)">', page)
     assert len(places) == 4
     for place in places:
         assert f'id="{place}"' in page, place

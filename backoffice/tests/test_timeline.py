@@ -25,6 +25,7 @@ from concerts.tests.moves import move
 from mail.models import Mail
 from tickets.again import send_again
 from tickets.fulfilment import fulfil
+from tickets.messages import draft, send, write_some
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
@@ -121,6 +122,18 @@ def test_the_concert_moved_and_the_address_changed(booking, boss):
     assert entry(booking, "Mail “Handed over” to ann@example.com")
 
 
+def test_a_message_to_holders(booking, boss):
+    concert = booking.ticket_tier.concert
+    now = timezone.now() + timedelta(seconds=1)
+    message = draft(
+        concert=concert, tier=None, subject="Doors at six", text="Come.", by=boss, now=now
+    )
+    send(message)
+    write_some(now=now)
+    assert entry(booking, "Message to holders: Doors at six").by == "boss@example.com"
+    assert not any(says.startswith("Mail “Message") for says in told(booking))
+
+
 def test_a_booking_that_failed_and_one_that_staff_made(booking, boss):
     Booking.objects.update(
         status="FAILED", payment_status="FAILED", failure_reason="DECLINED", source="HOUSE"
@@ -138,7 +151,7 @@ def test_the_page_of_a_booking_shows_it_in_few_queries(
         give_money_back(booking, Decimal(1), by=boss, note="<b>loud</b>", now=timezone.now())
     url = f"/admin/bookings/booking/{booking.pk}/change/"
     admin_client.get(url)
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         page = admin_client.get(url).content.decode()
     assert "What has happened" in page
     assert "&lt;b&gt;loud" in page

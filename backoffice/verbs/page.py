@@ -104,7 +104,8 @@ def page_of(row: Any) -> str:
 def _form(verb: Verb[Any], row: Any, request: HttpRequest) -> VerbForm:
     if request.method == "POST":
         return verb.form_class(request.POST, row=row, initial=verb.initial(row))
-    return verb.form_class(row=row, initial=verb.initial(row))
+    by_link = {name: value for name, value in request.GET.items() if name in verb.prefilled}
+    return verb.form_class(row=row, initial=verb.initial(row) | by_link)
 
 
 def _done(

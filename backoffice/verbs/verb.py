@@ -42,7 +42,7 @@ class VerbForm(forms.Form):
     """
 
     once = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
-    seen = forms.CharField(required=False, widget=AsItIsNow)
+    seen = forms.CharField(required=False, strip=False, widget=AsItIsNow)
 
     def __init__(self, *args: Any, row: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -114,6 +114,7 @@ class Verb(Generic[Row]):
     cannot_be_undone: ClassVar[bool] = False
     in_bulk: ClassVar[bool] = False  # also an action of its list (backoffice/verbs/bulk.py)
     template: ClassVar[str] = "backoffice/verb.html"
+    prefilled: ClassVar[Collection[str]] = ()  # fields that a link to the page may fill in
     # Its work has keys of its own and is done once for each. So a form that is sent again, perhaps because a
     # process has died, goes on with it, and is not held up (backoffice/verbs/once.py).
     goes_on_when_sent_again: ClassVar[bool] = False

@@ -6,12 +6,12 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mail', '0002_address'),
+        ('bookings', '0008_gateway_pause'),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='mail',
-            index=models.Index(fields=['about'], name='mail_about'),
+            model_name='paymentevent',
+            index=models.Index(condition=models.Q(('key__isnull', False)), fields=['key'], name='payment_event_key'),
         ),
     ]

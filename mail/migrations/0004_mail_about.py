@@ -6,12 +6,12 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bookings', '0007_refund_times'),
+        ('mail', '0003_message_to_holders'),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='paymentevent',
-            index=models.Index(condition=models.Q(('key__isnull', False)), fields=['key'], name='payment_event_key'),
+            model_name='mail',
+            index=models.Index(fields=['about'], name='mail_about'),
         ),
     ]
