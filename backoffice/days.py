@@ -2,9 +2,9 @@
 
 | figure | what it counts | on the day of |
 |---|---|---|
-| sold, at the door, free | tickets and prices of paid bookings (backoffice/counting.py) | the booking |
+| sold, in cash (door), free | tickets and prices of paid bookings (backoffice/counting.py) | the booking |
 | late | money that came after its tickets had gone back | its refund, which is made when it comes |
-| sent back | refunds that were sent, of all bookings | the sending |
+| sent back, back in cash | refunds that were sent; those that staff hand over are apart | the sending |
 
 A booking that is cancelled, or a part of it, stays in what was sold that day. What goes back counts on its
 own day. So an old day changes no more once all its holds are settled. Then it is closed: a job keeps its
@@ -20,10 +20,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import DateTimeField, F, Func, IntegerField, Sum, Value
+from django.db.models import DateTimeField, F, Func, IntegerField, Q, Sum, Value
 
-from backoffice.counting import PAID, SALES, made_since
+from backoffice.counting import PAID, SALES
 from backoffice.models import ClosedDay
+from bookings.gateways.named import CASH
 from bookings.models import Booking, Refund
 from ticketbook.zones import local, moments
 
@@ -32,7 +33,13 @@ SHOWN = 30  # days, today included
 # So long after its end nothing is under way any more that belongs to a day.
 AT_REST_AFTER = timedelta(hours=1)
 
-FIGURES = [*SALES, "late_money", "sent_back"]
+FIGURES = [*SALES, "late_money", "sent_back", "cash_back"]
+IN_CASH = Q(booking__gateway=CASH)
+
+SENT = {
+    "sent_back": Sum("amount", filter=~IN_CASH, default=Decimal(0)),
+    "cash_back": Sum("amount", filter=IN_CASH, default=Decimal(0)),
+}
 
 
 @dataclass
@@ -47,11 +54,12 @@ class Day:
     free_tickets: int = 0
     late_money: Decimal = Decimal(0)
     sent_back: Decimal = Decimal(0)
+    cash_back: Decimal = Decimal(0)
     is_closed: bool = field(default=False, compare=False)
 
     @property
     def taken(self) -> Decimal:
-        """All money that came by the site, the late too. What was paid at the door is apart."""
+        """All money that came by the site, the late too. What was paid in cash is apart."""
         return self.sold_money + self.late_money
 
 
@@ -128,9 +136,13 @@ def _count(days: Sequence[Day]) -> None:
     late = Refund.objects.filter(reason=Refund.Reason.LATE, **during)
     sent = Refund.objects.filter(status=Refund.Status.SENT, sent_at__gte=first, sent_at__lt=last)
     for rows, figures, dated in (
-        (made_since(first).filter(PAID, created_at__lt=last), SALES, "created_at"),
+        (
+            Booking.objects.made_between(first).filter(PAID, created_at__lt=last),
+            SALES,
+            "created_at",
+        ),
         (late, {"late_money": Sum("amount")}, "created_at"),
-        (sent, {"sent_back": Sum("amount")}, "sent_at"),
+        (sent, SENT, "sent_at"),
     ):
         bucket = Func(F(dated), edges, function="width_bucket", output_field=IntegerField())
         found: Any = rows.order_by().values(bucket=bucket).annotate(**figures)

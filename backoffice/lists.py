@@ -49,6 +49,11 @@ GROUPS: dict[str, list[List]] = {
             "No mail was written yet. Each booking writes one.",
         ),
         List(
+            "tickets.HolderMessage",
+            "What staff have written to all who hold tickets of a concert, and how far the mails are.",
+            "Nobody has written to holders yet. The pages of concerts and tiers have a button for it.",
+        ),
+        List(
             "bookings.PaymentEvent",
             "What payment gateways told us about payments, newest first.",
             "No gateway has told us anything. Only gateways with a payment page of their own do.",

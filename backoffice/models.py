@@ -22,6 +22,7 @@ class Figures(models.Model):
     free_tickets = models.IntegerField(default=0)
     late_money = sum_field()
     sent_back = sum_field()
+    cash_back = sum_field()
 
     class Meta:
         abstract = True

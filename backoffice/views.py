@@ -17,6 +17,7 @@ from backoffice.figures import lately, next_houses
 from backoffice.models import Audit
 from backoffice.needs import needs_for
 from backoffice.parts import part
+from bookings import breakers
 from ticketbook.postgres import clock
 from ticketbook.replica.reading import read
 from ticketbook.templatetags.money import money
@@ -25,13 +26,18 @@ from ticketbook.zones import city_time
 
 def first_page(site: admin.AdminSite, request: HttpRequest) -> dict[str, Any]:
     now = clock.now()
-    context: dict[str, Any] = {"needs": None, "may_see_sales": _may_see_sales(request)}
+    context: dict[str, Any] = {
+        "audit_zone": city_time(settings.TIME_ZONE),
+        "needs": None,
+        "may_see_sales": _may_see_sales(request),
+    }
+    if _may_see_sales(request):
+        context["pauses"] = breakers.pauses(now)
     if needs := needs_for(site, request):
         numbers = [(need, need.number(now)) for need in needs]
         context["needs"] = [(need, number) for need, number in numbers if number]
     if request.user.has_perm("backoffice.view_audit"):
         context |= {"audits": True, "audit": Audit.objects.order_by("-id").first()}
-        context["audit_zone"] = city_time(settings.TIME_ZONE)
     if _may_see_houses(request):
         context["houses"] = next_houses(now)
     if _may_see_sales(request):
@@ -76,12 +82,13 @@ def _money_chart(days: list[Day]) -> Chart:
     return chart(
         [
             Column(
-                f"{date_format(day.on, 'D j M')}: {money(day.taken)} taken, {money(day.door_money)} at the "
-                f"door, {money(day.sent_back)} sent back",
+                f"{date_format(day.on, 'D j M')}: {money(day.taken)} taken, {money(day.door_money)} in "
+                f"cash, {money(day.sent_back)} sent back, {money(day.cash_back)} back in cash",
                 [
                     Part("taken", day.taken),
                     Part("door", day.door_money),
                     Part("sent-back", day.sent_back, down=True),
+                    Part("door", day.cash_back, down=True),
                 ],
             )
             for day in days
@@ -93,7 +100,7 @@ def _ticket_chart(days: list[Day]) -> Chart:
     return chart(
         [
             Column(
-                f"{date_format(day.on, 'D j M')}: {day.sold_tickets} sold, {day.door_tickets} at the door, "
+                f"{date_format(day.on, 'D j M')}: {day.sold_tickets} sold, {day.door_tickets} for cash, "
                 f"{day.free_tickets} free",
                 [
                     Part("taken", Decimal(day.sold_tickets)),

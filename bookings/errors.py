@@ -1,6 +1,6 @@
 """Why a booking was refused. A docstring is the message for people, a code is part of the API."""
 
-from ticketbook.errors import Refusal
+from ticketbook.errors import Busy, Refusal
 
 
 class BookingError(Refusal):
@@ -41,6 +41,10 @@ class Changed(BookingError):
     """What you were shown is not so any more. Look again before you decide."""
 
     code = "changed"
+
+
+class ChangedMeanwhile(Changed):
+    """The booking has changed since this page was drawn. Look at it as it is now before you decide."""
 
 
 class RequestInProgress(BookingError):
@@ -98,3 +102,11 @@ class RefundTooLarge(NothingToRefund):
 
 class RefundNotExact(NothingToRefund):
     """Nobody can be paid this amount, because the currency has no coin that small. Choose another one."""
+
+
+class PaymentsPaused(Busy):
+    """Payments do not go through at the moment, so nothing was booked. Try again in a little while."""
+
+    def __init__(self, seconds: int = 1) -> None:
+        super().__init__()
+        self.retry_after = max(1, seconds)

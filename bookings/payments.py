@@ -22,6 +22,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
+from bookings import breakers
 from bookings.gateways import named
 from bookings.gateways.base import (
     FINAL,
@@ -68,8 +69,13 @@ async def acharge(booking: Booking) -> Outcome | ActionNeeded:
         return answer
     if isinstance(answer, Outcome) and answer in FINAL:
         return answer
-    logger.error("Payment gateway %s answered a charge with %r", booking.gateway, answer)
-    raise GatewayUnavailable
+    raise _unusable(booking, "charge", answer)
+
+
+def _unusable(booking: Booking, verb: str, answer: object) -> GatewayUnavailable:
+    logger.error("Payment gateway %s answered %s with %r", booking.gateway, verb, answer)
+    breakers.of(booking.gateway).count(failed=True)
+    return GatewayUnavailable()
 
 
 def _is_usable(action: ActionNeeded) -> bool:
@@ -143,8 +149,7 @@ async def _ask_for_outcome(booking: Booking, verb: str) -> Outcome:
     answer = await _call(booking, verb, key=booking.pk)
     if isinstance(answer, Outcome):
         return answer
-    logger.error("Payment gateway %s answered %s with %r", booking.gateway, verb, answer)
-    raise GatewayUnavailable
+    raise _unusable(booking, verb, answer)
 
 
 def ask_about_all(
@@ -227,7 +232,8 @@ async def _call(booking: Booking, verb: str, **arguments: object) -> Any:
     except ImproperlyConfigured as exc:
         logger.error("Booking %s: %s", booking.pk, exc)
         raise GatewayUnavailable from exc
-    return await _ask(method, time_limit=time_limit(), **arguments)
+    with breakers.of(booking.gateway).watching():
+        return await _ask(method, time_limit=time_limit(), **arguments)
 
 
 async def _ask(method: Callable[..., Any], *, time_limit: float, **arguments: object) -> Any:

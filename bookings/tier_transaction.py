@@ -22,7 +22,7 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from bookings import settling
+from bookings import breakers, settling
 from bookings.errors import (
     Changed,
     CustomerLimitReached,
@@ -181,6 +181,7 @@ class Allocation:
         self.tickets = Counted()
         self.unpaid = Counted()
         self.gateway = named.default()
+        self.breaker = breakers.of(self.gateway)
         self.awaits_customers = named.redirects(self.gateway)
         self.staff: StaffDecision | None = None
         self.new: list[Booking] = []
@@ -205,7 +206,14 @@ class Allocation:
         if wish.staff is not None and wish.staff.from_kept_back:
             left = self.tier.kept_back
         refusal = refusal_of(wish, self.tier, self.tier.concert, left) or self._over_limit(wish)
-        return refusal or self._changed(wish) or self._take(wish)
+        refusal = refusal or self._changed(wish)
+        if refusal is None and self.breaker.is_open:
+            refusal = self._paused(wish)
+        return refusal or self._take(wish)
+
+    def _paused(self, wish: Wish) -> Refusal | None:
+        # Free tickets, and those that staff book, are not charged at the gateway.
+        return self.breaker.refusal() if self.tier.price and wish.staff is None else None
 
     def _take(self, wish: Wish) -> Held:
         if wish.staff is not None:

@@ -57,6 +57,8 @@ def gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
         # All of it as it was at one moment, because the worker may still be at work.
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # To read thousands of letters takes a while.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         return _gather(ledgers, tiers, epoch)
 
 

@@ -79,6 +79,8 @@ def _sales_times(concert: Concert, now: datetime) -> Item:
 def sale_opens(concert: Concert, now: datetime) -> str:
     """A sentence about when a concert's tickets can be bought, if it is published."""
     opens, zone = concert.sales_open_at, concert.time_zone
+    if opens is None and concert.status == Concert.Status.PUBLISHED:
+        return "Sales opened when it was published."
     if opens is None:
         return "Sales open as soon as it is published."
     return f"Sales {'opened' if opens <= now else 'open'} on {in_words(opens, zone)}."

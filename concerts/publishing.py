@@ -79,11 +79,16 @@ def unpublish(concert_id: UUID, *, by: AbstractBaseUser) -> Concert:
     """
     with transaction.atomic():
         concert = lock_concert(concert_id)
-        list(concert.ticket_tiers.locked())  # nobody buys between the look and the commit
+        keep_buyers_out(concert)
         if refusal := why_not_hidden(concert):
             raise refusal
         _become(concert, Concert.Status.DRAFT, "Hidden from customers: a draft again.", by)
     return concert
+
+
+def keep_buyers_out(concert: Concert) -> None:
+    """Lock its tiers, so that nobody buys between our look at its bookings and the commit."""
+    list(concert.ticket_tiers.locked())
 
 
 def _become(concert: Concert, status: Concert.Status, message: str, by: AbstractBaseUser) -> None:

@@ -12,17 +12,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+from django.core.exceptions import ImproperlyConfigured
 
 from deploy import configuration, patroni
 from deploy.cluster import NotStarted, as_server_user
-from deploy.layout import Layout, layout
+from deploy.layout import MEMBERS, Layout, layout
+from ticketbook.environment import number
 
 FULL_EVERY = timedelta(days=7)
 KEEP = timedelta(days=14)
@@ -76,32 +79,85 @@ def chain(found: Sequence[Backup], last: Backup) -> list[Backup]:
 def take(where: Layout, *, full: bool = False) -> Backup:
     """Back up the leader, and verify it. Incrementally, unless `full` or the last full one is old.
 
-    Raises BackupFailed, NoLeader and NotStarted.
+    A full one also if the leader has not all WAL since the one before: another member led meanwhile, or it is
+    more than wal_keep_size. Raises BackupFailed, NoLeader and NotStarted.
     """
-    leader = patroni.leader(where, limit=30)
+    _end_summaries(where)
     found = existing(where)
-    started = datetime.now(UTC)
     fulls = [each for each in found if each.is_full]
-    full = full or not fulls or started - fulls[-1].ended > FULL_EVERY
-    parent = None if full else found[-1]
-    name = f"{started:%Y%m%dT%H%M%SZ}-{'full' if full else 'incremental'}"
+    if not (full or not fulls or datetime.now(UTC) - fulls[-1].ended > FULL_EVERY):
+        try:
+            return _take(where, found[-1])
+        except NotStarted as exc:
+            print(
+                f"No incremental backup is possible now, so this is a full one. ({exc})", flush=True
+            )
+    return _take(where, None)
+
+
+def _take(where: Layout, parent: Backup | None) -> Backup:
+    leader = patroni.leader(where, limit=30)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{'incremental' if parent else 'full'}"
     draft = where.backups / f"{name}.part"
-    options = [f"--incremental={where.backups / parent.name / 'backup_manifest'}"] if parent else []
-    as_server_user(
+    command = [
         "pg_basebackup",
         f"--pgdata={draft}",
         f"--dbname={_conninfo(where, leader.number)}",
         "--checkpoint=fast",
         "--wal-method=stream",
         "--manifest-checksums=SHA256",
-        *options,
-    )
+    ]
+    if parent is None:
+        as_server_user(*command)
+    else:
+        with _summaries(where, leader.number):
+            manifest = where.backups / parent.name / "backup_manifest"
+            as_server_user(*command, f"--incremental={manifest}")
     as_server_user("pg_verifybackup", str(draft))
     ended_at = _switch_wal(where, leader.number)
     draft.rename(where.backups / name)
     made = Backup(name, parent.name if parent else "", ended_at, _first_wal(where.backups / name))
     (where.backups / f"{name}.json").write_text(json.dumps(asdict(made)))
     return made
+
+
+@contextmanager
+def _summaries(where: Layout, member: int) -> Iterator[None]:
+    """Summaries of the WAL that the leader still has exist only during the block.
+
+    A member that always made them could not be promoted while they lag, and not at all after pg_rewind has
+    taken WAL away that they still need.
+    """
+    with as_superuser(where, member) as connection:
+        # Made anew each time, so that none is behind what was removed.
+        connection.execute(
+            "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; rm -f pg_wal/summaries/*.summary'"
+        )
+        try:
+            _set_summaries(where, member, "SET summarize_wal = on", "on")
+            yield
+        finally:
+            _set_summaries(where, member, "RESET summarize_wal", "off")
+
+
+def _end_summaries(where: Layout) -> None:
+    """After a backup whose leader died: no member makes summaries any more."""
+    for member in MEMBERS:
+        with suppress(psycopg.OperationalError), as_superuser(where, member) as connection:
+            if connection.execute("SHOW summarize_wal").fetchone() == ("on",):
+                _set_summaries(where, member, "RESET summarize_wal", "off")
+
+
+def _set_summaries(where: Layout, member: int, change: str, becomes: str) -> None:
+    def is_so() -> bool:
+        with as_superuser(where, member) as connection:
+            return connection.execute("SHOW summarize_wal").fetchone() == (becomes,)
+
+    with as_superuser(where, member) as connection:
+        connection.execute(f"ALTER SYSTEM {change}")
+        connection.execute("SELECT pg_reload_conf()")
+    if not patroni.wait(is_so, limit=10):
+        raise BackupFailed(f"summarize_wal did not become {becomes} on n{member}.")
 
 
 def prune(where: Layout, *, now: datetime, keep: timedelta = KEEP) -> list[str]:
@@ -188,10 +244,10 @@ def _first_wal(backup: Path) -> str:
 def main() -> None:
     where = layout()
     try:
+        keep = timedelta(days=number("BACKUP_DAYS", KEEP.days, 1, 3650))
         made = take(where, full=bool(os.environ.get("FULL")))
-        days = timedelta(days=float(os.environ.get("BACKUP_DAYS") or KEEP.days))
-        gone = prune(where, now=datetime.now(UTC), keep=days)
-    except (BackupFailed, NotStarted, patroni.NoLeader, psycopg.Error) as exc:
+        gone = prune(where, now=datetime.now(UTC), keep=keep)
+    except (BackupFailed, NotStarted, patroni.NoLeader, psycopg.Error, ImproperlyConfigured) as exc:
         sys.exit(f"There is no new backup: {exc}")
     first = existing(where)[0]
     print(

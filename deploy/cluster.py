@@ -137,6 +137,12 @@ class Cluster:
         """The environment of the site: that of this process, deploy/config/ticketbook.env, and `settings`."""
         lines = (self.layout.config / "ticketbook.env").read_text().splitlines()
         told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        if os.environ.get("POOLER") == "on":
+            told |= {
+                "DATABASE_POOLER": "transaction",
+                "DATABASE_DIRECT_URL": told["DATABASE_URL"],
+                "DATABASE_URL": self.layout.database_url(self.layout.port_of("pooler")),
+            }
         return os.environ | told | {"DATA_DIR": str(self.layout.home / "site")} | self.settings
 
     def manage(self, *command: str) -> str:

@@ -68,7 +68,7 @@ def compose(mail: Mail) -> EmailMultiAlternatives | None:
     validate_email(mail.address)
     message = WithPictures(
         one_line(letter.subject),
-        _text(letter),
+        text_of(letter),
         settings.DEFAULT_FROM_EMAIL,
         [mail.address],
         headers={
@@ -80,18 +80,20 @@ def compose(mail: Mail) -> EmailMultiAlternatives | None:
     # Names that no other mail has, because programs may keep pictures by their names.
     unique = mail.message_id.strip("<>")
     message.pictures = {f"{n}.{unique}": each for n, each in enumerate(letter.pictures, 1)}
-    message.attach_alternative(_html(letter, message.pictures), "text/html")
+    message.attach_alternative(html_of(letter, message.pictures), "text/html")
     for attachment in letter.attachments:
         message.attach(*attachment)
     message.message()  # what cannot be written as a mail shows here
     return message
 
 
-def _html(letter: Letter, pictures: Mapping[str, Picture]) -> str:
+def html_of(letter: Letter, pictures: Mapping[str, Picture]) -> str:
+    """The HTML of the mail. Its pictures are named by their Content-ID."""
     return _render(letter, "mail/letter.html", pictures=pictures)
 
 
-def _text(letter: Letter) -> str:
+def text_of(letter: Letter) -> str:
+    """The mail for programs that show no HTML."""
     return re.sub(r"\n{3,}", "\n\n", _render(letter, "mail/letter.txt")).strip() + "\n"
 
 

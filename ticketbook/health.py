@@ -56,12 +56,18 @@ NO_WRITES = "the database takes no writes"
 
 def why_not_ready() -> str:
     """What is missing; empty if nothing is. Raises what the database raises."""
+    return why_no_writes() or why_not_migrated()
+
+
+def why_no_writes() -> str:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
         )
-        if cursor.fetchone()[0]:
-            return NO_WRITES
+        return NO_WRITES if cursor.fetchone()[0] else ""
+
+
+def why_not_migrated() -> str:
     if not _all_migrations_applied():
         return "migrations are missing; run manage.py migrate"
     return ""

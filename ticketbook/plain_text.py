@@ -22,6 +22,16 @@ def plain_text(text: str) -> None:
         raise ValidationError("Use characters that can be seen.", code="nothing_to_see")
 
 
+# They join letters, as Persian and some emoji need it.
+JOINERS = {"\u200c", "\u200d"}
+
+
+def plain_lines(text: str) -> None:
+    """A validator as `plain_text`, for a text with several lines."""
+    line = "".join(character for character in text if character not in {"\n", "\t", *JOINERS})
+    plain_text(line)
+
+
 def something_to_see(text: str) -> bool:
     return any(
         unicodedata.category(character)[0] in LETTER_NUMBER_PUNCTUATION_SYMBOL

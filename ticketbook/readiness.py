@@ -16,7 +16,11 @@ from ticketbook import health
 from ticketbook.postgres.losing import leave_this_server
 
 FRESH = 0.5  # seconds for which an answer is given to others who ask
-LIMIT = 1.0  # seconds that the database may take
+LIMIT = 1.0  # seconds that an answer may take
+STUCK = 5.0  # seconds after which the question is broken off, and another server looked for
+
+
+LOOKING = "it is still looking whether migrations are missing"
 
 
 class Readiness:
@@ -26,6 +30,7 @@ class Readiness:
         self._began = self._answered = -LIMIT
         self._missing = ""
         self._connection: Any = None  # Django's, of the thread
+        self._asked_at: float | None = None  # since when the thread has waited for the database
 
     async def missing(self) -> str:
         """What is missing; empty if this process can serve its customers."""
@@ -40,8 +45,11 @@ class Readiness:
         done, _ = await asyncio.wait([self._asking], timeout=left)
         if done:
             return self._missing
-        if self._connection is not None:
-            self._connection.hang_up()  # so that the thread is free again, and looks for another server
+        asked_at = self._asked_at
+        if asked_at is None:  # the first look at the migrations takes long on a busy machine
+            return LOOKING
+        if monotonic() - asked_at > STUCK:
+            self._connection.hang_up()
         return health.SILENT
 
     def _learn(self, asked: asyncio.Future[str]) -> None:
@@ -52,10 +60,14 @@ class Readiness:
 
     def _ask(self) -> str:
         self._connection = connections["default"]  # this thread's own, for `hang_up` on the loop
+        self._asked_at = monotonic()
         try:
-            missing = health.why_not_ready()
+            missing = health.why_no_writes()
+            self._asked_at = None
+            missing = missing or health.why_not_migrated()
         except (DatabaseError, InterfaceError):
             missing = health.SILENT
+        self._asked_at = None
         if missing == health.NO_WRITES:
             leave_this_server()
         if missing:

@@ -46,6 +46,8 @@ WEB_CONNECTIONS = whole("WEB_CONNECTIONS", 10_000, 1, 1_000_000)
 WEB_CONNECTIONS_PER_ADDRESS = whole(
     "WEB_CONNECTIONS_PER_ADDRESS", (WEB_CONNECTIONS + 1) // 2, 1, 1_000_000
 )
+# After SIGTERM, so many seconds of serving while /readyz is red already.
+STOP_NOTICE_SECONDS = whole("STOP_NOTICE_SECONDS", 0, 0, 300)
 # Threads of each process that serve hot tiers. If there are more hot tiers, these take turns.
 LANE_THREADS = whole("LANE_THREADS", 8, 1, 100)
 # The currency of all prices. It says how many decimals an amount has (ticketbook/amounts.py).
@@ -266,6 +268,16 @@ PAYMENT_GATEWAY = text("PAYMENT_GATEWAY")
 PAYMENT_THREADS = whole("PAYMENT_THREADS", 32, 1, 1000)
 # How long a call to the gateway may take.
 PAYMENT_TIME_LIMIT_MS = whole("PAYMENT_TIME_LIMIT_MS", 5000, 1, 60_000)
+
+# The circuit breaker in front of each gateway (bookings/breakers.py). So many failures among the last twice
+# as many calls open it; 0 for no breaker.
+PAYMENT_BREAKER_FAILURES = whole("PAYMENT_BREAKER_FAILURES", 10, 0, 10_000)
+# A slower answer counts as a failure.
+PAYMENT_BREAKER_SLOW_MS = whole(
+    "PAYMENT_BREAKER_SLOW_MS", PAYMENT_TIME_LIMIT_MS * 4 // 5 or 1, 1, 600_000
+)
+# How long it rests before a booking goes through as a probe.
+PAYMENT_BREAKER_SECONDS = number("PAYMENT_BREAKER_SECONDS", 5, 0.1, 3600)
 
 # The simulated gateway. It decides by the booking's id, so its answer never changes. Rates are 0 to 1.
 PAYMENT_SUCCESS_RATE = number("PAYMENT_SUCCESS_RATE", 0.8, 0, 1)

@@ -1,4 +1,4 @@
-"""The mail with the tickets of a booking, and the mail with links to all upcoming ones.
+"""The mail with the tickets of a booking, that with links to all upcoming ones, and messages of staff.
 
 The file for calendars also comes with the mails of bookings/mails.py that change a plan.
 """
@@ -6,8 +6,10 @@ The file for calendars also comes with the mails of bookings/mails.py that chang
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.urls import reverse
 
 from bookings.guests import name_for
@@ -19,7 +21,7 @@ from ticketbook.postgres import clock
 from tickets import files, qr
 from tickets.errors import NotConfirmed
 from tickets.fulfilment import fulfil, tickets_of
-from tickets.models import Ticket
+from tickets.models import HolderMessage, Ticket
 
 LISTED = 20  # bookings in one mail
 QR_WIDTH = 228  # CSS pixels, half of what the picture has, so that it is sharp on fine screens too
@@ -90,6 +92,44 @@ def _links_to_tickets(booking: Booking) -> list[tuple[str, str]]:
         for ticket in tickets
         if ticket.is_valid
     ]
+
+
+def message(mail: Mail) -> Letter | None:
+    """What staff write to holders; None if this person has given all the tickets back."""
+    written = HolderMessage.objects.select_related("concert", "tier", "made_by").get(pk=mail.about)
+    if written.is_test:
+        return sample(written)
+    of_mail = Booking.objects.filter(reached__mail=mail.pk, status=Booking.Status.CONFIRMED)
+    # The link of a guest's booking opens it, so it goes to nobody but the guest.
+    theirs = of_mail.filter(Q(user__is_guest=False) | Q(user__email=mail.address))
+    bookings = list(theirs.with_details().order_by("pk"))
+    return _message(written, bookings) if bookings else None
+
+
+def sample(written: HolderMessage) -> Letter:
+    """The mail as it would come to whoever writes it, with a booking that is invented."""
+    tier = written.tier or written.concert.ticket_tiers.by_price().first()
+    booking = Booking(pk=UUID(int=0), user=written.made_by, ticket_tier=tier, quantity=2)
+    letter = _message(written, [booking])
+    of_nothing = ("See your booking", settings.SITE_URL + reverse("bookings:list"))
+    return replace(letter, context={**letter.context, "link": of_nothing})
+
+
+def _message(written: HolderMessage, bookings: Sequence[Booking]) -> Letter:
+    first = bookings[0]
+    context: dict[str, Any] = {
+        "title": written.subject,
+        "said": written.text,
+        "name": name_for(first),
+    }
+    if len(bookings) == 1:
+        context |= {"details": details_of(first), "link": link_to(first)}
+    else:
+        context["parts"] = [
+            {"details": details_of(each), "links": [link_to(each)]} for each in bookings[:LISTED]
+        ]
+    subject = f"Test: {written.subject}" if written.is_test else written.subject
+    return Letter(subject, "tickets/mail/message", context)
 
 
 def calendar(bookings: Sequence[Booking]) -> Attachment:

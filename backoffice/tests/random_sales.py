@@ -58,6 +58,7 @@ def _sell(chance, user, tier, *, now, days):
         returned_quantity=returned,
         refunded_total=sum(refunds, Decimal(0)),
         source=source,
+        gateway="simulated" if source == "ONLINE" else "none" if is_free else "cash",
         idempotency_key=uuid.uuid4(),
         hold_expires_at=at + timedelta(minutes=1),
         created_at=at,

@@ -111,7 +111,7 @@ def test_publish_shows_a_draft_to_customers_and_unpublish_hides_it_again(send, c
     concert = draft()
     visitor = Client()
     assert visitor.get(f"/concerts/{concert.pk}/").status_code == 404
-    assert "It is published. Sales open as soon as it is published." in send(PUBLISH, concert)
+    assert "It is published. It is on sale." in send(PUBLISH, concert)
     assert visitor.get(f"/concerts/{concert.pk}/").status_code == 200
     assert "It is a draft again, and only staff see it." in send(UNPUBLISH, concert)
     assert visitor.get(f"/concerts/{concert.pk}/").status_code == 404

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 
 LISTED = "/admin/concerts/concert/"
 PLAIN_SQL = """
-SELECT coalesce(sum(total_price - refunded_total) FILTER (WHERE source <> 'DOOR'), 0),
-       coalesce(sum(total_price - refunded_total) FILTER (WHERE source = 'DOOR'), 0)
+SELECT coalesce(sum(total_price - refunded_total) FILTER (WHERE source = 'ONLINE'), 0),
+       coalesce(sum(total_price - refunded_total) FILTER (WHERE source <> 'ONLINE'), 0)
 FROM bookings_booking JOIN concerts_tickettier tier ON tier.id = ticket_tier_id
 WHERE concert_id = %s AND bookings_booking.status IN ('CONFIRMED', 'CANCELLED')
 """
@@ -122,7 +122,7 @@ def test_a_new_draft_has_everything_to_do_and_links_to_the_places(admin_client):
     assert is_open(concert) == {"Tiers", "Prices", "Sales times", "Description"}
     page = text(admin_client.get(f"{LISTED}{concert.pk}/change/"))
     assert "Before it is published" in page
-    places = re.findall(r'</span> <a href="#([\w-]+)">', page)
+    places = re.findall(r'<span><a href="#([\w-]+)">', page)
     assert len(places) == 4
     for place in places:
         assert f'id="{place}"' in page, place

@@ -34,8 +34,12 @@ def rows(sql, *values):
 
 
 PAID = "status IN ('CONFIRMED', 'CANCELLED')"
-SOLD = f"{PAID} AND total_price <> 0 AND source <> 'DOOR'"
-DOOR = f"{PAID} AND total_price <> 0 AND source = 'DOOR'"
+SOLD = f"{PAID} AND total_price <> 0 AND source = 'ONLINE'"
+DOOR = f"{PAID} AND total_price <> 0 AND source IN ('HOUSE', 'ARTIST', 'DOOR')"
+SENT = (
+    "SELECT day(sent_at), sum(amount) FROM bookings_refund refund JOIN bookings_booking booking"
+    " ON booking.id = booking_id WHERE refund.status = 'SENT' AND gateway"
+)
 BY_DAY = {
     "sold_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {SOLD}",
     "sold_money": f"SELECT day(created_at), sum(total_price) FROM bookings_booking WHERE {SOLD}",
@@ -44,7 +48,8 @@ BY_DAY = {
     "free_tickets": "SELECT day(created_at), sum(quantity) FROM bookings_booking "
     f"WHERE {PAID} AND total_price = 0",
     "late_money": "SELECT day(created_at), sum(amount) FROM bookings_refund WHERE reason = 'LATE'",
-    "sent_back": "SELECT day(sent_at), sum(amount) FROM bookings_refund WHERE status = 'SENT'",
+    "sent_back": f"{SENT} <> 'cash'",
+    "cash_back": f"{SENT} = 'cash'",
 }
 
 

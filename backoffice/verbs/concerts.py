@@ -61,7 +61,9 @@ class Publish(ConcertVerb):
 
     def do(self, row: Concert, *, by: User, **typed: Any) -> str:
         now = clock.ask()
-        return f"It is published. {sale_opens(publish(row.pk, by=by, now=now), now)}"
+        concert = publish(row.pk, by=by, now=now)
+        opens = "It is on sale." if concert.sells_at(now) else sale_opens(concert, now)
+        return f"It is published. {opens}"
 
 
 class Unpublish(ConcertVerb):

@@ -1,6 +1,7 @@
 """Tickets that staff give away or sell for cash: to somebody with an address, or at the door."""
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.urls import reverse
@@ -23,15 +24,16 @@ from ticketbook.postgres import clock
 from ticketbook.templatetags.money import money
 
 WAIVERS = desk.Waivers()
+CHOOSE = ("", "Choose")  # so that nobody gives tickets away because that comes first
 
 
 class SourceField(forms.ChoiceField):
     def __init__(self) -> None:
         of_staff = [each for each in Booking.Source.choices if each[0] != Booking.Source.ONLINE]
         super().__init__(
-            choices=of_staff,
-            label="Whose guests",
-            help_text="It is counted apart in all figures. Door: somebody who stands before you.",
+            choices=[CHOOSE, *of_staff],
+            label="Counted as",
+            help_text="All figures count it apart. Door: for somebody who stands before you.",
         )
 
 
@@ -40,7 +42,8 @@ class DeskForm(WithReason):
 
     source = SourceField()
     paid = forms.ChoiceField(
-        label="Price", choices=[(FREE, "Free"), (CASH, "The price of the tier, in cash")]
+        label="Price",
+        choices=[CHOOSE, (FREE, "Free"), (CASH, "The price of the tier, in cash")],
     )
     from_kept_back = forms.BooleanField(
         required=False, label="Take tickets that are kept back", help_text="Otherwise free ones."
@@ -97,8 +100,7 @@ class OfDesk(Verb[TicketTier]):
             [
                 f"One ticket costs {money(row.price)}. {row.available_quantity:,} are free, and "
                 f"{row.kept_back:,} are kept back.",
-                "It is booked as customers book: never more than there is, and each of them gets the tickets "
-                "by mail.",
+                "It is booked as customers book: never more than there is. The tickets go out by mail.",
             ]
         )
 
@@ -119,6 +121,7 @@ class BookFor(OfDesk):
     name = "book-for"
     button = "Book for somebody"
     form_class: ClassVar[type[VerbForm]] = BookForForm
+    prefilled = ["source", "paid", "reason"]
 
     def do(self, row: TicketTier, *, by: User, **typed: Any) -> Done | Shown:
         person = {name: typed[name] for name in ("quantity", "name", "email", "key")}
@@ -127,8 +130,9 @@ class BookFor(OfDesk):
             said = said_of(book(order))
         except NotKnownYet as exc:
             return Shown(str(exc))
-        # The next one at the door is served on the same page.
-        return Done(said, self.address(row))
+        # The next one at the door is served on the same page, with the same choices.
+        again = {name: typed[name] for name in self.prefilled}
+        return Done(said, f"{self.address(row)}?{urlencode(again)}")
 
 
 class NotBooked(Refusal):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from backoffice.verbs import concerts, desk_sales, guest_list, stock
+from backoffice.verbs import bookings, concerts, desk_sales, guest_list, messages, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
@@ -10,10 +10,13 @@ EVERY: list[Verb[Any]] = [
     concerts.Unpublish(),
     concerts.Move(),
     concerts.Duplicate(),
+    messages.MessageToConcert(),
     concerts.CallOff(),
     desk_sales.BookFor(),
     guest_list.GuestList(),
     stock.AddTickets(),
     stock.KeepBack(),
     stock.GiveFree(),
+    messages.MessageToTier(),
+    *bookings.EVERY,
 ]

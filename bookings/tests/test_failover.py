@@ -101,7 +101,7 @@ def test_nobody_is_restarted_after_a_failover(
             made = "SELECT count(*) FROM bookings_booking WHERE status = 'CONFIRMED'"
             assert new.execute(made).fetchone() == (2,)
             done = "SELECT count(*) FROM procrastinate_periodic_defers WHERE defer_timestamp > %s"
-            wait_until(lambda: new.execute(done, [promoted_at]).fetchone()[0] > 0)
+            wait_until(lambda: new.execute(done, [promoted_at]).fetchone()[0] > 0, 120)
         assert worker.poll() is None
         assert len(site.workers()) == 1
     assert Booking.objects.count() == 1  # the old primary
@@ -111,7 +111,7 @@ def test_nobody_is_restarted_after_a_failover(
 def url_of_worker(primary, monkeypatch):
     def begin(start_worker):
         worker = start_worker(DATABASE_URL=primary.url)
-        wait_until(lambda: _count("procrastinate_periodic_defers") > 0)
+        wait_until(lambda: _count("procrastinate_periodic_defers") > 0, 120)
         return worker
 
     return begin

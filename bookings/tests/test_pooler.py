@@ -1,6 +1,8 @@
 """A pooler in transaction mode: what each transaction brings along, and bookings through a real one."""
 
+import shutil
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
 
 import psycopg
@@ -10,20 +12,23 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
+from bench.pgbouncer import MISSING, PROGRAM, pgbouncer, url_of
 from bookings import booking_lanes
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.models import Booking
 from bookings.resolving import resolve_expired
-from bookings.tests.pgbouncer import direct_url, needs_pgbouncer, pgbouncer
 from bookings.tests.site import Site, at_once, tokens
 from bookings.tests.test_lost_commits import proxy  # noqa: F401
 from concerts.tests.factories import TicketTierFactory
+from ticketbook.embedded.cluster import Cluster
 from ticketbook.postgres import clock, pooling
 from ticketbook.postgres.statements import execute, execute_prepared, waiting_at_most
 from ticketbook.tests.running import manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
 SHOW = "SELECT current_setting('lock_timeout')"
 
@@ -124,9 +129,24 @@ def test_the_verbs_work_without_sessions(pooled, both_modes, ledger, tier, book,
 # --- A real PgBouncer ---------------------------------------------------------------------------------
 
 
+def direct_url():
+    return url_of(connection.get_connection_params())
+
+
+@contextmanager
+def running_pooler(**options):
+    # In a folder that the server's user can reach, as the tests' own server is.
+    folder = Cluster(connection.settings_dict["EMBEDDED_DATA_DIR"])._new_folder()
+    try:
+        with pgbouncer(connection.get_connection_params(), folder, **options) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def pooler(django_db_setup):
-    with pgbouncer() as url:
+    with running_pooler() as url:
         yield url
 
 
@@ -140,7 +160,7 @@ def test_a_race_through_pgbouncer_sells_each_ticket_once(pooler, ledger, start_w
     }
     site = Site(**environment).wait_until_ready()
     try:
-        worker = start_worker(**environment)
+        worker = start_worker(**environment, PAYMENT_GATEWAY="bookings.tests.gateway.HttpGateway")
         tiers = TicketTierFactory.create_batch(3, total_quantity=40)
         buyers = tokens(UserFactory.create_batch(60))
 
@@ -154,7 +174,7 @@ def test_a_race_through_pgbouncer_sells_each_ticket_once(pooler, ledger, start_w
         assert Booking.objects.filter(status="CONFIRMED").count() == 120
         assert len(list(ledger.kept())) == 120
         assert audit() == []
-        wait_until(_worker_listens)
+        wait_until(lambda: worker.poll() is not None or _worker_listens(), 120)
         assert worker.poll() is None
     finally:
         site.stop()
@@ -182,7 +202,7 @@ SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN%' AND pid <> pg_
     ],
 )
 def test_a_pooler_that_the_settings_do_not_name_stops_the_start(ignored, sentence):
-    with pgbouncer(ignored=ignored) as url:
+    with running_pooler(ignored=ignored) as url:
         done = manage("procrastinate", "worker", DATABASE_URL=url, SECRET_KEY="x" * 50)
     assert done.returncode == 1
     assert sentence in done.stderr

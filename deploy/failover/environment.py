@@ -4,12 +4,15 @@ Imported before Django is set up. The load, its journal and the referee are thos
 """
 
 import os
+import sys
 
 from deploy import networks
 from deploy.layout import Layout, layout
 from ticketbook.environment import folder
 
-# Before chaos/ puts a DATA_DIR of its own into the environment.
+# chaos/ puts a DATA_DIR of its own into the environment.
+if "chaos.system" in sys.modules:
+    raise ImportError("Import deploy.failover.environment before anything of chaos/.")
 BASE = folder("DATA_DIR", ".data")
 PLAIN = layout(name="failover", base=BASE)
 

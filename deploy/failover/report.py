@@ -15,7 +15,8 @@ HEAD = """\
 
 Written by `make failover-test` on {date}: {runs} faults in a cluster of three PostgreSQL members on one
 machine with {cores} cores. {clients} clients book, look, cancel and return all the time, each request to book
-with a key, and repeat under it what got no answer. A journal outside of the cluster has what they were told.
+with a key, and repeat under it what got no answer. The site reaches the primary {way}.
+A journal outside of the cluster has what clients were told.
 
 - **gap**: the longest time in which no booking was acknowledged to any client, from the last one before the
   fault up to the end of the observation.
@@ -33,7 +34,8 @@ Times include what other work on the machine cost; **load** is its load in that 
 
 def text(found: Sequence[Figures], *, clients: int, not_tried: Sequence[str]) -> str:
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    head = HEAD.format(date=date, runs=len(found), cores=os.cpu_count(), clients=clients)
+    way = "through PgBouncer and HAProxy" if os.environ.get("POOLER") == "on" else "through HAProxy"
+    head = HEAD.format(date=date, runs=len(found), cores=os.cpu_count(), clients=clients, way=way)
     wrong = [f"- {each.fault}: {what}" for each in found for what in each.failures()[:10]]
     parts = [head, "## Summary\n", *_summary(found)]
     parts += ["", *(f"Not tried: {what}" for what in not_tried)]

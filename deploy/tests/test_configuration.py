@@ -109,15 +109,17 @@ def test_haproxy_understands_its_file(written):
 
 # --- The archive ----------------------------------------------------------------------------------
 
+SEGMENT = "00000009" + "0000000000000005"
+
 
 @pytest.fixture
 def archive(written, tmp_path):
     """Archive a segment of these contents; returns whether PostgreSQL may forget it."""
 
-    def act(contents):
+    def act(contents, name=SEGMENT):
         segment = tmp_path / "segment"
         segment.write_bytes(contents)
-        command = [written.config / "archive_wal", segment, written.archive / "0001"]
+        command = [written.config / "archive_wal", segment, written.archive / name]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     return act
@@ -135,8 +137,18 @@ def test_members_may_archive_the_same_segment(archive):
 
 def test_a_segment_is_never_replaced_by_another_one(archive, written):
     assert archive(b"wal")
-    assert not archive(b"of another timeline")
+    assert not archive(b"other wal")
     assert [file.read_bytes() for file in written.archive.iterdir()] == [b"wal"]
+
+
+def test_the_last_segment_of_an_old_timeline_blocks_no_member(archive, written):
+    """Members end it differently. One that could not archive it would keep its WAL until its disk is full."""
+    assert archive(b"wal")
+    assert archive(b"history", "00000009.history")
+    assert not archive(b"wal, and what was never acknowledged")
+    assert archive(b"history", "0000000A.history")
+    assert archive(b"wal, and what was never acknowledged")
+    assert (written.archive / SEGMENT).read_bytes() == b"wal"
 
 
 def test_a_segment_that_does_not_fit_is_not_archived(archive, written):

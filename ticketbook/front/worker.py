@@ -251,7 +251,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         self.asgi = application
 
     async def _serve(self) -> None:
-        """Serve until SIGTERM. Then end in order: no new clients, requests in flight, lanes."""
+        """Serve until SIGTERM. Then end in order: /readyz, no new clients, requests in flight, lanes."""
         await self.asgi.start()
         self.clients = Clients(
             most=as_many_as_files_allow(self.cfg.worker_connections),
@@ -271,11 +271,19 @@ class Worker(ASGIWorker):  # type: ignore[misc]
             self.notify()
             await asyncio.sleep(0.2)
         self.asgi.draining = True
+        await self.let_proxies_notice()
         for server in self.servers:
             server.close()
         await self.drain()
         if not self._quick_shutdown:
             await self.asgi.end()
+
+    async def let_proxies_notice(self) -> None:
+        """Go on serving while /readyz is red, so that nobody is sent here any more when listening stops."""
+        until = self.loop.time() + settings.STOP_NOTICE_SECONDS
+        while not self._quick_shutdown and self.loop.time() < until:
+            self.notify()
+            await asyncio.sleep(0.05)
 
     async def drain(self) -> None:
         began = self.loop.time()

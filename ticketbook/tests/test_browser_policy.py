@@ -9,6 +9,7 @@ from accounts.models import User
 from bookings.cancelling import cancel
 from bookings.placing import place
 from bookings.tests.wishing import wish
+from concerts.tests.factories import ConcertFactory
 from ticketbook.postgres import clock
 from ticketbook.tests.browser import DESKTOP, PASSWORD, ann, browser_test, log_in, tier
 
@@ -70,8 +71,12 @@ def test_pages_of_staff(visit, tier, bookings):
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.get_by_text("Concerts, bookings and people").wait_for()
-    seen = walk(page, "/admin/", f"/admin/concerts/concert/{tier.concert_id}/delete/")
+    off = f"/admin/concerts/concert/{ConcertFactory(status='CANCELLED').pk}/calling-off/"
+    draft = f"/concerts/{ConcertFactory(status='DRAFT').pk}/"
+    seen = walk(page, "/admin/", f"/admin/concerts/concert/{tier.concert_id}/delete/", off, draft)
     assert {"admin/concerts/concert/<path:object_id>/change/", "admin/mail/mail/"} <= seen
+    assert "admin/concerts/concert/<uuid:key>/call-off/" in seen
+    assert "admin/concerts/tickettier/<uuid:key>/guest-list/" in seen
 
 
 def test_the_api_is_tried_out(visit, tier):

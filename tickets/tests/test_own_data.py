@@ -94,7 +94,7 @@ def test_a_download_takes_as_many_queries_for_many_bookings(
 ):
     for _ in range(3):
         fulfil(book(ann, tier, 2), now=timezone.now())
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         client.get("/accounts/data.json")
 
 
