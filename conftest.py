@@ -12,7 +12,7 @@ from ticketbook.copies import cache_server, store
 from ticketbook.environment import cache_server as cache_settings
 from ticketbook.tests.running import free_port
 
-pytest_plugins = ["ticketbook.tests.browser"]
+pytest_plugins = ["ticketbook.tests.browser", "ticketbook.tests.standby"]
 
 statics.make_fresh()  # for the servers that tests start, which are waited for
 # In this process static files are served from where they are, before WhiteNoise looks at the settings.

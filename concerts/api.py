@@ -17,6 +17,7 @@ from ticketbook.api.views import StrictView
 from ticketbook.copies.responses import for_all
 from ticketbook.pagination import Page
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 
 FILTERS = [
     OpenApiParameter(
@@ -51,6 +52,9 @@ class Concerts(PublicView):
         responses=ConcertWithAvailabilitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
+        return read(request, lambda: self._page(request))
+
+    def _page(self, request: Request) -> Response:
         now = clock.now()
         concerts = search(request.query_params, now=now)
         page = Page(concerts.with_tiers(), request, keys=["date", "id"])
@@ -58,8 +62,9 @@ class Concerts(PublicView):
         return for_all(Response(data, headers=page.headers))
 
 
-def _announced_or_404(concert_id: UUID) -> Concert:
-    return get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
+def _announced_or_404(request: Request, concert_id: UUID) -> Concert:
+    concerts = Concert.objects.announced().with_tiers()
+    return read(request, lambda: get_object_or_404(concerts, pk=concert_id))
 
 
 class ConcertDetail(PublicView):
@@ -68,7 +73,7 @@ class ConcertDetail(PublicView):
         responses=ConcertWithTiersSerializer,
     )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        concert, now = _announced_or_404(concert_id), clock.now()
+        concert, now = _announced_or_404(request, concert_id), clock.now()
         return for_all(Response(ConcertWithTiersSerializer(concert, context={"now": now}).data))
 
 
@@ -78,4 +83,5 @@ class Availability(PublicView):
         responses=AvailabilitySerializer,
     )
     def get(self, request: Request, concert_id: UUID) -> Response:
-        return for_all(Response(AvailabilitySerializer(_announced_or_404(concert_id)).data))
+        concert = _announced_or_404(request, concert_id)
+        return for_all(Response(AvailabilitySerializer(concert).data))

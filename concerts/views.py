@@ -8,12 +8,17 @@ from ticketbook.copies.responses import for_all
 from ticketbook.errors import BadParameter
 from ticketbook.pagination import Page
 from ticketbook.postgres import clock
+from ticketbook.replica.reading import read
 
 CONCERTS_PER_PAGE = 24
 
 
 @require_safe
 def concert_list(request: HttpRequest) -> HttpResponse:
+    return read(request, lambda: _concert_list(request))
+
+
+def _concert_list(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     try:
         concerts = search(request.GET, now=now)

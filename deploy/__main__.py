@@ -5,6 +5,8 @@ import sys
 import time
 from typing import NoReturn
 
+from django.core.exceptions import ImproperlyConfigured
+
 from deploy import faults
 from deploy.cluster import Cluster, NotStarted
 from deploy.layout import MEMBERS, Layout, layout
@@ -27,7 +29,7 @@ def main() -> None:
             time.sleep(3600)
     except KeyboardInterrupt:
         pass
-    except (NotStarted, MissingPackages, EmbeddedPostgresError) as exc:
+    except (NotStarted, MissingPackages, EmbeddedPostgresError, ImproperlyConfigured) as exc:
         sys.exit(str(exc))
     finally:
         for number in STOP_SIGNALS:

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+from django.core.exceptions import ImproperlyConfigured
 
 from deploy import configuration, patroni
 from deploy.cluster import NotStarted, as_server_user
 from deploy.layout import MEMBERS, Layout, layout
+from ticketbook.environment import number
 
 FULL_EVERY = timedelta(days=7)
 KEEP = timedelta(days=14)
@@ -242,10 +244,10 @@ def _first_wal(backup: Path) -> str:
 def main() -> None:
     where = layout()
     try:
+        keep = timedelta(days=number("BACKUP_DAYS", KEEP.days, 1, 3650))
         made = take(where, full=bool(os.environ.get("FULL")))
-        days = timedelta(days=float(os.environ.get("BACKUP_DAYS") or KEEP.days))
-        gone = prune(where, now=datetime.now(UTC), keep=days)
-    except (BackupFailed, NotStarted, patroni.NoLeader, psycopg.Error) as exc:
+        gone = prune(where, now=datetime.now(UTC), keep=keep)
+    except (BackupFailed, NotStarted, patroni.NoLeader, psycopg.Error, ImproperlyConfigured) as exc:
         sys.exit(f"There is no new backup: {exc}")
     first = existing(where)[0]
     print(

@@ -61,7 +61,7 @@ class Door:
 def doors(openapi: dict[str, Any]) -> list[Door]:
     """Every address of the site; those of the API once for each operation."""
     found = []
-    for route in _routes(get_resolver().url_patterns, "/"):
+    for route in routes(get_resolver().url_patterns, "/"):
         if not route.startswith("/api/"):
             found.append(Door(route, real_values(route), tuple(QUERY_OF_PAGES)))
     for path, operations in openapi["paths"].items():
@@ -73,13 +73,13 @@ def doors(openapi: dict[str, Any]) -> list[Door]:
     return [*found, Door("/api/v1/docs", {}), Door("/api/v1/openapi.json", {}), Door("/livez", {})]
 
 
-def _routes(patterns: Iterable[URLPattern | URLResolver], before: str) -> Iterator[str]:
+def routes(patterns: Iterable[URLPattern | URLResolver], before: str) -> Iterator[str]:
     for pattern in patterns:
         if not isinstance(pattern.pattern, RoutePattern):
             continue  # the admin's "everything else"
         route = before + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from _routes(pattern.url_patterns, route)
+            yield from routes(pattern.url_patterns, route)
         else:
             yield route
 

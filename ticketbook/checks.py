@@ -1,9 +1,13 @@
-"""What `manage.py check --deploy` says about our own settings."""
+"""What `manage.py check` says about our own settings, with `--deploy` or `--database default`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.db import DEFAULT_DB_ALIAS
+
+from ticketbook.replica import reading
 
 
 def ticket_keys_are_set(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -16,4 +20,13 @@ def ticket_keys_are_set(**kwargs: Any) -> list[checks.CheckMessage]:
             "manage.py ticket_keys --new",
             id="ticketbook.W001",
         )
+    ]
+
+
+def replica_is_ours(databases: Sequence[str] | None = None, **kwargs: Any) -> list[Any]:
+    # No error: the site runs without it, and a failover may have made it the primary a moment ago.
+    if DEFAULT_DB_ALIAS not in (databases or ()) or not (sentence := reading.problem()):
+        return []
+    return [
+        checks.Warning(f"{sentence} Everything is read from the primary.", id="ticketbook.W002")
     ]

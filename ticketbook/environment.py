@@ -130,7 +130,7 @@ def folder(name: str, default: str) -> Path:
     return path if path.is_absolute() else BASE_DIR / path
 
 
-def postgres_server(name: str) -> dict[str, Any]:
+def postgres_server(name: str, *, otherwise: str = "to use the embedded one") -> dict[str, Any]:
     """The server that a URL names, as an entry of Django's DATABASES."""
     try:
         if not text(name).startswith(("postgres://", "postgresql://")):
@@ -141,8 +141,18 @@ def postgres_server(name: str) -> dict[str, Any]:
     except ValueError:
         raise ImproperlyConfigured(
             f"{name} must name a PostgreSQL server: postgres://user:password@host:5432/name "
-            "(special characters percent-encoded). Leave it out to use the embedded one."
+            f"(special characters percent-encoded). Leave it out {otherwise}."
         ) from None
+    return server
+
+
+def replica_server(name: str, primary: dict[str, Any]) -> dict[str, Any]:
+    """The server that a URL names, as an entry of Django's DATABASES. It must not be the primary."""
+    server = postgres_server(name, otherwise="to read everything from the primary")
+    if all(server.get(part) == primary.get(part) for part in ("HOST", "PORT", "NAME")):
+        raise ImproperlyConfigured(
+            f"{name} names the same server and database as DATABASE_URL. Name a replica, or leave it out."
+        )
     return server
 
 

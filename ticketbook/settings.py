@@ -21,6 +21,7 @@ from ticketbook.environment import (
     networks,
     number,
     postgres_server,
+    replica_server,
     secret_key,
     sender,
     switch,
@@ -114,6 +115,27 @@ if POOLED:
     server["OPTIONS"]["prepare_threshold"] = None
     del server["OPTIONS"]["options"]
 DATABASES = {"default": server}
+
+# A server that follows the primary. Pages that may be a little behind are read there (ticketbook/replica/).
+REPLICA_URL = text("REPLICA_URL")
+# So many seconds they may be behind. While the replica lags more, they are read from the primary.
+REPLICA_MAX_LAG = number("REPLICA_MAX_LAG", 2, 0.2, 60)
+DATABASE_ROUTERS = ["ticketbook.replica.router.Router"] if REPLICA_URL else []
+if REPLICA_URL:
+    replica = replica_server("REPLICA_URL", server)
+    DATABASES["replica"] = replica | {
+        "ENGINE": "ticketbook.replica",
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **replica.get("OPTIONS", {}),
+            "application_name": "ticketbook reading",
+            "connect_timeout": 2,
+            "prepare_threshold": None,
+            "options": "-c default_transaction_read_only=on -c statement_timeout=10s",
+            "tcp_user_timeout": 5000,  # milliseconds
+        },
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Cache ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Runs a command of manage.py. An error that the operator can mend is one sentence, not a traceback."""
 
+import logging
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ from ticketbook.postgres.pooling import DROPS, SET_POOLER, is_refused_for_settin
 REFUSALS = {"08", "28", "3D", "53", "57"}
 # Of those classes: a statement that was cancelled, for example by a timeout.
 QUERY_CANCELED = "57014"
+
+logger = logging.getLogger(__name__)
 
 
 def run_command(argv: list[str]) -> None:
@@ -59,7 +62,11 @@ def run_command(argv: list[str]) -> None:
 
 def check_database() -> None:
     """Raises ImproperlyConfigured if the settings do not fit what is in the database."""
-    errors = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    found = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    errors = [each for each in found if each.is_serious()]
+    for each in found:
+        if each not in errors:
+            logger.warning("%s", each.msg)
     if errors:
         raise ImproperlyConfigured(" ".join(str(error.msg) for error in errors))
 

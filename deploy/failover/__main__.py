@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 from deploy import networks
 from deploy.cluster import NotStarted, running
 from deploy.failover import report
@@ -22,6 +24,7 @@ from deploy.failover.planned import planned
 from deploy.faults import FAULTS
 from deploy.layout import Layout
 from deploy.packages import MissingPackages
+from ticketbook.environment import whole
 
 QUICK = "primary_machine postmaster"
 RUNS = PLAIN.home / "runs"
@@ -33,11 +36,11 @@ def main() -> None:
     quick = bool(os.environ.get("QUICK"))
     try:
         wanted = os.environ.get("FAULTS") or (QUICK if quick else " ".join(FAULTS))
-        plan = list(planned(wanted, usual=int(os.environ.get("REPEAT") or 1)))
+        plan = list(planned(wanted, usual=whole("REPEAT", 1, 1, 1000)))
         if not os.environ.get("KEEP"):
             shutil.rmtree(RUNS, ignore_errors=True)
         not_tried = _play(plan)
-    except (ValueError, NotStarted, MissingPackages) as exc:
+    except (ValueError, NotStarted, MissingPackages, ImproperlyConfigured) as exc:
         sys.exit(str(exc))
     from deploy.failover.run import CLIENTS
 

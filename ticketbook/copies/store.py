@@ -20,6 +20,7 @@ from time import monotonic, sleep, time
 from typing import Any, NamedTuple
 
 from ticketbook.copies import cache_server
+from ticketbook.replica.lag import marks
 
 MAX_AGE = 1.0  # seconds, from before the reading began
 RENEW_AHEAD = 0.2  # seconds before its end, so that nobody has to wait for the next copy
@@ -142,8 +143,10 @@ def young_copy(key: Hashable) -> Copy | None:
 def forget() -> None:
     """Drop all copies, because staff changed something.
 
-    Other processes see the change at their next look at the cache server, and within MAX_AGE anyway.
+    Other processes see the change at their next look at the cache server, and within MAX_AGE anyway (later by
+    REPLICA_MAX_LAG at most, if there is a replica).
     """
+    marks.show_what_is_committed()
     with _lock:
         _entries.clear()  # a reading in progress updates an entry that is no longer used
     cache_server.write(FORGOTTEN, time(), seconds=60)
