@@ -45,7 +45,7 @@ class ConcertDesk(ConcertAdmin):
     @admin.display(description="money")
     def paid(self, concert: Concert) -> str:
         takings = concert.standing.takings  # type: ignore[attr-defined]
-        door = f", at the door {money(takings.door)}" if takings.door else ""
+        door = f", in cash {money(takings.door)}" if takings.door else ""
         return f"{money(takings.online)}{door}"
 
     def render_change_form(

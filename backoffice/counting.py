@@ -4,27 +4,17 @@ A booking was paid if it is CONFIRMED or CANCELLED. Tickets without a price are 
 sold for cash are *door*, whatever their source: their money never came by the site. All others are *sold*.
 """
 
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import Q, Sum
 
-from bookings.models import Booking, BookingQuerySet
-from ticketbook.postgres.keys import first_key_of
+from bookings.models import Booking
 
 PAID = Q(status__in=[Booking.Status.CONFIRMED, Booking.Status.CANCELLED])
 FREE = PAID & Q(unit_price=0)
 DOOR = PAID & Q(unit_price__gt=0) & ~Q(source=Booking.Source.ONLINE)
 SOLD = PAID & Q(unit_price__gt=0, source=Booking.Source.ONLINE)
-
-# A booking is dated by the process that made it, and its key by the database, a moment before or after.
-KEYS_AROUND = timedelta(minutes=10)
-
-
-def made_since(begin: datetime) -> BookingQuerySet:
-    """Bookings from this moment on. The key finds them, because there is no index on the time."""
-    return Booking.objects.filter(id__gte=first_key_of(begin - KEYS_AROUND), created_at__gte=begin)
 
 
 def tickets(which: Q) -> Sum:

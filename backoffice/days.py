@@ -22,7 +22,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import DateTimeField, F, Func, IntegerField, Q, Sum, Value
 
-from backoffice.counting import PAID, SALES, made_since
+from backoffice.counting import PAID, SALES
 from backoffice.models import ClosedDay
 from bookings.gateways.named import CASH
 from bookings.models import Booking, Refund
@@ -136,7 +136,11 @@ def _count(days: Sequence[Day]) -> None:
     late = Refund.objects.filter(reason=Refund.Reason.LATE, **during)
     sent = Refund.objects.filter(status=Refund.Status.SENT, sent_at__gte=first, sent_at__lt=last)
     for rows, figures, dated in (
-        (made_since(first).filter(PAID, created_at__lt=last), SALES, "created_at"),
+        (
+            Booking.objects.made_between(first).filter(PAID, created_at__lt=last),
+            SALES,
+            "created_at",
+        ),
         (late, {"late_money": Sum("amount")}, "created_at"),
         (sent, SENT, "sent_at"),
     ):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, Q, Sum
 
-from backoffice.counting import DOOR, PAID, SALES, SOLD, made_since, tickets
+from backoffice.counting import DOOR, PAID, SALES, SOLD, tickets
 from bookings.models import MAY_GO_ON, Booking
 from concerts.models import Concert, TicketTier
 
@@ -40,7 +40,7 @@ class Lately:
 
 
 def lately(now: datetime) -> Lately:
-    made = made_since(now - LATELY).exclude(status=Booking.Status.FAILED)
+    made = Booking.objects.made_between(now - LATELY).exclude(status=Booking.Status.FAILED)
     rows: Any = made.order_by().values("ticket_tier_id").annotate(**_FIGURES)
     sales = [(row.pop("ticket_tier_id"), Sale(**row)) for row in rows]
     sales.sort(key=lambda each: (-each[1].sold_tickets, -each[1].bookings, each[0]))

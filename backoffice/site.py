@@ -65,6 +65,7 @@ class BackOffice(admin.AdminSite):
 
     def _quick(self, model: Any, admin_class: Any) -> dict[str, Any]:
         from backoffice.needs import NeedsFilter, needs_of  # it imports the models
+        from backoffice.verbs import bulk
 
         first = [NeedsFilter] if needs_of(model) else []
         return {
@@ -75,6 +76,7 @@ class BackOffice(admin.AdminSite):
             "show_full_result_count": False,
             "show_facets": admin.ShowFacets.NEVER,
             "list_filter": [*first, *admin_class.list_filter],
+            **bulk.options_of(model, admin_class),
         }
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
@@ -90,11 +92,13 @@ class BackOffice(admin.AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         from backoffice import calling_off_page, printing
+        from backoffice.verbs import bulk
         from backoffice.verbs.page import paths_of
         from backoffice.views import sells_now
 
         return [
             *paths_of(self),
+            *bulk.paths_of(self),
             *printing.paths_of(self),
             *calling_off_page.paths_of(self),
             path("sells-now/", self.admin_view(sells_now), name="sells_now"),

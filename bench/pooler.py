@@ -17,6 +17,7 @@ from bench.servers import Code, Server
 from bench.site import SMALL, new_tier
 from ticketbook.embedded import binaries
 from ticketbook.embedded.membership import join
+from ticketbook.embedded.roles import DATABASE
 
 TURNS = 3 if os.environ.get("QUICK") else 7
 SECONDS = 3
@@ -33,7 +34,7 @@ def main() -> None:
     import django
 
     django.setup()
-    params = join(SMALL.data_dir)
+    params = join(SMALL.data_dir) | {"dbname": DATABASE}
     # In the home of the database's user, because root's folders are closed to it.
     place = binaries.root_home() if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(dir=place, prefix="pgbouncer-"))

@@ -1,53 +1,44 @@
 """The back office reads bookings and their money here. They change through the verbs only."""
 
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
+from django.forms import Media
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.models import User
-from bookings.gateways import named
+from bookings.admin_filters import ConcertFilter, ConcertForm, DayFilter, GatewayFilter, TierFilter
 from bookings.guests import name_for
 from bookings.models import Booking, PaymentEvent, Refund, Return
+from bookings.numbers import read_number
 from bookings.refunding import send_again
-from ticketbook.amounts import plain
+from bookings.searching import Search, key_in
 from ticketbook.read_only_admin import ReadOnly
+from ticketbook.templatetags.money import money
+from ticketbook.zones import in_words
 
 NO_KEY = UUID(int=0)
-MOST_CUSTOMERS = 100
 
 
-def key_in(term: str) -> UUID | None:
-    """The number that somebody has typed or pasted, if it is one."""
-    with suppress(ValueError):
-        return UUID(term)
-    return None
+def meant_by(request: HttpRequest, text: str, *, concerts: bool = False) -> Q:
+    """Which bookings staff search for. Tells them what the search has left out."""
+    search = Search(text, concerts=concerts)
+    for sentence in search.too_many:
+        messages.warning(request, sentence)
+    return search.which
 
 
-def customers_like(request: HttpRequest, term: str) -> list[UUID]:
-    """Customers with this in their e-mail address or name, or with this public id; not too many of them.
-
-    They are found first, because their bookings have an index, and a join would read all bookings.
-    """
-    like = Q(email__icontains=term) | Q(name__icontains=term) | Q(public_id=term)
-    found = User.objects.filter(like).order_by("email").values_list("pk", flat=True)
-    customers = list(found[: MOST_CUSTOMERS + 1])
-    if len(customers) > MOST_CUSTOMERS:
-        said = (
-            f"More than {MOST_CUSTOMERS} customers are like that. Type more of the address or name."
-        )
-        messages.warning(request, said)
-    return customers[:MOST_CUSTOMERS]
+def bookings_found(request: HttpRequest, text: str) -> QuerySet[Booking]:
+    return Booking.objects.filter(meant_by(request, text))
 
 
 class RefundInline(ReadOnly, admin.TabularInline):
     model = Refund
+    classes = ["collapse"]  # the story above tells it
     fields = ["created_at", "amount", "tickets", "reason", "made_by", "note", "status", "failure"]
     readonly_fields = ["created_at"]
     ordering = ["created_at"]
@@ -56,39 +47,19 @@ class RefundInline(ReadOnly, admin.TabularInline):
 
 class ReturnInline(ReadOnly, admin.TabularInline):
     model = Return
+    classes = ["collapse"]
     fields = ["created_at", "tickets", "numbers", "refund", "made_by", "note"]
     readonly_fields = ["created_at"]
     ordering = ["created_at"]
 
 
-class GatewayFilter(admin.SimpleListFilter):
-    # Django's own filter would look for the names in all bookings, each time that the list is drawn.
-    title = "gateway"
-    parameter_name = "gateway"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted(named.paths())]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(gateway=self.value()) if self.value() else queryset
-
-
 @admin.register(Booking)
 class BookingAdmin(ReadOnly, admin.ModelAdmin):
     inlines = [ReturnInline, RefundInline]
-    list_display = [
-        "created_at",
-        "user",
-        "ticket_tier",
-        "quantity",
-        "total_price",
-        "status",
-        "payment_status",
-        "given_back",
-        "gateway",
-        "source",
-    ]
-    list_filter = ["status", "payment_status", "failure_reason", "source", GatewayFilter]
+    list_display = ["number", "state", "user", "ticket_tier", "tickets", "price", "given_back",
+                    "source", "created_at"]  # fmt: skip
+    list_filter = [ConcertFilter, TierFilter, DayFilter, "status", "payment_status",
+                   "failure_reason", "source", GatewayFilter]  # fmt: skip
     list_select_related = ["user", "ticket_tier__concert"]
     list_unread = [
         *("user__password", "ticket_tier__concert__description"),
@@ -96,51 +67,94 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     ]
     sortable_by = ()  # no column has an index for it
     search_fields = ["user"]  # shows the box; get_search_results() searches
-    search_help_text = "A booking's number, or a part of its customer's e-mail address or name"
+    search_help_text = (
+        "A booking's number, a ticket's code, or a part of an e-mail address, of a name, or of a concert's "
+        "name or artist"
+    )
     ordering = ["-id"]
-    readonly_fields = ["name", "created_at"]
     fieldsets = [
-        (None, {"fields": ["user", "name", "ticket_tier", "quantity", "source"]}),
-        ("State", {"fields": ["status", "payment_status", "failure_reason", "called_off"]}),
-        ("Given back", {"fields": ["returned_quantity", "refunded_total"]}),
-        (
-            "Payment",
-            {"fields": ["unit_price", "total_price", "gateway", "gateway_reference", "action_url"]},
-        ),
-        (
-            "Request",
-            {
-                "fields": [
-                    "idempotency_key",
-                    "hold_expires_at",
-                    "outcome_unknown",
-                    "created_at",
-                    "updated_at",
-                ]
-            },
-        ),
-    ]
+        (None, {"fields": ["number", "state", "customer", "name", "concert", "when", "tier", "tickets",
+                           "price", "given_back", "source", "created_at"]}),
+        ("How it is kept", {
+            "classes": ["collapse"],
+            "fields": ["id", "status", "payment_status", "failure_reason", "called_off", "quantity",
+                       "returned_quantity", "unit_price", "total_price", "refunded_total", "gateway",
+                       "gateway_reference", "action_url", "outcome_unknown", "hold_expires_at",
+                       "fulfilled_at", "idempotency_key", "updated_at"],
+        }),
+    ]  # fmt: skip
+    readonly_fields = ["number", "state", "customer", "name", "concert", "when", "tier", "tickets", "price",
+                       "given_back", "id", "created_at", "fulfilled_at"]  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Booking]:
+        # The page of one booking shows its relations, and its __str__ does too.
+        bookings: QuerySet[Booking] = super().get_queryset(request)
+        return bookings.select_related("user", "ticket_tier__concert")
+
+    @property
+    def media(self) -> Media:
+        return super().media + ConcertForm().media
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Booking], search_term: str
     ) -> tuple[QuerySet[Booking], bool]:
-        if not (term := search_term.strip()):
+        if not search_term.strip():
             return queryset, False
-        if key := key_in(term):
-            return queryset.filter(pk=key), False
-        return queryset.filter(user__in=customers_like(request, term)), False
+        return queryset.filter(meant_by(request, search_term, concerts=True)), False
+
+    @admin.display(description="number")
+    def number(self, booking: Booking) -> str:
+        return booking.number
+
+    @admin.display(description="state")
+    def state(self, booking: Booking) -> str:
+        return booking.state_in_words
 
     @admin.display(description="name of the customer")
     def name(self, booking: Booking) -> str:
         return name_for(booking)
 
-    @admin.display(description="given back")
+    @admin.display(description="customer")
+    def customer(self, booking: Booking) -> SafeString:
+        return _link("accounts_user", booking.user_id, booking.user)
+
+    @admin.display(description="concert")
+    def concert(self, booking: Booking) -> SafeString:
+        concert = booking.ticket_tier.concert
+        return _link("concerts_concert", concert.pk, f"{concert.name}, {concert.artist}")
+
+    @admin.display(description="when and where")
+    def when(self, booking: Booking) -> str:
+        concert = booking.ticket_tier.concert
+        return f"{in_words(concert.date, concert.time_zone)}, {concert.venue}"
+
+    @admin.display(description="tier")
+    def tier(self, booking: Booking) -> SafeString:
+        tier = booking.ticket_tier
+        return _link("concerts_tickettier", tier.pk, tier.get_tier_type_display())
+
+    @admin.display(description="tickets")
+    def tickets(self, booking: Booking) -> str:
+        if not booking.returned_quantity:
+            return str(booking.quantity)
+        return f"{booking.kept_quantity} of {booking.quantity}"
+
+    @admin.display(description="price")
+    def price(self, booking: Booking) -> str:
+        return money(booking.total_price) if booking.total_price else "free"
+
+    @admin.display(description="given back", empty_value="nothing")
     def given_back(self, booking: Booking) -> str:
+        returned = booking.returned_quantity
         parts = [
-            f"{booking.returned_quantity} of {booking.quantity}" * bool(booking.returned_quantity),
-            plain(booking.refunded_total) * bool(booking.refunded_total),
+            f"{returned} ticket{'s' * (returned > 1)}" * bool(returned),
+            money(booking.refunded_total) * bool(booking.refunded_total),
         ]
-        return "; ".join(filter(None, parts))
+        return ", ".join(filter(None, parts))
+
+
+def _link(name: str, key: object, words: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{name}_change", args=[key]), words)
 
 
 @admin.register(Refund)
@@ -156,7 +170,8 @@ class RefundAdmin(ReadOnly, admin.ModelAdmin):
     sortable_by = ["created_at"]
     search_fields = ["booking"]  # as above
     search_help_text = (
-        "The number of a refund or booking, or a part of the customer's e-mail address or name"
+        "The number of a refund or booking, a ticket's code, or a part of the customer's e-mail address or "
+        "name"
     )
     # By time, because the ids of refunds from before version 0002 of the tables are not in order of time.
     ordering = ["-created_at"]
@@ -170,8 +185,7 @@ class RefundAdmin(ReadOnly, admin.ModelAdmin):
             return queryset, False
         if key := key_in(term):
             return queryset.filter(Q(pk=key) | Q(booking=key)), False
-        bookings = Booking.objects.filter(user__in=customers_like(request, term))
-        return queryset.filter(booking__in=bookings.values("pk")), False
+        return queryset.filter(booking__in=bookings_found(request, term).values("pk")), False
 
     def has_send_again_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.change_refund")
@@ -218,7 +232,12 @@ class PaymentEventAdmin(ReadOnly, admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[PaymentEvent], search_term: str
     ) -> tuple[QuerySet[PaymentEvent], bool]:
         if term := search_term.strip():
-            queryset = queryset.filter(Q(event_id=term) | Q(key=key_in(term) or NO_KEY))
+            number = read_number(term)
+            of_number = (
+                Booking.objects.numbered(number).values_list("pk", flat=True) if number else ()
+            )
+            keys = [key_in(term) or NO_KEY, *of_number]
+            queryset = queryset.filter(Q(event_id=term) | Q(key__in=keys))
         return queryset, False
 
     def booking(self, event: PaymentEvent) -> SafeString | str:

@@ -26,7 +26,7 @@ from bookings.errors import (
 )
 from bookings.gateways import named
 from bookings.models import Booking, Refund, Return
-from bookings.refunding import check_refundable, lock_booking, owe, try_to_send
+from bookings.refunding import check_refundable, check_seen, lock_booking, owe, try_to_send
 from concerts import stock
 
 # Sent in the transaction in which some tickets of a booking go back and others stay, with `booking`, the
@@ -135,6 +135,8 @@ def cancel_for_customer(
     *,
     numbers: Collection[int] | None = None,
     refund: Decimal | None,
+    seen: str | None = None,
+    send_now: bool = True,
     by: User,
     note: str,
     now: datetime,
@@ -142,12 +144,14 @@ def cancel_for_customer(
     """Staff give tickets back, also after the concert has begun, and decide what is refunded.
 
     `numbers` says which tickets. `refund` is 0 or more; None refunds what a customer would get, their price.
-    `note` says why. Raises NotCancellable, TooManyReturned (`returnable`), WasReturned, NothingToRefund,
-    RefundTooLarge (`refundable`) and RefundNotExact.
+    `seen` is what staff were shown (`Booking.as_seen`), and `note` says why. Unless `send_now`, a job sends
+    the money. Raises NotCancellable, TooManyReturned (`returnable`), WasReturned, NothingToRefund,
+    RefundTooLarge (`refundable`), RefundNotExact, and ChangedMeanwhile.
     """
     with transaction.atomic(durable=True):
         booking.ticket_tier = stock.lock_tier(booking.ticket_tier_id)
         lock_booking(booking)
+        check_seen(booking, seen)
         if booking.status != Booking.Status.CONFIRMED:
             raise NotCancellable
         if refund is None:
@@ -156,7 +160,8 @@ def cancel_for_customer(
             check_refundable(booking, refund)
         made = give_back(booking, tickets, refund, numbers=numbers, by=by, note=note, now=now)
     booking.refresh_state()
-    try_to_send(booking, now=now)
+    if send_now:
+        try_to_send(booking, now=now)
     if made.refund is not None:
         made.refund.refresh_from_db()
     return made

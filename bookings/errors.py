@@ -43,6 +43,10 @@ class Changed(BookingError):
     code = "changed"
 
 
+class ChangedMeanwhile(Changed):
+    """The booking has changed since this page was drawn. Look at it as it is now before you decide."""
+
+
 class RequestInProgress(BookingError):
     """This booking is being made at this moment. Ask again in a second."""
 

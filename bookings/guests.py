@@ -149,11 +149,11 @@ WHERE is_guest AND id < %s
 # --- The audit ----------------------------------------------------------------------------------
 
 WRONG_SLIPS = """
-SELECT booking.id, 'moved to an account, but belongs to a guest'
+SELECT booking.id, 'has left its guest, but belongs to them'
 FROM bookings_guestslip slip
 JOIN bookings_booking booking ON booking.id = slip.booking_id
 JOIN accounts_user guest ON guest.id = booking.user_id
-WHERE guest.is_guest
+WHERE guest.is_guest AND guest.email = slip.address AND booking.idempotency_key = slip.idempotency_key
 UNION ALL
 SELECT booking.id, 'belongs to a guest, whose form has left no slip'
 FROM accounts_user guest

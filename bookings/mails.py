@@ -82,6 +82,12 @@ def tell_moved(*, concert: Concert, **kwargs: Any) -> None:
     )
 
 
+def tell_handed_over(booking: Booking, *, to: str) -> None:
+    """To the address that had the booking until now."""
+    key = f"handed_over:{booking.pk}:{booking.idempotency_key}"
+    post(kind="handed_over", about=booking.pk, to=to, key=key)
+
+
 # --- The words ----------------------------------------------------------------------------------
 
 
@@ -95,6 +101,7 @@ def register_kinds() -> None:
     kinds.register("declined", _declined)
     kinds.register(links.NEW_LINK, _new_link)
     kinds.register(claiming.KEEP, _keep_bookings)
+    kinds.register("handed_over", _handed_over)
 
 
 def booking_letter(
@@ -134,7 +141,7 @@ def details_of(booking: Booking) -> list[tuple[str, str]]:
         ("When", _when(concert)),
         ("Where", concert.venue),
         ("Booked", f"{booking.quantity} × {tier}"),
-        ("Booking", str(booking.pk)),
+        ("Booking", booking.number),
     ]
 
 
@@ -241,6 +248,13 @@ def _new_link(mail: Mail) -> Letter | None:
     if not booking.user.is_guest:
         return None  # it has moved to an account, and needs no link
     return booking_letter(booking, "bookings/mail/new_link", "The new link to your booking")
+
+
+def _handed_over(mail: Mail) -> Letter:
+    # To the old address, so without the link, and without the name of whoever has it now.
+    booking = _booking(mail.about)
+    context = {"details": details_of(booking)}
+    return Letter(subject_about(booking, "Handed over"), "bookings/mail/handed_over", context)
 
 
 def _keep_bookings(mail: Mail) -> Letter | None:

@@ -14,12 +14,13 @@ from django.db.models.lookups import In
 from accounts.email_field import EmailAddressField
 from accounts.models import User
 from bookings.gateways import named
+from bookings.numbers import keys_around, number_of
 from bookings.seen import Change, Seen
 from concerts.models import Concert, TicketTier
 from concerts.moving import moves_since
 from ticketbook.amounts import MoneyField, plain
 from ticketbook.postgres.clock import ChangedAtField
-from ticketbook.postgres.keys import primary_key
+from ticketbook.postgres.keys import first_key_of, primary_key
 from ticketbook.templatetags.money import money
 
 MAX_QUANTITY = 10  # tickets of one booking; also in the CHECK booking_quantity_range
@@ -62,6 +63,9 @@ RETURN_AFTER_MOVE = timedelta(days=14)
 MAY_GO_ON = timedelta(hours=6)
 
 
+# A booking is dated by the process that made it, and its key by the database, a moment before or after.
+KEYS_AROUND = timedelta(minutes=10)
+
 BOOKINGS_OF_SLIPS = """
 SELECT booking.id FROM unnest(%s::uuid[], %s::int[]) AS known (slip, stops)
 JOIN bookings_guestslip slip ON slip.id = known.slip AND slip.stops = known.stops
@@ -96,6 +100,19 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         """Those of guests that belong to these slips, if their links were stopped as often as it says."""
         known = [list(slips), list(slips.values())]
         return self.filter(pk__in=RawSQL(BOOKINGS_OF_SLIPS, known))
+
+    def numbered(self, number: str) -> Self:
+        """Those with this number (bookings/numbers.py): one, but for a rare coincidence."""
+        begin, end = keys_around(number)
+        keys = self.filter(pk__gte=begin, pk__lt=end).values_list("pk", flat=True)
+        return self.filter(pk__in=[key for key in keys if number_of(key) == number])
+
+    def made_between(self, begin: datetime, end: datetime | None = None) -> Self:
+        """Bookings from `begin` on, and before `end`. The key finds them: there is no index on the time."""
+        made = self.filter(pk__gte=first_key_of(begin - KEYS_AROUND), created_at__gte=begin)
+        if end is None:
+            return made
+        return made.filter(pk__lt=first_key_of(end + KEYS_AROUND), created_at__lt=end)
 
     def newest_first(self) -> Self:
         return self.order_by("-id")
@@ -323,6 +340,43 @@ class Booking(models.Model):
 
     def refresh_state(self) -> None:
         self.refresh_from_db(fields=self.STATE)
+
+    @property
+    def number(self) -> str:
+        """What its customer is told, and reads out to staff."""
+        return number_of(self.pk)
+
+    @property
+    def state_in_words(self) -> str:
+        """For staff."""
+        if self.status == self.Status.PENDING:
+            return "Held, not paid yet" if self.outcome_unknown else "Held, being paid"
+        if self.status == self.Status.FAILED and self.payment_status == self.PaymentStatus.FAILED:
+            return f"Failed: {self.get_failure_reason_display().lower()}"
+        if self.status == self.Status.FAILED:
+            sent = self.payment_status == self.PaymentStatus.REFUNDED
+            return f"Failed: paid too late, {'sent back' if sent else 'money to be sent back'}"
+        status = "Called off" if self.called_off else self.get_status_display()
+        if not self.total_price:
+            return f"{status}, free"
+        return f"{status}, {self.get_payment_status_display().lower()}"
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether this row only keeps the key of a booking that went to another address."""
+        never_paid = self.failure_reason == self.FailureReason.EXPIRED
+        if not never_paid or self.payment_status != self.PaymentStatus.FAILED:
+            return False
+        slips = GuestSlip.objects.filter(
+            address=self.user.email, idempotency_key=self.idempotency_key
+        )
+        return slips.exclude(booking=None).exclude(booking=self.pk).exists()
+
+    @property
+    def as_seen(self) -> str:
+        """What staff decide by when they give back tickets or money."""
+        kept = ",".join(map(str, self.kept_numbers))
+        return f"{self.status} {self.payment_status} {self.refundable} {kept}"
 
     @property
     def awaits_customer(self) -> bool:
@@ -579,8 +633,8 @@ class Return(models.Model):
 class GuestSlip(models.Model):
     """What is kept of a form that a guest has sent, beside the booking that it made (bookings/guests.py).
 
-    Address and key find that booking among those of the guest. After it has moved to an account, `booking`
-    does, so that the form never books anew.
+    Address and key find that booking among those of the guest. After it has moved to an account or another
+    address, `booking` does, so that the form never books anew.
     """
 
     id = primary_key()
@@ -589,7 +643,7 @@ class GuestSlip(models.Model):
     name = models.CharField(max_length=150)
     # How often its mailed link was stopped. Links and browsers know the number (bookings/access.py).
     stops = models.SmallIntegerField(default=0, db_default=0)
-    # Null as long as the booking is a guest's, or if there is none.
+    # Null as long as the booking is this guest's, or if there is none.
     booking = models.ForeignKey(
         Booking, models.CASCADE, null=True, blank=True, related_name="slips", db_index=False
     )
@@ -602,7 +656,7 @@ class GuestSlip(models.Model):
             models.CheckConstraint(condition=Q(stops__gte=0), name="guest_slip_stops_not_negative"),
         ]
         indexes = [
-            # The slips of bookings that have moved to an account.
+            # The slips of bookings that have moved to an account or another address.
             models.Index(
                 fields=["booking"], condition=Q(booking__isnull=False), name="guest_slip_booking"
             ),
@@ -640,6 +694,8 @@ class PaymentEvent(models.Model):
                 condition=Q(handled_at__isnull=True),
                 name="payment_event_unhandled",
             ),
+            # What the gateway told us of a booking, for its page in the back office.
+            models.Index(fields=["key"], condition=Q(key__isnull=False), name="payment_event_key"),
             # What staff have to look at.
             models.Index(
                 fields=["received_at"], condition=~Q(alert=""), name="payment_event_alert"

@@ -68,6 +68,8 @@ def _warning(user: User) -> str:
 def _forget(user: User) -> None:
     # Of the time before there was an account.
     GuestSlip.objects.filter(booking__user=user).delete()
+    # Of bookings that were handed over to another address.
+    GuestSlip.objects.filter(address=user.email).exclude(booking=None).delete()
     # The history in the back office names the customer.
     bookings = Booking.objects.of(user).values_list("pk", flat=True)
     LogEntry.objects.filter(

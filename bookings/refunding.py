@@ -23,7 +23,7 @@ from django.db.models import F
 
 from accounts.models import User
 from bookings import mails, payments
-from bookings.errors import NothingToRefund, RefundNotExact, RefundTooLarge
+from bookings.errors import ChangedMeanwhile, NothingToRefund, RefundNotExact, RefundTooLarge
 from bookings.gateways.base import GatewayUnavailable, RefundRefused
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
@@ -72,15 +72,29 @@ def owe(
     return refund
 
 
+def check_seen(booking: Booking, seen: str | None) -> None:
+    """Raises ChangedMeanwhile if staff were shown another state (`Booking.as_seen`) of the locked booking."""
+    if seen is not None and seen != booking.as_seen:
+        raise ChangedMeanwhile
+
+
 def give_money_back(
-    booking: Booking, amount: Decimal, *, by: User, note: str, now: datetime
+    booking: Booking,
+    amount: Decimal,
+    *,
+    seen: str | None = None,
+    by: User,
+    note: str,
+    now: datetime,
 ) -> Refund:
     """Goodwill: the customer gets money back and keeps the tickets. `by` is staff, and `note` says why.
 
-    Raises NothingToRefund if the booking was not paid, RefundTooLarge (`refundable`), and RefundNotExact.
+    `seen` is what they were shown (`Booking.as_seen`). Raises NothingToRefund if the booking was not paid,
+    RefundTooLarge (`refundable`), RefundNotExact, and ChangedMeanwhile.
     """
     with transaction.atomic(durable=True):
         lock_booking(booking)
+        check_seen(booking, seen)
         check_refundable(booking, amount)
         refund = owe(booking, amount, Refund.Reason.GOODWILL, by=by, note=note, now=now)
         mails.tell_refunded(refund)

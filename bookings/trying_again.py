@@ -63,8 +63,8 @@ class NextTry:
 
 
 def next_try(booking: Booking, *, now: datetime) -> NextTry | None:
-    """None for a booking that did not fail, or whose concert customers cannot see any more."""
+    """None for a booking that did not fail, and one whose concert customers cannot see any more."""
     hidden = booking.ticket_tier.concert.status == Concert.Status.DRAFT
-    if booking.status != Booking.Status.FAILED or hidden:
+    if booking.status != Booking.Status.FAILED or hidden or booking.handed_over:
         return None
     return NextTry(booking, now)

@@ -83,6 +83,8 @@ class Mail(models.Model):
             ),
             # What staff have to look at.
             models.Index(fields=["-id"], condition=Q(status="FAILED"), name="mail_failed"),
+            # What was written about a booking, for its page in the back office, and a search there.
+            models.Index(fields=["about"], name="mail_about"),
             # How far a message to holders is, which is many mails about one row (tickets/messages.py).
             models.Index(
                 fields=["about", "status"], condition=Q(kind="message"), name="mail_of_message"

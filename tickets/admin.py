@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from bookings.admin import customers_like, key_in
-from bookings.models import Booking
+from bookings.admin import bookings_found
+from bookings.searching import key_in
 from ticketbook.read_only_admin import ReadOnly
 from tickets.codes import BadCode, read_code
 from tickets.models import Ticket
@@ -43,5 +43,4 @@ class TicketAdmin(ReadOnly, admin.ModelAdmin):
             return queryset.filter(booking=key), False
         with suppress(BadCode):
             return queryset.filter(code=read_code(term)), False
-        bookings = Booking.objects.filter(user__in=customers_like(request, term))
-        return queryset.filter(booking__in=bookings.values("pk")), False
+        return queryset.filter(booking__in=bookings_found(request, term).values("pk")), False

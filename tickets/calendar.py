@@ -63,7 +63,7 @@ def _event(booking: Booking, start: datetime, end: datetime) -> Event:
     event.add("dtend", end)
     event.add("summary", _text(f"{concert.name} – {concert.artist}"))
     event.add("location", _text(concert.venue))
-    event.add("description", _text(f"{tickets}\nBooking {booking.pk}\n{url}"))
+    event.add("description", _text(f"{tickets}\nBooking {booking.number}\n{url}"))
     event.add("url", url)
     return event
 

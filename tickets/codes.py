@@ -1,18 +1,14 @@
 """The code of a ticket, which a person can read out: 55 random bits in Crockford's base32.
 
-It is kept and shown in groups, as 7QX4-9MRT-2K8. https://www.crockford.com/base32.html
+It is kept and shown in groups, as 7QX4-9MRT-2K8.
 """
 
-import re
 import secrets
 
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # without I, L, O and U
+from ticketbook.base32 import ALPHABET, understood
+
 LENGTH = 11
 PATTERN = rf"^[{ALPHABET}]{{4}}-[{ALPHABET}]{{4}}-[{ALPHABET}]{{3}}$"
-
-# What people make of it: look-alikes, and whatever separates groups (spaces, and dashes of all kinds).
-LOOK_ALIKES = str.maketrans("OIL", "011")
-SEPARATORS = re.compile(r"[\s\-\u2010-\u2015\u2212._]+")
 
 
 class BadCode(ValueError):
@@ -31,8 +27,8 @@ def read_code(text: str) -> str:
 
     Lower case, O for 0, I or L for 1, spaces and missing dashes are understood.
     """
-    code = SEPARATORS.sub("", text).upper().translate(LOOK_ALIKES)
-    if len(code) != LENGTH or not set(code) <= set(ALPHABET):
+    code = understood(text, LENGTH)
+    if code is None:
         raise BadCode
     return _grouped(code)
 

@@ -1,5 +1,6 @@
 from datetime import datetime
 from typing import Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -11,7 +12,7 @@ from mail.models import Mail
 from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 from tickets import tokens
-from tickets.codes import PATTERN
+from tickets.codes import PATTERN, BadCode, read_code
 
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
@@ -165,3 +166,12 @@ class Reached(models.Model):
 
     def __str__(self) -> str:
         return f"{self.message_id} for booking {self.booking_id}"
+
+
+def bookings_of_code(text: str) -> list[UUID] | None:
+    """The booking whose ticket has this code, for the search of the back office; None if it is no code."""
+    try:
+        code = read_code(text)
+    except BadCode:
+        return None
+    return list(Ticket.objects.filter(code=code).values_list("booking", flat=True))

@@ -47,7 +47,7 @@ def tickets_pdf(booking: Booking, tickets: Iterable[Ticket]) -> bytes:
     concert = booking.ticket_tier.concert
     canvas.setTitle(_text(f"Tickets for {concert.name}"))
     canvas.setAuthor("TicketBook")
-    canvas.setSubject(f"Booking {booking.pk}")
+    canvas.setSubject(f"Booking {booking.number}")
     canvas.setCreator("TicketBook")
     canvas.setViewerPreference("DisplayDocTitle", "true")
     for ticket in valid:
@@ -106,7 +106,7 @@ class Page:
         self._rule(0.5)
         self._write(ONCE, 10)
         self.y -= 2 * mm
-        self._write(f"Booking {self.booking.pk}", 8)
+        self._write(f"Booking {self.booking.number}", 10)
         if self.lacks:
             self._write(LACKING, 8)
 

@@ -1,7 +1,9 @@
 """What has happened to a booking, told from the rows that exist. A time that no row has is not told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from django.db.models import prefetch_related_objects
 
@@ -28,6 +30,9 @@ class Event:
     bad: bool = False  # somebody has to act
 
 
+AnEvent = TypeVar("AnEvent", bound=Event)
+
+
 def story_of(booking: Booking) -> list[Event]:
     """The events of a booking, which comes with its details; the first of them first."""
     prefetch_related_objects([booking], "ticket_tier__concert__moves")  # the page tells of them too
@@ -39,11 +44,11 @@ def story_of(booking: Booking) -> list[Event]:
     told += [_wrote(each) for each in written_about(booking)]
     concert = booking.ticket_tier.concert
     told += [_moved(each) for each in moves_since(concert, booking.created_at)]
-    return _in_order(told)
+    return in_order(told)
 
 
-def _in_order(told: list[Event]) -> list[Event]:
-    # What has no time follows what is told before it.
+def in_order(told: Sequence[AnEvent]) -> list[AnEvent]:
+    """By time. What has no time follows what is told before it."""
     at = told[0].at
     keys = []
     for event in told:
@@ -81,6 +86,8 @@ def _payment(booking: Booking) -> list[Event]:
 
 
 def _failure(booking: Booking) -> list[Event]:
+    if booking.handed_over:
+        return [Event("It was handed over to another address.", booking.updated_at)]
     if booking.payment_status != PaymentStatus.FAILED:
         return [Event("No payment came in time, so the tickets went back on sale.")]
     if booking.failure_reason == Booking.FailureReason.DECLINED:
@@ -124,11 +131,12 @@ def _given_back(booking: Booking, made: Return) -> Event:
         )
     else:
         who = "Our staff took back" if made.made_by_id else "You gave back"
-        says = f"{who} {made.tickets} of {booking.quantity} tickets{_which(made)}."
+        says = f"{who} {made.tickets} of {booking.quantity} tickets{which(made)}."
     return Event(says, made.created_at)
 
 
-def _which(made: Return) -> str:
+def which(made: Return) -> str:
+    """The numbers of tickets that went back, in brackets; empty if nobody chose them."""
     if not made.numbers:
         return ""
     word = "number" if len(made.numbers) == 1 else "numbers"

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 
 LISTED = "/admin/concerts/concert/"
 PLAIN_SQL = """
-SELECT coalesce(sum(total_price - refunded_total) FILTER (WHERE source <> 'DOOR'), 0),
-       coalesce(sum(total_price - refunded_total) FILTER (WHERE source = 'DOOR'), 0)
+SELECT coalesce(sum(total_price - refunded_total) FILTER (WHERE source = 'ONLINE'), 0),
+       coalesce(sum(total_price - refunded_total) FILTER (WHERE source <> 'ONLINE'), 0)
 FROM bookings_booking JOIN concerts_tickettier tier ON tier.id = ticket_tier_id
 WHERE concert_id = %s AND bookings_booking.status IN ('CONFIRMED', 'CANCELLED')
 """

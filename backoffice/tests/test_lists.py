@@ -211,7 +211,7 @@ def test_bookings_refunds_and_tickets_are_found_by_customer_and_number(admin_cli
 
 
 def test_a_search_that_means_too_many_customers_says_so(admin_client, monkeypatch):
-    monkeypatch.setattr("bookings.admin.MOST_CUSTOMERS", 2)
+    monkeypatch.setattr("bookings.searching.MOST", 2)
     UserFactory.create_batch(3, name="Smith")
     page = text(admin_client.get(url_of("bookings.Booking"), {"q": "smith"}, follow=True))
     assert "More than 2 customers are like that." in page

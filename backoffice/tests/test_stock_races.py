@@ -161,4 +161,4 @@ class TestControls:
         got, answers = sold(tier, bought=all_have_bought.wait)
         assert got[Booking]
         assert all(map(is_done, answers))
-        assert any("oversold" in sentence for sentence in audit())
+        assert any("bookings hold" in sentence for sentence in audit())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from backoffice.verbs import concerts, desk_sales, guest_list, messages, stock
+from backoffice.verbs import bookings, concerts, desk_sales, guest_list, messages, stock
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
@@ -18,4 +18,5 @@ EVERY: list[Verb[Any]] = [
     stock.KeepBack(),
     stock.GiveFree(),
     messages.MessageToTier(),
+    *bookings.EVERY,
 ]

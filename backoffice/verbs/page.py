@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from backoffice.verbs import once
 from backoffice.verbs.sentences import may_be_done, sentence_of
-from backoffice.verbs.verb import Done, Shown, Verb, VerbForm
+from backoffice.verbs.verb import CHANGED, Done, Plan, Shown, Verb, VerbForm
 from ticketbook.errors import Refusal
 from ticketbook.page_security import may_have_styles
 
@@ -59,6 +59,8 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             raise Http404
         form = _form(verb, row, request)
         why_not, shown = verb.why_not(row), None
+        plan = Plan() if why_not else verb.plan(row)
+        form.show(plan.seen)
         if form.is_bound and form.is_valid():
             if not why_not:
                 by: Any = request.user
@@ -68,7 +70,7 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
                 messages.warning(request, SENT_BEFORE)
                 return HttpResponseRedirect(page_of(row))
             if not why_not and not shown:
-                answer = _done(verb, row, form, request)
+                answer = _done(verb, row, plan, form, request)
                 if isinstance(answer, HttpResponse):
                     return answer
                 shown = answer
@@ -81,7 +83,7 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             "verb": verb,
             "form": form,
             "why_not": why_not,
-            "plan": None if why_not else verb.plan(row),
+            "plan": plan,
             "page_of_row": page_of(row),
             **(shown.facts if shown else {}),
         }
@@ -107,15 +109,19 @@ def _form(verb: Verb[Any], row: Any, request: HttpRequest) -> VerbForm:
 
 
 def _done(
-    verb: Verb[Any], row: Any, form: VerbForm, request: HttpRequest
+    verb: Verb[Any], row: Any, plan: Plan, form: VerbForm, request: HttpRequest
 ) -> HttpResponse | Shown | None:
     """Do it once. None if it was refused; then the form says why."""
-    key = form.cleaned_data["once"]
+    key, seen = form.cleaned_data["once"], form.cleaned_data["seen"]
+    if seen != plan.seen:
+        form.add_error(None, CHANGED)
+        return None
+    typed = form.typed | ({"seen": seen} if plan.seen else {})
     if not verb.goes_on_when_sent_again and not once.claim(key):
         messages.warning(request, SENT_BEFORE)
         return HttpResponseRedirect(page_of(row))
     try:
-        said = verb.do(row, by=request.user, **form.typed)  # type: ignore[arg-type]
+        said = verb.do(row, by=request.user, **typed)  # type: ignore[arg-type]
     except (Refusal, OperationalError) as exc:
         form.add_error(None, sentence_of(exc))
         if not may_be_done(exc):

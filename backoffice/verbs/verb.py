@@ -6,6 +6,7 @@ why, and refuses with a sentence. The page is drawn anew with that sentence, and
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import uuid4
 
@@ -20,10 +21,28 @@ from ticketbook.plain_text import plain_text
 Row = TypeVar("Row", bound=Model)
 
 
+CHANGED = (
+    "This has changed since the page was drawn, and nothing was done. Look at it as it is now."
+)
+
+
+class AsItIsNow(forms.HiddenInput):
+    """It always draws what is there now, also in a form that was sent with something older."""
+
+    now = ""
+
+    def format_value(self, value: Any) -> str:
+        return self.now
+
+
 class VerbForm(forms.Form):
-    """The form of a verb for one row. `once` lets a form that is sent twice do its work once."""
+    """The form of a verb for one row. `once` lets a form that is sent twice do its work once.
+
+    `seen` is what the page showed of the row (`Plan.seen`), so that a stale page changes nothing.
+    """
 
     once = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
+    seen = forms.CharField(required=False, strip=False, widget=AsItIsNow)
 
     def __init__(self, *args: Any, row: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -31,7 +50,13 @@ class VerbForm(forms.Form):
 
     @property
     def typed(self) -> dict[str, Any]:
-        return {name: value for name, value in self.cleaned_data.items() if name != "once"}
+        return {
+            name: value for name, value in self.cleaned_data.items() if name not in {"once", "seen"}
+        }
+
+    def show(self, seen: str) -> None:
+        widget: Any = self.fields["seen"].widget
+        widget.now = seen
 
 
 class WithReason(VerbForm):
@@ -54,9 +79,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a verb will do to a row, in sentences that the page shows above its button."""
+    """What a verb will do to a row, in sentences that the page shows above its button.
+
+    If many rows are chosen, the first sentence is shown for each, with sums of tickets and money. A `seen`
+    tells by what staff decide: a form that has seen something else is refused, and `do` gets it too.
+    """
 
     sentences: list[str] = field(default_factory=list)
+    tickets: int = 0
+    money: Decimal = Decimal(0)  # that goes back
+    seen: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +112,7 @@ class Verb(Generic[Row]):
     permission: ClassVar[str]  # as in bookings.change_booking
     form_class: ClassVar[type[VerbForm]] = WithReason
     cannot_be_undone: ClassVar[bool] = False
+    in_bulk: ClassVar[bool] = False  # also an action of its list (backoffice/verbs/bulk.py)
     template: ClassVar[str] = "backoffice/verb.html"
     prefilled: ClassVar[Collection[str]] = ()  # fields that a link to the page may fill in
     # Its work has keys of its own and is done once for each. So a form that is sent again, perhaps because a
@@ -118,6 +151,16 @@ class Verb(Generic[Row]):
         on the verb's own page.
         """
         raise NotImplementedError
+
+    def do_among_many(self, row: Row, *, by: User, **typed: Any) -> str:
+        """As `do`, for a row that was chosen with others."""
+        said = self.do(row, by=by, **typed)
+        return said if isinstance(said, str) else said.said
+
+    @property
+    def bulk_form_class(self) -> type[VerbForm]:
+        """It gets no row."""
+        return self.form_class
 
     def address(self, row: Model) -> str:
         return reverse(f"admin:{self.url_name}", args=[row.pk])

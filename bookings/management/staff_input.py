@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 
 from accounts.models import User
 from bookings.models import Booking, Refund
+from bookings.numbers import read_number
 from concerts.models import Concert, TicketTier
 from ticketbook.amounts import decimals
 from ticketbook.errors import Busy
@@ -95,7 +96,14 @@ def tier(text: str) -> TicketTier:
 
 
 def booking(text: str) -> Booking:
-    return _found("booking", text, Booking.objects.with_details())
+    """By its id, or by the number that its customer reads out."""
+    bookings = Booking.objects.with_details()
+    if number := read_number(text):
+        found = list(bookings.numbered(number)[:2])
+        if len(found) > 1:
+            raise CommandError(f"There are several bookings {number}. Name one by its id.")
+        text = str(found[0].pk) if found else text
+    return _found("booking", text, bookings)
 
 
 def refund(text: str) -> Refund:

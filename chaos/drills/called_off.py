@@ -1,8 +1,9 @@
 """A concert with 5,000 bookings is called off, and the worker is killed with SIGKILL five times at that work.
 
-About fifteen minutes. The gateway loses some answers to refunds meanwhile. In the end every booking was
-cancelled once, every payment refunded once by the gateway's own ledger, and everybody told once: by one mail.
-(Each kill may let a second copy of one arrive.) BOOKINGS=500 and KILLS=2 are other numbers.
+About ten minutes, and twice that on a busy machine. The gateway loses some answers to refunds meanwhile.
+In the end every booking was cancelled once, every payment refunded once by the gateway's own ledger, and
+everybody told once: by one mail. (Each kill may let a second copy of one arrive.) BOOKINGS=500 and KILLS=2
+are other numbers.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ KILLS = int(os.environ.get("KILLS") or 5)
 AT_ONCE = 40  # customers
 PLAN: stage.Plan = [[("GA", 10, 1.0 + BOOKINGS / AT_ONCE, None)]]
 WHILE_BOOKING = {"decline": 0}  # no faults
-WHILE_REFUNDING = {"lost": 1, "late": 1, "twice": 1}  # of a hundred
+WHILE_REFUNDING = {"lost": 0.3, "late": 0.3, "twice": 1.0}  # of a hundred
 STUCK = 180.0  # seconds without any progress, after which the drill fails
 
 
@@ -61,7 +62,8 @@ async def _drill(staged: stage.Stage) -> list[str]:
         drill.system.worker.start()
         wrong = [sentence async for sentence in _kill(drill)]
         killed = time.monotonic() - began
-        rest = await at_rest(drill, limit=STUCK)
+        await _until(1.0)  # a busy machine sends a few refunds a second
+        rest = await at_rest(drill)
     seconds = time.monotonic() - began
     print(f"{KILLS} kills in {killed:.0f} s; all was done {seconds:.0f} s after the worker began")
     return wrong + rest.wrong + list(_judge(rest.facts))
