@@ -130,6 +130,52 @@ def comp(page):
     say(page, "2 tickets are booked.")
 
 
+def find(page, booking):
+    page.goto("/admin/bookings/booking/")
+    page.get_by_label("Search", exact=False).first.fill("ann hill")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=booking.number).wait_for()
+    take(page, "find")
+    follow(page, booking.number)
+    say(page, "What has happened")
+
+
+def return_some(page):
+    follow(page, "Return some tickets")
+    page.get_by_label("Ticket 4,").check()
+    type_in(page, Reason="One friend is ill.")
+    take(page, "return-tickets")
+    press(page, "Return some tickets")
+    say(page, "1 ticket went back on sale, and the booking keeps 3.")
+    take(page, "booking", upto=".timeline")
+
+
+def give_money_back(page):
+    follow(page, "Give money back")
+    page.get_by_label("Amount").fill("10")
+    type_in(page, Reason="A cold evening")
+    press(page, "Give money back")
+    say(page, "$10.00 was sent back.")
+
+
+def change_address(page):
+    follow(page, "Change the address")
+    page.get_by_label("New e-mail address").fill("ann.hill@example.com")
+    type_in(page, Reason="The address was mistyped.")
+    take(page, "change-address")
+    press(page, "Change the address")
+    say(page, "The booking belongs to ann.hill@example.com now")
+
+
+def cancel(page, booking):
+    page.goto(f"/admin/bookings/booking/{booking.pk}/change/")
+    follow(page, "Cancel and refund")
+    type_in(page, Reason="They asked for it.")
+    take(page, "cancel")
+    press(page, "Cancel and refund")
+    say(page, "The booking is cancelled")
+
+
 def move(page, concert):
     of(page, concert)
     follow(page, "Move")
@@ -160,6 +206,11 @@ def message(page, concert, people):
     take(page, "messages")
 
 
+def story(page, booking):
+    page.goto(f"/admin/bookings/booking/{booking.pk}/change/")
+    say(page, "Message to holders: Doors open at six")
+
+
 def call_off(page, concert):
     of(page, concert)
     follow(page, "Call off")
@@ -179,15 +230,22 @@ def test_a_season(staff):
     publish(staff)
     concert = Concert.objects.get()
     standing, vip = concert.ticket_tiers.order_by("price")
-    buy(staff, "ann@example.com", "Ann Hill", standing, 4)
-    buy(staff, "bob@example.com", "Bob Marsh", vip, 2)
+    ann = buy(staff, "ann@example.com", "Ann Hill", standing, 4)
+    bob = buy(staff, "bob@example.com", "Bob Marsh", vip, 2)
+    eve = buy(staff, "eve@example.com", "Eve Stone", vip, 1)
     work()
     add_and_keep_back(staff, standing)
     comp(staff)
     staff.goto("/admin/")
     take(staff, "first-page")
     work()
+    find(staff, ann)
+    return_some(staff)
+    give_money_back(staff)
+    change_address(staff)
+    cancel(staff, eve)
     move(staff, concert)
     message(staff, concert, people=3)
+    story(staff, bob)
     call_off(staff, concert)
     assert audit() == []
