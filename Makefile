@@ -11,7 +11,7 @@ LOCK = .venv/bin/python -m uv pip compile --quiet --universal --python-version 3
 	--generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser check bench bench-tuning bench-copies bench-redirects bench-guests \
+.PHONY: help demo test test-browser pictures check bench bench-tuning bench-copies bench-redirects bench-guests \
 	bench-pooler bench-signups bench-fulfilment bench-desk bench-waiting bench-soak soak-payments soak-mail \
 	fuzz chaos chaos-patches chaos-drills cluster cluster-break failover-test failover-quick cluster-backup restore \
 	restore-test adopt-restored format lock clean
@@ -27,6 +27,9 @@ test: .venv/.dev-installed ## run the tests (make test ARGS="-k race")
 
 test-browser: .venv/.dev-installed ## run the tests that drive a real Chromium
 	.venv/bin/python -m pytest -m browser $(ARGS)
+
+pictures: .venv/.dev-installed ## take the pictures of docs/staff.md anew, in a real Chromium
+	PICTURES=1 .venv/bin/python -m pytest -m browser backoffice/tests/test_browser_season.py
 
 check: .venv/.dev-installed ## lint, types, migrations, and the settings of a production site
 	.venv/bin/python -m ruff check .

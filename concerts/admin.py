@@ -37,6 +37,12 @@ def _forget_what_was_read() -> None:
 class SeenAtOnce(MergingAdmin):
     """This process shows what staff change from the commit on; all others do within a second."""
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_fields(request, obj)
+        # A new row has no times yet.
+        times = set() if obj else {"created_at", "updated_at"}
+        return [field for field in fields if field not in times]
+
     def save_related(self, *args: Any) -> None:
         super().save_related(*args)  # the last step of saving
         transaction.on_commit(_forget_what_was_read)

@@ -215,3 +215,12 @@ def test_a_search_that_means_too_many_customers_says_so(admin_client, monkeypatc
     UserFactory.create_batch(3, name="Smith")
     page = text(admin_client.get(url_of("bookings.Booking"), {"q": "smith"}, follow=True))
     assert "More than 2 customers are like that." in page
+
+
+def test_the_form_of_a_new_row_shows_nothing_that_it_does_not_have_yet(admin_client):
+    shown = 0
+    for label in REGISTERED:
+        page = admin_client.get(f"{url_of(label)}add/")
+        assert " object at 0x" not in page.content.decode(), label
+        shown += page.status_code == 200
+    assert shown >= 4  # concerts, tiers, users, groups

@@ -96,6 +96,7 @@ def test_the_preview_allows_the_styles_of_the_mail_and_no_others(admin_client, t
 def test_a_test_goes_to_oneself_only(admin_client, admin_user, tier):
     page = admin_client.post(TO_CONCERT.address(tier.concert), typed(test="x"))
     assert f"A test is on its way to {admin_user.email}. Nobody else gets it." in text(page)
+    assert "Send to 2 people" in text(page)
     assert [mail.address for mail in Mail.objects.filter(kind="message")] == [admin_user.email]
     assert "Doors open" not in text(admin_client.get("/admin/tickets/holdermessage/"))
 

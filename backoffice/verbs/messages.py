@@ -92,12 +92,12 @@ class MessageHolders(Verb[Row]):
         if not {LOOK, TEST} & set(pressed):
             return None
         message, said = self.draft(row, by=by, **typed), ""
-        letter = sample(message)
+        letter, people = sample(message), message.people
         if TEST in pressed:
             messages.send_test(message)
             said = f"A test is on its way to {by.email}. Nobody else gets it."
         html = html_of(letter, {})
-        facts = {"letter": letter, "html": html, "text": text_of(letter), "people": message.people}
+        facts = {"letter": letter, "html": html, "text": text_of(letter), "people": people}
         return Shown(said, facts, styles=STYLE.findall(html))
 
     def do(self, row: Row, *, by: User, **typed: Any) -> Done:
