@@ -4,10 +4,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from backoffice.figures import Standing, standings
+from backoffice.figures import Standing, TierFill, standings
+from backoffice.templatetags.fills import bar
 from concerts.admin import ConcertAdmin
 from concerts.checklist import checklist
 from concerts.models import Concert
@@ -18,6 +19,11 @@ from ticketbook.templatetags.money import money
 FIGURES = {"sold": "concerts.view_tickettier", "paid": "bookings.view_booking"}
 
 admin.site.unregister(Concert)
+
+
+def _line(tier: TierFill) -> tuple[str, SafeString]:
+    kept = f", {tier.kept_back} kept back" if tier.kept_back else ""
+    return f"{tier.kind}: {tier.taken} of {tier.capacity}{kept}", bar(tier)
 
 
 @admin.register(Concert)
@@ -40,7 +46,10 @@ class ConcertDesk(ConcertAdmin):
     @admin.display(description="sold or held")
     def sold(self, concert: Concert) -> SafeString:
         standing: Standing = concert.standing  # type: ignore[attr-defined]
-        return render_to_string("backoffice/_standing.html", {"tiers": standing.tiers})
+        lines = format_html_join("", "<li><span>{}</span>{}</li>", map(_line, standing.tiers))
+        return (
+            format_html('<ul class="fills">{}</ul>', lines) if lines else SafeString("No tiers yet")
+        )
 
     @admin.display(description="money")
     def paid(self, concert: Concert) -> str:

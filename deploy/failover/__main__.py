@@ -1,6 +1,6 @@
 """Runs the faults that FAULTS names, REPEAT times each, and writes the report.
 
-    make failover-test FAULTS="primary_machine*20 switchover*5 web" REPEAT=2 KEEP=1
+    make failover-test FAULTS="primary_machine*20 switchover*5 web" REPEAT=2 KEEP=1 CLIENTS=8 POOLER=on
 
 FAULTS are all by default. KEEP=1 adds to the figures of earlier runs. QUICK=1 tries two faults, and leaves
 deploy/FAILOVER.md as it is.

@@ -18,8 +18,9 @@ from deploy.failover.figures import Figures
 from deploy.failover.gateway import gateway
 from deploy.failover.logs import ReadOnlyErrors
 from deploy.faults import FAULTS, mend
+from ticketbook.environment import whole
 
-CLIENTS = 8
+CLIENTS = whole("CLIENTS", 8, 1, 500)
 PLAN: stage.Plan = [[("GA", 10, 400.0, None), ("VIP", 50, 100.0, None)]] * 3
 BEFORE, AFTER = (
     5.0,

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, TypeVar, cast
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
+from django.db import DatabaseError, InterfaceError, connection, connections
 from django.http import HttpRequest, HttpResponse
 from psycopg import errors as pg
 from rest_framework.request import Request
@@ -47,13 +47,14 @@ def read(
         return make()
     try:
         with replica.open(patience), _marked_as_reading():
-            return make()
+            made = make()
     except (DatabaseError, InterfaceError) as exc:
-        if (
-            replica.errors_occurred
-        ):  # otherwise it comes from the primary, which will raise it again
+        # Otherwise it comes from the primary, which will raise it again.
+        if replica.errors_occurred:
             _note(replica, exc, began)
-    return make()
+        return make()
+    rest.well()
+    return made
 
 
 def is_reading() -> bool:
@@ -83,7 +84,6 @@ def _fit_for(request: HttpRequest | Request, now: float) -> DatabaseWrapper | No
         _note(replica, exc, now)
         return None
     if covers >= marks.needed(now):
-        rest.well()
         return replica
     if replica.is_late(now):
         longest = f"{settings.REPLICA_MAX_LAG:g} seconds"
@@ -112,7 +112,7 @@ def problem() -> str:
         replica.covers(monotonic())
     except Unfit as exc:
         return str(exc)
-    except OperationalError as exc:
+    except (DatabaseError, InterfaceError) as exc:
         return f"The server that REPLICA_URL names does not answer ({_name(exc)})."
     finally:
         replica.close()

@@ -11,7 +11,7 @@ from concerts.tests.factories import ConcertFactory, TicketTierFactory
 from ticketbook.replica import reading
 from ticketbook.replica.base import Said, why_unfit
 from ticketbook.replica.lag import Cluster, Mark, Marks
-from ticketbook.replica.rest import Rest
+from ticketbook.replica.rest import Rest, rest
 from ticketbook.replica.router import WriteWhileReading
 from ticketbook.tests.running import User, free_port, manage, wait_until
 
@@ -168,6 +168,20 @@ def test_where_nobody_answers_the_primary_does(use_replica, caplog, capsys):
     assert reading.problem().startswith("The server that REPLICA_URL names does not answer (")
 
 
+@database
+def test_a_replica_that_answers_and_fails_is_left_alone(fit, caplog):
+    def fails_there():
+        if reading.is_reading():
+            list(Concert.objects.extra(where=["no_such_column = 1"]))
+        return "read"
+
+    assert [reading.read(a(), fails_there) for _ in range(5)] == ["read"] * 5
+    wait_until(lambda: reading.read(a(), fails_there) and rest._seconds > 1)  # it failed again
+    assert [line.message for line in caplog.records] == [
+        "The replica fails (UndefinedColumn). Reading from the primary."
+    ]
+
+
 def test_a_replica_that_is_ahead_of_the_primary_follows_another_one():
     said = Said(at=10, wal=100, cluster=OURS, follows=True)
     assert why_unfit(said, Mark(10, 100, OURS)) == ""
@@ -223,16 +237,16 @@ def test_half_a_record_at_the_end_of_the_log_makes_no_replica_late(settings):
 def test_after_a_failure_one_request_tries_and_the_rests_grow(monkeypatch):
     now = 100.0
     monkeypatch.setattr("ticketbook.replica.rest.monotonic", lambda: now)
-    rest, seconds = Rest(), []
+    ours, seconds = Rest(), []
     for _ in range(7):
-        rest.failed("It fails.", began=now)
-        rest.failed("It fails too.", began=now - 0.5)  # began before, and changes nothing
+        ours.failed("It fails.", began=now)
+        ours.failed("It fails too.", began=now - 0.5)  # began before, and changes nothing
         begun = now
-        while not rest.may_try():
+        while not ours.may_try():
             now += 0.5
-        assert not rest.may_try()
+        assert not ours.may_try()
         seconds.append(now - begun)
     assert seconds == [1, 2, 4, 8, 16, 30, 30]
-    rest.well()
-    assert rest.may_try()
-    assert rest.may_try()
+    ours.well()
+    assert ours.may_try()
+    assert ours.may_try()
