@@ -225,6 +225,7 @@ def call_off(page, concert):
     take(page, "called-off")
 
 
+@pytest.mark.timeout(300)
 def test_a_season(staff):
     plan(staff)
     publish(staff)
