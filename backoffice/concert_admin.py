@@ -28,7 +28,8 @@ def _line(tier: TierFill) -> tuple[str, SafeString]:
 
 @admin.register(Concert)
 class ConcertDesk(ConcertAdmin):
-    list_display = [*ConcertAdmin.list_display, *FIGURES]
+    # Few columns, so that the money is still to be seen beside the filters.
+    list_display = ["called", "when_and_where", "status", *FIGURES]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         hidden = {name for name, needed in FIGURES.items() if not request.user.has_perm(needed)}
@@ -42,6 +43,14 @@ class ConcertDesk(ConcertAdmin):
             for concert in concerts:
                 concert.standing = found[concert.pk]
         return concerts
+
+    @admin.display(description="concert", ordering="name")
+    def called(self, concert: Concert) -> SafeString:
+        return format_html("{}<br>{}", concert.name, concert.artist)
+
+    @admin.display(description="when and where", ordering="date")
+    def when_and_where(self, concert: Concert) -> SafeString:
+        return format_html("{}<br>{}", self.begins(concert), concert.venue)
 
     @admin.display(description="sold or held")
     def sold(self, concert: Concert) -> SafeString:
