@@ -157,22 +157,9 @@ class MoveForm(WithReason, WithDate):
         help_text="Of the venue. The date is read by the clock there.", choices=by_area
     )
     venue = forms.CharField(max_length=200, validators=[plain_text])
-    seen = forms.CharField(widget=forms.HiddenInput)
-    field_order = ["date", "time_zone", "venue", "reason", "seen"]
-
-    def __init__(self, data: Any = None, **kwargs: Any) -> None:
-        now = seen_as(kwargs["row"])
-        self.was_seen = now
-        if data is not None:
-            # The page that comes back shows the concert as it is now, so its form may be sent again.
-            self.was_seen = data.get("seen", "")
-            data = data.copy()
-            data["seen"] = now
-        super().__init__(data, **kwargs)
-        self.order_fields(self.field_order)
+    field_order = ["date", "time_zone", "venue", "reason"]
 
     def clean(self) -> dict[str, Any]:
-        self.cleaned_data["seen"] = self.was_seen
         self.read_date(self.cleaned_data.get("time_zone", self.row.time_zone))
         return self.cleaned_data
 
@@ -191,12 +178,7 @@ class Move(ConcertVerb):
         return "" if row.status == Concert.Status.PUBLISHED else str(CalledOffBefore())
 
     def initial(self, row: Concert) -> dict[str, Any]:
-        return {
-            "date": row.date,
-            "time_zone": row.time_zone,
-            "venue": row.venue,
-            "seen": seen_as(row),
-        }
+        return {"date": row.date, "time_zone": row.time_zone, "venue": row.venue}
 
     def plan(self, row: Concert) -> Plan:
         now, number = clock.now(), holders(row)
@@ -207,7 +189,8 @@ class Move(ConcertVerb):
                 "They may give their tickets back until it begins, and for "
                 f"{RETURN_AFTER_MOVE.days} days also if it begins earlier than they knew.",
                 f"The times of the sale stay. {sale_opens(row, now)} {sale_ends(row, now)}",
-            ]
+            ],
+            seen=seen_as(row),
         )
 
     def do(self, row: Concert, *, by: User, **typed: Any) -> str:
