@@ -5,7 +5,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.closing import agreement, close, forget_addresses
@@ -14,7 +14,7 @@ from accounts.tests.factories import UserFactory
 from bookings import claiming, guests
 from bookings.cancelling import cancel, return_tickets
 from bookings.models import BEFORE_TICKETS, Booking
-from bookings.tests.racing import race
+from bookings.tests.racing import Stepped, race
 from bookings.tests.wishing import hold, wish
 from concerts.calling_off import call_off
 from concerts.tests.factories import TicketTierFactory
@@ -244,6 +244,24 @@ def test_eight_workers_write_nobody_twice(tier, by_guest, send, small_batches):
     race(lambda i: write_all(), 8)
     message.refresh_from_db()
     assert (message.people, len(told()), Reached.objects.count()) == (12, 12, 12)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_without_the_lock_of_the_message_two_workers_meet(tier, by_guest, send, request):
+    request.addfinalizer(Stepped.release_all)
+    by_guest(tier)
+    message = send(tier)
+    holders = [(each.pk, each.user_id, "gus@example.com") for each in message.holders()]
+
+    def write():
+        with transaction.atomic():
+            messages.write_batch(message, holders)
+
+    first = Stepped(write, after="INSERT INTO mail_mail").wait_until_reached()
+    second = Stepped(write).wait_until_blocked_by(first)
+    first.finish()
+    assert isinstance(second.finish(), IntegrityError)
+    assert told() == ["gus@example.com"], "the keys hold what the lock is for"
 
 
 @pytest.mark.django_db(transaction=True)
