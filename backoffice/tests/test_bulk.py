@@ -5,20 +5,19 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from backoffice.tests.conftest import somebody_else_has_locked
 from backoffice.verbs import bulk
 from bookings.audit import audit
 from bookings.cancelling import return_tickets
 from bookings.models import Booking, Refund
 from bookings.placing import place
-from bookings.tests.racing import Stepped, race
+from bookings.tests.racing import race
 from bookings.tests.wishing import wish
-from concerts.stock import lock_tier
 from concerts.tests.factories import TicketTierFactory
 from mail.models import Mail
 
@@ -163,20 +162,13 @@ def test_a_form_that_is_sent_eight_times_at_once_does_its_work_once(admin_user, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_tier_that_is_locked_keeps_no_other_row_from_being_done(admin_client, bookings, request):
-    request.addfinalizer(Stepped.release_all)
+def test_a_tier_that_is_locked_keeps_no_other_row_from_being_done(admin_client, bookings):
     other = TicketTierFactory(price=10)
     bookings.append(place(wish(bookings[0].user, other, 1)).booking)
     page = choose(admin_client, bookings)
-
-    def lock_for_good():
-        with transaction.atomic():
-            lock_tier(other.pk)
-
-    locked = Stepped(lock_for_good, after="FOR NO KEY UPDATE").wait_until_reached()
-    done = admin_client.post(CANCEL, sent_by(page)).content.decode()
+    with somebody_else_has_locked(other):
+        done = admin_client.post(CANCEL, sent_by(page)).content.decode()
     assert "Done: 3 of 4." in done
     assert "Somebody else is changing this at the moment" in done
-    locked.finish()
     bookings[3].refresh_state()
     assert bookings[3].status == "CONFIRMED"

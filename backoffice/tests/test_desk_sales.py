@@ -5,21 +5,20 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection, transaction
 from django.http import HttpResponseRedirect
 from django.test import Client
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
+from backoffice.tests.conftest import somebody_else_has_locked
 from backoffice.verbs.desk_sales import BookFor
 from bookings import desk
 from bookings.audit import audit
 from bookings.models import Booking
 from bookings.resolving import resolve_expired
-from bookings.tests.racing import Stepped, race
+from bookings.tests.racing import race
 from bookings.tests.wishing import hold
 from bookings.wishes import StaffDecision
-from concerts import stock
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory
 from mail.models import Mail
@@ -209,20 +208,11 @@ def test_a_concert_that_does_not_sell_says_why(admin_client, tier, changes, sent
 
 @pytest.mark.django_db(transaction=True)
 def test_a_tier_that_is_locked_for_too_long_says_so_and_the_form_can_be_sent_again(
-    admin_client, tier, request
+    admin_client, tier
 ):
-    def hold_the_lock():
-        with transaction.atomic():
-            stock.lock_tier(tier.pk)
-
-    request.addfinalizer(Stepped.release_all)
     form = typed()
-    other = Stepped(hold_the_lock, after="FOR NO KEY UPDATE").wait_until_reached()
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '20ms'")
+    with somebody_else_has_locked(tier):
         refused = admin_client.post(BOOK.address(tier), form)
-        cursor.execute("RESET lock_timeout")
-    other.finish()
     assert "Somebody else is changing this at the moment" in refused.content.decode()
     assert not Booking.objects.exists()
     admin_client.post(BOOK.address(tier), form)

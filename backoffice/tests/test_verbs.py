@@ -4,15 +4,14 @@ import uuid
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection, transaction
 from django.http import HttpResponseRedirect
 from django.test import Client
 
 from accounts.tests.factories import UserFactory
 from backoffice.models import SentForm
+from backoffice.tests.conftest import somebody_else_has_locked
 from backoffice.verbs import every, stock
-from bookings.tests.racing import Stepped, race
-from concerts.stock import lock_tier
+from bookings.tests.racing import race
 from concerts.tests.factories import TicketTierFactory, sell
 
 pytestmark = pytest.mark.django_db
@@ -103,25 +102,15 @@ def test_a_reason_is_asked_for(admin_client, tier):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_is_locked_for_too_long_is_refused_and_the_form_can_be_sent_again(
-    admin_client, tier, request
+    admin_client, tier
 ):
-    request.addfinalizer(Stepped.release_all)
     form = typed(5)
-    other = Stepped(lambda: lock_for_good(tier), after="FOR NO KEY UPDATE").wait_until_reached()
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '20ms'")
+    with somebody_else_has_locked(tier):
         refused = admin_client.post(ADD.address(tier), form)
-        cursor.execute("RESET lock_timeout")
     assert "Somebody else is changing this at the moment" in refused.content.decode()
-    other.finish()
     assert capacity(tier) == 10
     admin_client.post(ADD.address(tier), form)
     assert capacity(tier) == 15
-
-
-def lock_for_good(tier):
-    with transaction.atomic():
-        lock_tier(tier.pk)
 
 
 def test_whoever_may_not_change_a_row_gets_neither_buttons_nor_pages(staff_who_may, tier):
