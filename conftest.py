@@ -20,6 +20,8 @@ override_settings(
     STORAGES=site_settings.STORAGES
     | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}},
     WHITENOISE_USE_FINDERS=True,
+    # Otherwise each client of each test first looks at all static files, which takes longer than most tests.
+    WHITENOISE_AUTOREFRESH=True,
 ).enable()
 
 

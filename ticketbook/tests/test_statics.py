@@ -31,7 +31,7 @@ def site(settings, tmp_path):
     settings.STATICFILES_FINDERS = original.STATICFILES_FINDERS[:1]
     settings.STATIC_ROOT = tmp_path / "collected"
     settings.STORAGES = original.STORAGES
-    settings.WHITENOISE_USE_FINDERS = False
+    settings.WHITENOISE_USE_FINDERS = settings.WHITENOISE_AUTOREFRESH = False
     return source
 
 
