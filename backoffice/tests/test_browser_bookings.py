@@ -5,12 +5,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts.models import User
 from bookings.models import Booking, PaymentEvent
 from bookings.placing import place
 from bookings.tests.wishing import wish
 from ticketbook.tests.axe import no_faults
-from ticketbook.tests.browser import DESKTOP, PASSWORD, PHONE, ann, browser_test, tier
+from ticketbook.tests.browser import DESKTOP, PHONE, ann, browser_test, tier
 from tickets.fulfilment import fulfil
 
 __all__ = ["ann", "tier"]
@@ -25,21 +24,6 @@ def booking(ann, tier):
     booking = place(wish(ann, tier, 4)).booking
     fulfil(booking, now=timezone.now())
     return booking
-
-
-@pytest.fixture
-def as_staff(visit):
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Staff")
-
-    def as_staff(path, **options):
-        page = visit(f"/admin/login/?next={path}", **options)
-        page.get_by_label("E-mail address").fill("staff@example.com")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"**{path}")
-        return page
-
-    return as_staff
 
 
 def page_of(booking):

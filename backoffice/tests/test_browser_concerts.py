@@ -1,9 +1,10 @@
 """Staff take a concert through its life in a real Chromium: plan, publish, move, duplicate, call off."""
 
+from functools import partial
+
 import pytest
 from django.utils import timezone
 
-from accounts.models import User
 from bookings.models import Refund
 from bookings.placing import place
 from bookings.tests.wishing import wish
@@ -11,7 +12,7 @@ from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
 from mail.models import Mail
 from ticketbook.tests.axe import no_faults
-from ticketbook.tests.browser import DESKTOP, PASSWORD, PHONE, ann, browser_test
+from ticketbook.tests.browser import DESKTOP, PHONE, ann, browser_test
 
 __all__ = ["ann"]
 
@@ -24,19 +25,9 @@ def tier():
 
 
 @pytest.fixture
-def desk(visit, tier):
+def desk(as_staff, tier):
     """Open the page of the concert as staff."""
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Staff")
-
-    def open_page(**options):
-        page = visit(f"/admin/concerts/concert/{tier.concert_id}/change/", **options)
-        page.get_by_label("E-mail address").fill("staff@example.com")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_role("heading", name="Before it is published").wait_for()
-        return page
-
-    return open_page
+    return partial(as_staff, f"/admin/concerts/concert/{tier.concert_id}/change/")
 
 
 def say(page, text):

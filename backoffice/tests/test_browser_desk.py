@@ -1,13 +1,14 @@
 """The first page in a real Chromium: it follows the sale, and works without JavaScript."""
 
+from functools import partial
+
 import pytest
 
-from accounts.models import User
 from bookings.placing import place
 from bookings.tests.wishing import wish
 from concerts.models import Concert
 from ticketbook.tests.axe import no_faults
-from ticketbook.tests.browser import DESKTOP, PASSWORD, PHONE, ann, browser_test, tier
+from ticketbook.tests.browser import DESKTOP, PHONE, ann, browser_test, tier
 
 __all__ = ["ann", "tier"]
 
@@ -20,18 +21,8 @@ HIDE = """hidden => {
 
 
 @pytest.fixture
-def first_page(visit):
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Staff")
-
-    def log_in(**options):
-        page = visit("/admin/", **options)
-        page.get_by_label("E-mail address").fill("staff@example.com")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_role("heading", name="What sells now").wait_for()
-        return page
-
-    return log_in
+def first_page(as_staff):
+    return partial(as_staff, "/admin/")
 
 
 def test_the_first_page_follows_the_sale_but_not_while_it_is_hidden(first_page, ann, tier):

@@ -1,12 +1,13 @@
 """A message to holders in a real Chromium: the mail is drawn as it is, on a phone and without JavaScript."""
 
+from functools import partial
+
 import pytest
 
-from accounts.models import User
 from bookings.placing import place
 from bookings.tests.wishing import wish
 from ticketbook.tests.axe import no_faults
-from ticketbook.tests.browser import PASSWORD, PHONE, ann, browser_test, tier
+from ticketbook.tests.browser import PHONE, ann, browser_test, tier
 from tickets.models import HolderMessage
 
 __all__ = ["ann", "tier"]
@@ -15,21 +16,10 @@ pytestmark = browser_test
 
 
 @pytest.fixture
-def form(visit, ann, tier):
-    """The page that writes to the holders of a concert, to whoever is logged in as staff."""
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Sam")
+def form(as_staff, ann, tier):
+    """Open the page that writes to the holders of a concert as staff."""
     place(wish(ann, tier, 2))
-    address = f"/admin/concerts/concert/{tier.concert_id}/message/"
-
-    def log_in(**options):
-        page = visit(f"/admin/login/?next={address}", **options)
-        page.get_by_label("E-mail address").fill("staff@example.com")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"**{address}")
-        return page
-
-    return log_in
+    return partial(as_staff, f"/admin/concerts/concert/{tier.concert_id}/message/")
 
 
 def press(page, name):

@@ -5,7 +5,6 @@ import uuid
 import pytest
 from django.core import mail as outbox
 
-from accounts.models import User
 from backoffice.tests.pictures import take
 from bookings.audit import audit
 from bookings.models import Booking
@@ -21,15 +20,9 @@ pytestmark = browser_test
 
 
 @pytest.fixture
-def staff(visit):
+def staff(as_staff):
     """The back office in a window, logged in."""
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Sam")
-    page = visit("/admin/", viewport=DESKTOP)
-    page.get_by_label("E-mail address").fill("staff@example.com")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="What sells now").wait_for()
-    return page
+    return as_staff("/admin/", viewport=DESKTOP)
 
 
 def say(page, text):

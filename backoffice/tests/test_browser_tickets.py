@@ -1,11 +1,12 @@
 """Tickets are kept back, given away and sold at the door in a real Chromium, with and without JavaScript."""
 
+from functools import partial
+
 import pytest
 
-from accounts.models import User
 from bookings.models import Booking
 from ticketbook.tests.axe import no_faults
-from ticketbook.tests.browser import DESKTOP, PASSWORD, PHONE, browser_test, tier
+from ticketbook.tests.browser import DESKTOP, PHONE, browser_test, tier
 
 __all__ = ["tier"]
 
@@ -17,19 +18,9 @@ nobody"""
 
 
 @pytest.fixture
-def desk(visit, tier):
+def desk(as_staff, tier):
     """Open the page of the tier's concert as staff."""
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Staff")
-
-    def desk(**options):
-        page = visit(f"/admin/concerts/concert/{tier.concert_id}/change/", **options)
-        page.get_by_label("E-mail address").fill("staff@example.com")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_role("link", name="Book for somebody (VIP)").wait_for()
-        return page
-
-    return desk
+    return partial(as_staff, f"/admin/concerts/concert/{tier.concert_id}/change/")
 
 
 def follow(page, name):

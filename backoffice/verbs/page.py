@@ -57,43 +57,56 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
         row = verb.rows().filter(pk=key).first()
         if row is None:
             raise Http404
-        form = _form(verb, row, request)
-        why_not, shown = verb.why_not(row), None
+        form, why_not = _form(verb, row, request), verb.why_not(row)
         plan = Plan() if why_not else verb.plan(row)
         form.show(plan.seen)
+        answer = None
         if form.is_bound and form.is_valid():
-            if not why_not:
-                by: Any = request.user
-                shown = verb.show(row, request.POST, by=by, **form.typed)
-            is_new = verb.goes_on_when_sent_again or not once.was_sent(form.cleaned_data["once"])
-            if not shown and not is_new:
-                messages.warning(request, SENT_BEFORE)
-                return HttpResponseRedirect(page_of(row))
-            if not why_not and not shown:
-                answer = _done(verb, row, plan, form, request)
-                if isinstance(answer, HttpResponse):
-                    return answer
-                shown = answer
-        context = {
-            **site.each_context(request),
-            "title": verb.button,
-            "subtitle": str(row),
-            "opts": verb.model._meta,
-            "original": row,
-            "verb": verb,
-            "form": form,
-            "why_not": why_not,
-            "plan": plan,
-            "page_of_row": page_of(row),
-            **(shown.facts if shown else {}),
-        }
-        if shown and shown.said:
-            messages.success(request, shown.said)
-        refused = why_not or (form.is_bound and not shown)
-        page = render(request, verb.template, context, status=409 if refused else 200)
-        return may_have_styles(page, shown.styles) if shown else page
+            answer = _answer(verb, row, plan, why_not, form, request)
+        if isinstance(answer, HttpResponse):
+            return answer
+        facts = {"original": row, "form": form, "why_not": why_not, "plan": plan}
+        return _drawn(site, verb, request, facts, answer)
 
     return page
+
+
+def _answer(
+    verb: Verb[Any], row: Any, plan: Plan, why_not: str, form: VerbForm, request: HttpRequest
+) -> HttpResponse | Shown | None:
+    """What comes of a form that was sent well. None if nothing was done, and the page says why."""
+    by: Any = request.user
+    if not why_not and (shown := verb.show(row, request.POST, by=by, **form.typed)):
+        return shown
+    if not verb.goes_on_when_sent_again and once.was_sent(form.cleaned_data["once"]):
+        messages.warning(request, SENT_BEFORE)
+        return HttpResponseRedirect(page_of(row))
+    return None if why_not else _done(verb, row, plan, form, request)
+
+
+def _drawn(
+    site: admin.AdminSite,
+    verb: Verb[Any],
+    request: HttpRequest,
+    facts: dict[str, Any],
+    shown: Shown | None,
+) -> HttpResponse:
+    row, form = facts["original"], facts["form"]
+    context = {
+        **site.each_context(request),
+        "title": verb.button,
+        "subtitle": str(row),
+        "opts": verb.model._meta,
+        "verb": verb,
+        "page_of_row": page_of(row),
+        **facts,
+        **(shown.facts if shown else {}),
+    }
+    if shown and shown.said:
+        messages.success(request, shown.said)
+    refused = facts["why_not"] or (form.is_bound and not shown)
+    page = render(request, verb.template, context, status=409 if refused else 200)
+    return may_have_styles(page, shown.styles) if shown else page
 
 
 def page_of(row: Any) -> str:

@@ -97,6 +97,22 @@ def visit(chromium, live_server, violations):
 
 
 @pytest.fixture
+def as_staff(visit):
+    """Log in as a superuser, and open a page of the back office."""
+    User.objects.create_superuser("staff@example.com", PASSWORD, name="Sam")
+
+    def as_staff(path, **options):
+        page = visit(f"/admin/login/?next={path}", **options)
+        page.get_by_label("E-mail address").fill("staff@example.com")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"**{path}")
+        return page
+
+    return as_staff
+
+
+@pytest.fixture
 def tier():
     tier = TicketTierFactory(
         concert__name="Northern Lights", concert__description="Doors at seven.", price=45

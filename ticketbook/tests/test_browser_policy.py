@@ -5,13 +5,12 @@ from urllib.parse import urlsplit
 import pytest
 from django.urls import Resolver404, resolve
 
-from accounts.models import User
 from bookings.cancelling import cancel
 from bookings.placing import place
 from bookings.tests.wishing import wish
 from concerts.tests.factories import ConcertFactory
 from ticketbook.postgres import clock
-from ticketbook.tests.browser import DESKTOP, PASSWORD, ann, browser_test, log_in, tier
+from ticketbook.tests.browser import DESKTOP, ann, browser_test, log_in, tier
 
 __all__ = ["ann", "tier"]
 
@@ -64,13 +63,8 @@ def test_pages_of_customers(visit, tier, bookings):
     assert {"concerts/<id:concert_id>/", "bookings/<id:booking_id>/", "api/v1/docs"} <= seen
 
 
-def test_pages_of_staff(visit, tier, bookings):
-    User.objects.create_superuser("staff@example.com", PASSWORD, name="Staff")
-    page = visit("/admin/", viewport=DESKTOP)
-    page.get_by_label("E-mail address").fill("staff@example.com")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_text("Concerts, bookings and people").wait_for()
+def test_pages_of_staff(as_staff, tier, bookings):
+    page = as_staff("/admin/", viewport=DESKTOP)
     off = f"/admin/concerts/concert/{ConcertFactory(status='CANCELLED').pk}/calling-off/"
     draft = f"/concerts/{ConcertFactory(status='DRAFT').pk}/"
     seen = walk(page, "/admin/", f"/admin/concerts/concert/{tier.concert_id}/delete/", off, draft)
