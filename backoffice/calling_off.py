@@ -7,14 +7,18 @@ from typing import Any
 from django.db.models import Count, F, Q, Sum, TextField, Value
 from django.db.models.functions import Cast, Concat
 
+from bookings.gateways.named import CASH
 from bookings.models import Booking, Refund
 from concerts.models import Concert
+from mail.composing import NEVER_REACHED
 from mail.models import Mail
 
 
 def holders(concert: Concert) -> int:
-    """How many customers have tickets of the concert."""
-    held = Booking.objects.filter(ticket_tier__concert=concert, status=Booking.Status.CONFIRMED)
+    """How many customers have tickets of the concert, and an address."""
+    held = Booking.objects.filter(
+        ticket_tier__concert=concert, status=Booking.Status.CONFIRMED
+    ).exclude(user__email__endswith=NEVER_REACHED)
     number: int = held.order_by().aggregate(n=Count("user", distinct=True))["n"]
     return number
 
@@ -25,8 +29,12 @@ class Stake:
 
     bookings: int
     tickets: int
-    money: Decimal
+    money: Decimal  # that is sent back
+    cash: Decimal  # that staff hand over
     holds: int  # bookings whose payment is not known
+
+
+LEFT = F("total_price") - F("refunded_total")
 
 
 def at_stake(concert: Concert) -> Stake:
@@ -36,7 +44,8 @@ def at_stake(concert: Concert) -> Stake:
     ).aggregate(
         bookings=Count("pk", filter=confirmed),
         tickets=Sum(F("quantity") - F("returned_quantity"), filter=confirmed, default=0),
-        money=Sum(F("total_price") - F("refunded_total"), filter=confirmed, default=Decimal(0)),
+        money=Sum(LEFT, filter=confirmed & ~Q(gateway=CASH), default=Decimal(0)),
+        cash=Sum(LEFT, filter=confirmed & Q(gateway=CASH), default=Decimal(0)),
         holds=Count("pk", filter=Q(status=Booking.Status.PENDING)),
     )
     return Stake(**found)
@@ -79,6 +88,7 @@ class Progress:
     still_booked: int  # only if it was called off by other means; a job finds them
     holds: int  # their payment is not known; if it comes, it goes back
     refunds: Part = field(default_factory=Part)
+    cash: Decimal = Decimal(0)  # that staff have to hand over
     mails: Part = field(default_factory=Part)
 
     @property
@@ -96,21 +106,23 @@ def progress(concert: Concert) -> Progress:
         still_booked=Count("pk", filter=Q(status=Booking.Status.CONFIRMED)),
         holds=Count("pk", filter=Q(status=Booking.Status.PENDING)),
     )
-    return Progress(**found, refunds=_refunds(concert), mails=_mails(concert))
+    return Progress(**found, **_money(concert), mails=_mails(concert))
 
 
-def _refunds(concert: Concert) -> Part:
+def _money(concert: Concert) -> dict[str, Any]:
+    in_cash = Q(booking__gateway=CASH)
     sent, refused = Q(status=Refund.Status.SENT), Q(status=Refund.Status.FAILED)
     nothing = Decimal(0)
     found: dict[str, Any] = Refund.objects.of_called_off(concert.pk).aggregate(
-        all=Count("pk"),
-        done=Count("pk", filter=sent),
-        failed=Count("pk", filter=refused),
-        money=Sum("amount", default=nothing),
-        money_done=Sum("amount", filter=sent, default=nothing),
-        money_failed=Sum("amount", filter=refused, default=nothing),
+        all=Count("pk", filter=~in_cash),
+        done=Count("pk", filter=sent & ~in_cash),
+        failed=Count("pk", filter=refused & ~in_cash),
+        money=Sum("amount", filter=~in_cash, default=nothing),
+        money_done=Sum("amount", filter=sent & ~in_cash, default=nothing),
+        money_failed=Sum("amount", filter=refused & ~in_cash, default=nothing),
+        cash=Sum("amount", filter=in_cash, default=nothing),
     )
-    return Part(**found)
+    return {"cash": found.pop("cash"), "refunds": Part(**found)}
 
 
 def _mails(concert: Concert) -> Part:
@@ -119,7 +131,9 @@ def _mails(concert: Concert) -> Part:
     keys = told.values_list(
         Concat(Value("called_off:"), Cast("pk", TextField()), output_field=TextField())
     )
-    found: dict[str, Any] = Mail.objects.filter(key__in=keys).aggregate(
+    # Those without an address get none.
+    mails = Mail.objects.filter(key__in=keys).exclude(address__endswith=NEVER_REACHED)
+    found: dict[str, Any] = mails.aggregate(
         all=Count("pk"),
         done=Count("pk", filter=Q(status__in=[Mail.Status.SENT, Mail.Status.SKIPPED])),
         failed=Count("pk", filter=Q(status=Mail.Status.FAILED)),

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from backoffice.calling_off import holders
 from backoffice.figures import Standing, TierFill, standings
 from backoffice.templatetags.fills import bar
 from concerts.admin import ConcertAdmin
@@ -17,6 +18,12 @@ from ticketbook.templatetags.money import money
 
 # Columns, and who may see them.
 FIGURES = {"sold": "concerts.view_tickettier", "paid": "bookings.view_booking"}
+
+WHEN_AND_WHERE = {"date", "time_zone", "venue"}
+TELLS_AT_ONCE = (
+    "If you save another one, everybody who has tickets is told by mail at once. The button Move says first "
+    "how many they are."
+)
 
 admin.site.unregister(Concert)
 
@@ -65,6 +72,23 @@ class ConcertDesk(ConcertAdmin):
         takings = concert.standing.takings  # type: ignore[attr-defined]
         door = f", in cash {money(takings.door)}" if takings.door else ""
         return f"{money(takings.online)}{door}"
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if obj is not None and obj.status == Concert.Status.PUBLISHED:
+            for name in WHEN_AND_WHERE & form.base_fields.keys():
+                form.base_fields[name].help_text = TELLS_AT_ONCE
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Concert, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        moved = change and WHEN_AND_WHERE & set(form.changed_data)
+        if moved and obj.status == Concert.Status.PUBLISHED and (told := holders(obj)):
+            who = "1 customer who has" if told == 1 else f"{told:,} customers who have"
+            said = f"The concert has moved, and {who} tickets will hear of it by mail."
+            self.message_user(request, said, messages.WARNING)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

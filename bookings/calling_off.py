@@ -22,6 +22,7 @@ from django.db.models import Exists, OuterRef, Q
 from accounts.models import User
 from bookings import mails
 from bookings.cancelling import give_back
+from bookings.gateways.named import CASH
 from bookings.jobs import defer_for_concert
 from bookings.models import Booking, Refund
 from bookings.refunding import lock_booking
@@ -58,7 +59,7 @@ WITH ended AS (
         ORDER BY id FOR NO KEY UPDATE
     ) AS kept
     WHERE booking.id = kept.id
-    RETURNING booking.id, ticket_tier_id, kept.tickets, kept.amount
+    RETURNING booking.id, ticket_tier_id, kept.tickets, kept.amount, gateway = %(cash)s AS in_cash
 ), owed AS (
     INSERT INTO bookings_refund (booking_id, amount, tickets, reason, made_by_id, note, created_at)
     SELECT id, amount, tickets, 'CALLED_OFF', %(by)s, %(note)s, %(now)s FROM ended WHERE amount > 0
@@ -68,7 +69,10 @@ WITH ended AS (
     SELECT ended.id, tickets, owed.id, %(by)s, %(note)s, %(now)s
     FROM ended LEFT JOIN owed ON booking_id = ended.id
 )
-SELECT ticket_tier_id, sum(tickets), count(*), sum(amount) FROM ended GROUP BY ticket_tier_id
+SELECT ticket_tier_id, sum(tickets), count(*),
+    coalesce(sum(amount) FILTER (WHERE NOT in_cash), 0),
+    coalesce(sum(amount) FILTER (WHERE in_cash), 0)
+FROM ended GROUP BY ticket_tier_id
 """
 
 
@@ -83,31 +87,40 @@ def cancel_all(
 ) -> str:
     """Cancel all bookings of a concert, in the transaction that calls it off and has locked its tiers."""
     by_id = by.pk if by is not None else None
-    facts = {"tiers": [tier.pk for tier in tiers], "by": by_id, "note": note, "now": now}
+    facts = {
+        "tiers": [tier.pk for tier in tiers],
+        "by": by_id,
+        "note": note,
+        "now": now,
+        "cash": CASH,
+    }
     # First the holds: a settlement that is being written is waited for, and those after it see the mark.
     pending = execute(MARK_PENDING, facts).rowcount
     ended = execute(CANCEL_CONFIRMED, facts).fetchall()
     by_key = {tier.pk: tier for tier in tiers}
-    for tier_id, tickets, _, _ in ended:
+    for tier_id, tickets, *_ in ended:
         stock.give_back(by_key[tier_id], tickets, now=now)
-    bookings = sum(count for *_, count, _ in ended)
-    owed = sum((amount for *_, amount in ended), Decimal(0))
+    bookings = sum(count for _, _, count, _, _ in ended)
+    owed = sum((amount for *_, amount, _ in ended), Decimal(0))
+    cash = sum((amount for *_, amount in ended), Decimal(0))
     if bookings:
         told = Booking.objects.filter(
             ticket_tier__in=tiers, called_off=True, status=Booking.Status.CANCELLED, updated_at=now
         )
         mails.tell_called_off(told.select_related("user"))
-    if owed:
+    if owed or cash:
         defer_for_concert("send_refunds_of_concert", concert)
-    return _sentence(bookings, owed, pending)
+    return _sentence(bookings, owed, cash, pending)
 
 
-def _sentence(bookings: int, owed: Decimal, pending: int) -> str:
+def _sentence(bookings: int, owed: Decimal, cash: Decimal, pending: int) -> str:
     if bookings:
         were = "booking was" if bookings == 1 else "bookings were"
         said = f"{bookings:,} {were} cancelled, and {money(owed)} is on its way back."
     else:
         said = "No booking had to be cancelled."
+    if cash:
+        said += f" {money(cash)} was paid in cash: hand it over."
     if pending:
         holds = "1 more waits" if pending == 1 else f"{pending:,} more wait"
         said += f" {holds} for a payment; if it comes, it goes back too."

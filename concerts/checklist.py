@@ -68,11 +68,12 @@ def _sales_times(concert: Concert, now: datetime) -> Item:
     is_over = concert.date <= now or (closes is not None and closes <= now)
     if is_over:
         words = f"{sale_ends(concert, now)} So nothing can be bought."
-    elif concert.sales_open_at is None:
+    elif concert.sales_open_at is None and concert.status != Concert.Status.PUBLISHED:
         words = "No time is set, so sales open as soon as it is published. Is that meant?"
     else:
         words = f"{sale_opens(concert, now)} {sale_ends(concert, now)}"
-    is_done = not is_over and concert.sales_open_at is not None
+    is_open = concert.status == Concert.Status.PUBLISHED or concert.sales_open_at is not None
+    is_done = not is_over and is_open
     return Item("Sales times", is_done, words, "#id_sales_open_at_0")
 
 

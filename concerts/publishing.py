@@ -19,7 +19,7 @@ class PublishedBefore(Refusal):
 
 
 class HasBegun(Refusal):
-    """This concert has begun already, so nothing of it can be sold. Move it to another date first."""
+    """This concert has begun already, so nothing of it can be sold. Change its date first."""
 
     status = 409
 

@@ -18,6 +18,7 @@ from concerts.models import Concert, Move, TicketTier
 from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 from concerts.tests.moves import move
 from mail.models import Mail
+from ticketbook.tests.forms import form_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
@@ -281,11 +282,25 @@ def test_whoever_moves_a_concert_that_was_moved_meanwhile_is_told_where_it_is(
     sent = form_of_move(admin_client, concert, venue="Arena")
     move(concert, venue="Stadium")
     page = refused(MOVE, concert, once=(once := uuid.uuid4()), **sent)
-    assert "This has changed since the page was drawn, and nothing was done." in page
+    assert "Nothing was done. This has changed since the page was drawn." in page
     assert "at Stadium" in page
     seen = form_of_move(admin_client, concert)["seen"]
     assert f'value="{seen}"' in page  # so the form that came back may be sent again
     assert "at Arena now" in send(MOVE, concert, once=once, **sent | {"seen": seen})
+
+
+def test_the_form_of_a_concert_that_sells_says_that_a_change_moves_it_and_whom_it_told(
+    admin_client, book, ann
+):
+    tier = TicketTierFactory()
+    book(ann, tier)
+    url = f"{LISTED}{tier.concert_id}/change/"
+    page = admin_client.get(url)
+    assert text(page).count("everybody who has tickets is told by mail at once") == 3
+    sent = form_of(page, "concert_form") | {"venue": "Arena", "_save": "Save"}
+    said = text(admin_client.post(url, sent, follow=True))
+    assert "The concert has moved, and 1 customer who has tickets will hear of it by mail." in said
+    assert Mail.objects.filter(kind="moved").count() == 1
 
 
 def test_a_draft_is_moved_in_its_form_and_what_was_called_off_is_not_moved(admin_client):
@@ -317,6 +332,32 @@ def test_call_off_says_what_it_costs_and_leads_to_its_progress(
     assert "0 of 2 mails sent. 2 wait." in said
     assert "1 more waits for a payment." in said
     assert "The singer is ill." in LogEntry.objects.get().change_message
+
+
+def test_cash_is_said_to_be_handed_over_and_not_to_be_sent(admin_client, send, book, ann):
+    tier = TicketTierFactory()
+    book(ann, tier, 3)
+    Booking.objects.create(
+        user=UserFactory(),
+        ticket_tier=tier,
+        quantity=2,
+        unit_price=10,
+        total_price=20,
+        status="CONFIRMED",
+        payment_status="SUCCESS",
+        gateway="cash",
+        source="DOOR",
+        idempotency_key=uuid.uuid4(),
+        hold_expires_at=timezone.now(),
+    )
+    sell(tier, 5)
+    page = text(admin_client.get(CALL_OFF.address(tier.concert)))
+    assert "2 bookings with 5 tickets will be cancelled, and $30.00 goes back" in page
+    assert "$20.00 more was paid in cash. Nobody sends that: hand it over yourselves." in page
+    said = send(CALL_OFF, tier.concert, reason="The singer is ill.")
+    assert "$30.00 is on its way back. $20.00 was paid in cash: hand it over." in said
+    assert "0 of 1 refunds sent: $0.00 of $30.00." in said
+    assert "<strong>$20.00 was paid in cash.</strong> Nobody sends it" in said
 
 
 def test_calling_off_twice_gets_a_sentence(send, refused, book, ann):

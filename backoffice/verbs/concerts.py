@@ -226,10 +226,15 @@ class CallOff(ConcertVerb):
         tickets = "1 ticket" if stake.tickets == 1 else f"{stake.tickets:,} tickets"
         sentences = [
             f"{bookings} with {tickets} will be cancelled, and {money(stake.money)} goes back to their "
-            "customers. Each of them is told by mail.",
+            "customers. Each of them who has an address is told by mail.",
             "No more tickets are sold. Its page says that the concert does not take place.",
             "This is for good. A concert that takes place on another day is moved instead.",
         ]
+        if stake.cash:
+            sentences.insert(
+                1,
+                f"{money(stake.cash)} more was paid in cash. Nobody sends that: hand it over yourselves.",
+            )
         if stake.holds:
             holds = "1 booking waits" if stake.holds == 1 else f"{stake.holds:,} bookings wait"
             sentences.insert(1, f"{holds} for a payment. If it comes, it goes back too.")
