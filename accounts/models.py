@@ -11,6 +11,7 @@ from django.db.models.functions import Lower, Now
 
 from accounts.email_field import EmailAddressField
 from accounts.passwords import normal_form
+from mail.composing import NEVER_REACHED
 from ticketbook.plain_text import plain_text
 from ticketbook.postgres.keys import primary_key
 
@@ -108,7 +109,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         ]
 
     def __str__(self) -> str:
+        if not self.gets_mail and self.name:
+            return f"{self.name} (no address)"
         return f"{self.email} (guest)" if self.is_guest else str(self.email)
+
+    @property
+    def gets_mail(self) -> bool:
+        """False for somebody at the door who gave no address, and for a closed account."""
+        return not self.email.endswith(NEVER_REACHED)
 
     def natural_key(self) -> tuple[Any, ...]:
         return (self.email, True) if self.is_guest else (self.email,)

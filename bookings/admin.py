@@ -56,8 +56,8 @@ class ReturnInline(ReadOnly, admin.TabularInline):
 @admin.register(Booking)
 class BookingAdmin(ReadOnly, admin.ModelAdmin):
     inlines = [ReturnInline, RefundInline]
-    list_display = ["number", "state", "user", "ticket_tier", "tickets", "price", "given_back",
-                    "source", "created_at"]  # fmt: skip
+    # Few columns, so that none is hidden by the filters.
+    list_display = ["number", "state", "who", "what", "price", "booked_at"]
     list_filter = [ConcertFilter, TierFilter, DayFilter, "status", "payment_status",
                    "failure_reason", "source", GatewayFilter]  # fmt: skip
     list_select_related = ["user", "ticket_tier__concert"]
@@ -74,17 +74,17 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ["-id"]
     fieldsets = [
         (None, {"fields": ["number", "state", "customer", "name", "concert", "when", "tier", "tickets",
-                           "price", "given_back", "source", "created_at"]}),
+                           "price", "given_back", "source", "booked_at"]}),
         ("How it is kept", {
             "classes": ["collapse"],
             "fields": ["id", "status", "payment_status", "failure_reason", "called_off", "quantity",
                        "returned_quantity", "unit_price", "total_price", "refunded_total", "gateway",
                        "gateway_reference", "action_url", "outcome_unknown", "hold_expires_at",
-                       "fulfilled_at", "idempotency_key", "updated_at"],
+                       "fulfilled_at", "idempotency_key", "created_at", "updated_at"],
         }),
     ]  # fmt: skip
     readonly_fields = ["number", "state", "customer", "name", "concert", "when", "tier", "tickets", "price",
-                       "given_back", "id", "created_at", "fulfilled_at"]  # fmt: skip
+                       "given_back", "booked_at", "id", "created_at", "fulfilled_at"]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Booking]:
         # The page of one booking shows its relations, and its __str__ does too.
@@ -109,6 +109,18 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     @admin.display(description="state")
     def state(self, booking: Booking) -> str:
         return booking.state_in_words
+
+    @admin.display(description="customer")
+    def who(self, booking: Booking) -> SafeString:
+        return format_html("{}<br>{}", booking.user.name, booking.user)
+
+    @admin.display(description="tickets")
+    def what(self, booking: Booking) -> str:
+        return f"{self.tickets(booking)} × {booking.ticket_tier}"
+
+    @admin.display(description="booked")
+    def booked_at(self, booking: Booking) -> str:
+        return in_words(booking.created_at, booking.ticket_tier.concert.time_zone)
 
     @admin.display(description="name of the customer")
     def name(self, booking: Booking) -> str:
@@ -141,7 +153,10 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="price")
     def price(self, booking: Booking) -> str:
-        return money(booking.total_price) if booking.total_price else "free"
+        price = money(booking.total_price) if booking.total_price else "free"
+        if booking.source != Booking.Source.ONLINE:
+            price += f" ({booking.get_source_display()})"
+        return price
 
     @admin.display(description="given back", empty_value="nothing")
     def given_back(self, booking: Booking) -> str:

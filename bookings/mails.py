@@ -140,9 +140,15 @@ def details_of(booking: Booking) -> list[tuple[str, str]]:
         ("Artist", concert.artist),
         ("When", _when(concert)),
         ("Where", concert.venue),
-        ("Booked", f"{booking.quantity} × {tier}"),
+        ("Booked", f"{booking.quantity} × {tier}{_of_which(booking)}"),
         ("Booking", booking.number),
     ]
+
+
+def _of_which(booking: Booking) -> str:
+    # A new holder would look for the tickets that went back.
+    some = 0 < booking.returned_quantity < booking.quantity
+    return f", of which {booking.kept_quantity} are still valid" if some else ""
 
 
 def link_to(booking: Booking) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class TooManyTickets(Refusal):
 
 
 class NotEnoughFree(Refusal):
-    """So many tickets are not free."""
+    """That many tickets are not free."""
 
     code = "insufficient_tickets"
     status = 409
@@ -51,7 +51,7 @@ class NotEnoughFree(Refusal):
 
 
 class NotSoManyKeptBack(Refusal):
-    """So many tickets are not kept back."""
+    """That many tickets are not kept back."""
 
     code = "insufficient_tickets"
     status = 409

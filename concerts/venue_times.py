@@ -56,8 +56,12 @@ class WallClock(AdminSplitDateTime):
         return [there.date(), there.time().replace(microsecond=0), which]
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        shown = value if isinstance(value, list) else self.decompress(value)
+        # A browser that shows seconds wants them typed too.
+        has_seconds = str(shown[1] or "").count(":") == 2 and not str(shown[1]).endswith(":00")
+        self.widgets[1].attrs["step"] = 1 if has_seconds else 60
         both = super().render(name, value, attrs, renderer)
-        chosen = (value if isinstance(value, list) else self.decompress(value))[2:]
+        chosen = shown[2:]
         which = self._which(name, *chosen)
         return format_html('<div>{}<div class="quiet">{}</div>{}</div>', both, self.says, which)
 

@@ -181,7 +181,7 @@ def test_a_stale_page_changes_nothing(desk, booking):
     seen = now_of(booking).as_seen
     for page, typed in pages:
         said = page.send(reason="x", **typed)
-        assert "This has changed since the page was drawn, and nothing was done." in said
+        assert "Nothing was done. This has changed since the page was drawn." in said
         assert page.answer.status_code == 409
     assert now_of(booking).as_seen == seen
     # The page that came back shows it as it is now, and its form is good.

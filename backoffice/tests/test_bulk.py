@@ -85,7 +85,7 @@ def test_what_has_changed_since_the_page_was_drawn_stays_as_it_is(admin_client, 
     return_tickets(bookings[2], 1, key=uuid.uuid4(), now=timezone.now())
     done = admin_client.post(CANCEL, sent_by(page)).content.decode()
     assert "Done: 2 of 3." in done
-    assert "This has changed since the page was drawn, and nothing was done." in done
+    assert "Nothing was done. This has changed since the page was drawn." in done
     bookings[2].refresh_state()
     assert (bookings[2].status, bookings[2].kept_quantity) == ("CONFIRMED", 2)
 

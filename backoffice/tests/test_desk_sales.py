@@ -70,6 +70,26 @@ def test_at_the_door_tickets_are_sold_for_cash_and_printed_without_a_name(admin_
     assert printed.content.startswith(b"%PDF")
 
 
+def test_a_buyer_without_an_address_is_called_so_and_is_sent_nothing(admin_client, tier):
+    admin_client.post(BOOK.address(tier), typed(**DOOR))
+    booking = Booking.objects.get()
+    page = f"/admin/bookings/booking/{booking.pk}/"
+    shown = admin_client.get(f"{page}change/").content.decode()
+    assert "At the door (no address)" in shown
+    assert ".invalid" not in shown
+    said = admin_client.get(f"{page}cancel/").content.decode()
+    assert "Nobody is told by mail, because there is no address." in said
+    said = admin_client.get(f"{page}send-tickets/").content.decode()
+    assert "There is no address to send them to." in said
+
+
+def test_nothing_is_booked_for_a_concert_that_was_called_off(admin_client, tier):
+    Concert.objects.update(status="CANCELLED")
+    answer = admin_client.post(BOOK.address(tier), typed())
+    assert "The concert was called off." in answer.content.decode()
+    assert not Booking.objects.exists()
+
+
 def test_the_address_of_an_account_books_for_the_account(admin_client, tier):
     ann = UserFactory(email="ann@example.com")
     admin_client.post(BOOK.address(tier), typed(email="ANN@example.com"))
@@ -83,7 +103,7 @@ def test_the_next_one_at_the_door_is_sold_with_the_same_choices(admin_client, ti
         **{name: DOOR[name] for name in ("source", "paid", "reason")},
         "email": None,
     }
-    assert form["quantity"].value() == 1
+    assert not form["quantity"].value()  # so that a second press sells nothing
     page = admin_client.get(f"{BOOK.address(tier)}?once={uuid.UUID(int=7)}&waives_limit=on")
     assert page.context["form"]["once"].value() != uuid.UUID(int=7)
     assert not page.context["form"]["waives_limit"].value()

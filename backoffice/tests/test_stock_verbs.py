@@ -60,8 +60,8 @@ def test_all_that_is_there_can_be_moved_and_the_history_says_why(
 @pytest.mark.parametrize(
     ("verb", "tickets", "sentence"),
     [
-        (KEEP, 5, "So many tickets are not free. Only 4 are free now."),
-        (FREE, 3, "So many tickets are not kept back. Only 2 are kept back now."),
+        (KEEP, 5, "That many tickets are not free. Only 4 are free now."),
+        (FREE, 3, "That many tickets are not kept back. Only 2 are kept back now."),
         (ADD, -5, "Only 4 are free now."),
         *[
             (verb, tickets, sentence)

@@ -37,7 +37,7 @@ def many(number: int) -> str:
 def way_back(booking: Booking) -> str:
     if booking.gateway == named.CASH:
         return "handed over in cash by you"
-    return f"sent back to {booking.user.email}, the way it was paid"
+    return f"sent back to {booking.user}, the way it was paid"
 
 
 class OfBooking(Verb[Booking]):
@@ -54,6 +54,8 @@ class OfBooking(Verb[Booking]):
 
 
 def told(booking: Booking) -> str:
+    if not booking.user.gets_mail:
+        return "Nobody is told by mail, because there is no address."
     return f"{booking.user.email} is told by mail."
 
 
@@ -311,6 +313,11 @@ class SendTicketsAgain(OfBooking):
     form_class = VerbForm
     in_bulk = True
 
+    def why_not(self, row: Booking) -> str:
+        if not row.user.gets_mail:
+            return "There is no address to send them to. Print them, or change the address first."
+        return super().why_not(row)
+
     def plan(self, row: Booking) -> Plan:
         says = (
             f"{row.user.email} gets one more mail with {many(row.kept_quantity)}. Their codes stay."
@@ -345,7 +352,7 @@ class ChangeAddress(OfBooking):
         whose = "a guest without an account" if row.user.is_guest else "in an account"
         return Plan(
             [
-                f"The booking belongs to {row.user.email} ({whose}). It goes to the new address, which gets "
+                f"The booking belongs to {row.user} ({whose}). It goes to the new address, which gets "
                 "the tickets by mail, with other codes.",
                 "The old codes and links let nobody in any more. The old address is told that the booking "
                 "was handed over, and not to whom.",

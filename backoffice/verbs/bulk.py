@@ -169,7 +169,7 @@ def _do_one(verb: Verb[Any], key: UUID, row: Any, seen: str, **typed: Any) -> Li
     if line.plan.seen:
         typed["seen"] = seen
     if line.plan.seen != seen:
-        return Line(key, row, CHANGED, is_good=False)
+        return Line(key, row, f"Nothing was done. {CHANGED}", is_good=False)
     try:
         return Line(key, row, verb.do_among_many(row, **typed), is_good=True)
     except (Refusal, OperationalError) as exc:

@@ -18,7 +18,7 @@ from bookings.gateways.named import CASH, FREE
 from bookings.models import MAX_QUANTITY, Booking
 from bookings.placing import Placed
 from bookings.wishes import StaffDecision
-from concerts.models import TicketTier
+from concerts.models import Concert, TicketTier
 from ticketbook.errors import Refusal
 from ticketbook.postgres import clock
 from ticketbook.templatetags.money import money
@@ -95,6 +95,10 @@ class OfDesk(Verb[TicketTier]):
     permission = "bookings.add_booking"
     goes_on_when_sent_again = True
 
+    def why_not(self, row: TicketTier) -> str:
+        off = row.concert.status == Concert.Status.CANCELLED
+        return "The concert was called off." if off else ""
+
     def plan(self, row: TicketTier) -> Plan:
         return Plan(
             [
@@ -121,7 +125,7 @@ class BookFor(OfDesk):
     name = "book-for"
     button = "Book for somebody"
     form_class: ClassVar[type[VerbForm]] = BookForForm
-    prefilled = ["source", "paid", "reason"]
+    prefilled = ["source", "paid", "reason", "quantity"]
 
     def do(self, row: TicketTier, *, by: User, **typed: Any) -> Done | Shown:
         person = {name: typed[name] for name in ("quantity", "name", "email", "key")}
@@ -130,8 +134,9 @@ class BookFor(OfDesk):
             said = said_of(book(order))
         except NotKnownYet as exc:
             return Shown(str(exc))
-        # The next one at the door is served on the same page, with the same choices.
-        again = {name: typed[name] for name in self.prefilled}
+        # The next one at the door is served on the same page, with the same choices. Without a number of
+        # tickets, so that a second press sells nothing.
+        again = {name: typed[name] for name in ("source", "paid", "reason")} | {"quantity": ""}
         return Done(said, f"{self.address(row)}?{urlencode(again)}")
 
 

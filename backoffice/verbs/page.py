@@ -65,6 +65,9 @@ def _page(site: admin.AdminSite, verb: Verb[Any]) -> Callable[..., HttpResponse]
             answer = _answer(verb, row, plan, why_not, form, request)
         if isinstance(answer, HttpResponse):
             return answer
+        if answer is not None:  # as it stands after that
+            row = verb.rows().get(pk=key)
+            plan = Plan() if why_not else verb.plan(row)
         facts = {"original": row, "form": form, "why_not": why_not, "plan": plan}
         return _drawn(site, verb, request, facts, answer)
 

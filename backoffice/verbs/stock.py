@@ -66,7 +66,7 @@ class KeepBack(OfStock):
     button = "Keep tickets back"
     form_class = HowManyForm
     what_happens = (
-        "So many more of the free tickets are kept back. Staff can still give these away."
+        "That many more of the free tickets are kept back. Staff can still give these away."
     )
 
     def why_not(self, row: TicketTier) -> str:
@@ -80,7 +80,7 @@ class GiveFree(OfStock):
     name = "give-free"
     button = "Put kept-back tickets on sale"
     form_class = HowManyForm
-    what_happens = "So many of the tickets that are kept back can be bought at once."
+    what_happens = "That many of the tickets that are kept back can be bought at once."
 
     def why_not(self, row: TicketTier) -> str:
         return "" if row.kept_back else "No ticket of this tier is kept back."

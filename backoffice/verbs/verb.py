@@ -21,9 +21,7 @@ from ticketbook.plain_text import plain_text
 Row = TypeVar("Row", bound=Model)
 
 
-CHANGED = (
-    "This has changed since the page was drawn, and nothing was done. Look at it as it is now."
-)
+CHANGED = "This has changed since the page was drawn. Look at it as it is now."
 
 
 class AsItIsNow(forms.HiddenInput):
