@@ -183,7 +183,7 @@ def test_unpaid_bookings_of_guest_and_account_count_together(book, account, both
 def test_control_locked_by_user_several_tiers_break_the_limit(book, account, settings, monkeypatch):
     settings.BOOKING_LANES = False
     by_user = tier_transaction.LOCK_CUSTOMERS.replace("email", "id::text")
-    slow = by_user + " WHERE pg_sleep(0.1) IS NOT NULL"
+    slow = by_user + " WHERE pg_sleep(0.5) IS NOT NULL"
     monkeypatch.setattr(tier_transaction, "LOCK_CUSTOMERS", slow)
     guest, tiers = enter(), [TicketTierFactory() for _ in range(8)]
     race(lambda i: book((guest, account)[i % 2], tiers[i]), 8)

@@ -123,7 +123,8 @@ def old_code(tmp_path):
     """The code from just before the newest migration, in a folder of its own."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
-    newest = git("log", "-1", "--format=%H", "--", "*/migrations/0*.py")
+    # Along the first parents, because what a merge brings may have been renamed there.
+    newest = git("log", "-1", "--first-parent", "-m", "--format=%H", "--", "*/migrations/0*.py")
     before = newest and git("rev-parse", "--verify", "--quiet", f"{newest}^")
     if not before:
         pytest.skip("the checkout has no history from before the newest migration")

@@ -134,7 +134,10 @@ def test_a_worker_that_is_told_to_end_while_its_pool_connects_ends(number, data_
             listener.getsockname()[1], **ann.params
         )
         env = environment(DATABASE_URL=url, SECRET_KEY="x" * 50, DATA_DIR=tmp_path)
+        # Whoever runs the tests by nohup ignores SIGHUP, and so would the worker, as it should.
+        usual = signal.signal(number, signal.SIG_DFL)
         worker = python("manage.py", "procrastinate", "worker", env=env)
+        signal.signal(number, usual)
         try:
             relay(listener.accept()[0], ann.params["port"])
             with listener.accept()[0]:
