@@ -47,7 +47,14 @@ WISHES = {
     "availability": 6,
     "concert": 3,
 }
-STAFF_WISHES = {"capacity": 30, "keep_back": 30, "price": 20, "refund": 10, "book_for": 10}
+STAFF_WISHES = {
+    "capacity": 30,
+    "keep_back": 30,
+    "price": 20,
+    "refund": 10,
+    "book_for": 10,
+    "message": 6,
+}
 # What a customer does at the payment page, of a hundred. Some come when their time is about to end.
 BUTTONS = {"pay": 62, "late": 10, "decline": 8, "twice": 5, "slow": 5, "close": 4, "nothing": 6}
 CALLS_OFF_AT = 0.75  # of the run
@@ -403,6 +410,9 @@ class Staff:
             "key": _drawn(self.draw),
             "from_kept_back": self.draw.random() < 0.5,
         }
+
+    def _message(self, tier: StagedTier) -> dict[str, Any]:
+        return {"concert": tier.concert}
 
     async def ask(self, verb: str, request: dict[str, Any]) -> Attempt:
         """One request of staff to `self.crowd`'s site, which is recorded."""

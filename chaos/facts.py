@@ -107,6 +107,7 @@ class Mail:
     about: str
     status: str
     message_id: str
+    address: str = ""
 
 
 @dataclass(frozen=True)

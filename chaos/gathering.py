@@ -215,7 +215,8 @@ def _read_papers(facts: Facts, tiers: list[UUID]) -> None:
         # Runs before this one have left mails in the database, and none of them is about these customers.
         customers = {row.user for row in facts.bookings.values()}
         for mail in models["mail"].objects.filter(address__in=customers):
-            facts.mails.append(Mail(mail.key, str(mail.about), mail.status, mail.message_id))
+            row = Mail(mail.key, str(mail.about), mail.status, mail.message_id, mail.address)
+            facts.mails.append(row)
 
 
 # Jobs that a worker could take now, or has taken. Periodic ones come again and again.

@@ -135,6 +135,23 @@ def _book_for(request: Request) -> Any:
     return {"id": str(booking.pk), "status": booking.status}
 
 
+def _message(request: Request) -> Any:
+    from concerts.models import Concert
+    from ticketbook.postgres import clock
+    from tickets import messages
+
+    message = messages.draft(
+        concert=Concert.objects.get(pk=request["concert"]),
+        tier=None,
+        subject="Chaos",
+        text="Doors open earlier.",
+        by=_by(request),
+        now=clock.ask(),
+    )
+    messages.send(message)
+    return {"people": message.people}
+
+
 VERBS: dict[str, Callable[[Request], Any]] = {
     "capacity": _capacity,
     "keep_back": _keep_back,
@@ -142,6 +159,7 @@ VERBS: dict[str, Callable[[Request], Any]] = {
     "call_off": _call_off,
     "refund": _refund,
     "book_for": _book_for,
+    "message": _message,
 }
 
 if __name__ == "__main__":

@@ -50,6 +50,12 @@ def mails(case: Case) -> Iterator[Finding]:
             yield Finding(f"The mail {mail.key} could not be sent.", rows=(mail.about,))
         if mail.status == "SENT" and mail.message_id not in arrived:
             yield Finding(f"The mail {mail.key} was sent, and did not arrive.", rows=(mail.about,))
+    written = Counter(
+        (mail.about, mail.address) for mail in case.facts.mails if mail.key.startswith("message:")
+    )
+    for (message, address), number in written.items():
+        if number > 1:
+            yield Finding(f"The message {message} was written to {address} {number} times.")
     for letter in arrived - {mail.message_id for mail in case.facts.mails}:
         yield Finding(f"A mail arrived that is none of ours: {letter}.")
     for pk in {ticket.booking for ticket in case.facts.tickets}:

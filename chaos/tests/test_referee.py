@@ -11,7 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaos.checks.answers import UP_AGAIN
-from chaos.facts import CapacityChange, Capture, Concert, Letter, Payment, Refund, Return, SentBack
+from chaos.facts import (
+    CapacityChange,
+    Capture,
+    Concert,
+    Letter,
+    Mail,
+    Payment,
+    Refund,
+    Return,
+    SentBack,
+)
 from chaos.history import BUSY_MACHINE, OK, REFUSED, UNKNOWN, Attempt, Fault
 from chaos.referee import CHECKS, judge, verdict
 from chaos.tests.imagined import PRICE, Site, played, print_and_mail
@@ -473,6 +483,12 @@ def mail_twice(history, facts, ann, bob):
     facts.letters.append(Letter(f"<{ann}>", history.attempts[-1].ended))
 
 
+def write_twice_to_one(history, facts, ann, bob):
+    for booking in (ann, bob):
+        mail = Mail(f"message:m:{booking}", "m", "WAITING", f"<m{booking}>", "ann@example.com")
+        facts.mails.append(mail)
+
+
 def forget_a_mail(history, facts, ann, bob):
     facts.mails = [mail for mail in facts.mails if mail.about != ann]
 
@@ -552,6 +568,7 @@ WRONG = [
     ("tickets", leave_valid, "is CANCELLED and holds 0 tickets, and 2 are valid."),
     ("mails", lose_a_mail, "was sent, and did not arrive."),
     ("told_twice", mail_twice, "and no fault explains it."),
+    ("mails", write_twice_to_one, "The message m was written to ann@example.com 2 times."),
     ("mails", forget_a_mail, "were made, and never mailed."),
     ("no_answer", never_answer, "got no answer to book within 15.0 seconds"),
     ("no_answer", hang_up, "(ServerDisconnectedError), and no fault explains it."),
