@@ -118,7 +118,7 @@ def test_a_lock_timeout_is_busy_for_all_that_wait_for_it(ann, tier, impatient):
 
 def test_a_customer_whose_row_is_locked_delays_nobody_else(tier, impatient):
     """The foreign key to the locked row makes the shared transaction fail, so each wish is served alone."""
-    impatient("300ms")
+    impatient("2s")  # the first one waits for the lock until all others have come
     victim, others = UserFactory(), UserFactory.create_batch(4)
     jam = Jam(tier)
     jam.lead(holding(others[0], tier))
