@@ -43,6 +43,7 @@ def timeline_of(booking: Booking) -> list[Entry]:
         *_settled(booking),
         *map(_event, events),
         *_fulfilled(booking),
+        *_called_off(booking, returns),
         *(_returned(booking, each) for each in returns),
         *(entry for each in refunds for entry in _refunded(each)),
         *map(_mailed, _mails(booking, returns, refunds)),
@@ -94,14 +95,20 @@ def _settled(booking: Booking) -> Iterator[Entry]:
         reference = f", reference {booking.gateway_reference}" * bool(booking.gateway_reference)
         says = f"Paid {money(booking.total_price)} by {booking.gateway}{reference}."
         yield Entry(says, at if booking.status == Status.CONFIRMED else None, by=CUSTOMER)
-    if booking.called_off:
-        yield Entry("Its concert was called off.", by="staff")
 
 
 def _fulfilled(booking: Booking) -> Iterator[Entry]:
     made = booking.fulfilled_at
     if made and made != BEFORE_TICKETS and booking.status in {Status.CONFIRMED, Status.CANCELLED}:
         yield Entry("Made the tickets.", made, by=SYSTEM)
+
+
+def _called_off(booking: Booking, returns: list[Return]) -> Iterator[Entry]:
+    if booking.called_off:
+        # Its last tickets went back in the same transaction. A hold has none of that.
+        was_paid = booking.status == Status.CANCELLED and returns
+        at = returns[-1].created_at if was_paid else None
+        yield Entry("Its concert was called off.", at, by="staff")
 
 
 def _returned(booking: Booking, made: Return) -> Entry:

@@ -57,7 +57,7 @@ class ReturnInline(ReadOnly, admin.TabularInline):
 class BookingAdmin(ReadOnly, admin.ModelAdmin):
     inlines = [ReturnInline, RefundInline]
     # Few columns, so that none is hidden by the filters.
-    list_display = ["number", "state", "who", "what", "price", "booked_at"]
+    list_display = ["number", "state", "who", "what", "booked_at"]
     list_filter = [ConcertFilter, TierFilter, DayFilter, "status", "payment_status",
                    "failure_reason", "source", GatewayFilter]  # fmt: skip
     list_select_related = ["user", "ticket_tier__concert"]
@@ -111,12 +111,13 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
         return booking.state_in_words
 
     @admin.display(description="customer")
-    def who(self, booking: Booking) -> SafeString:
-        return format_html("{}<br>{}", booking.user.name, booking.user)
+    def who(self, booking: Booking) -> SafeString | str:
+        user = booking.user
+        return format_html("{}<br>{}", user.name, user) if user.gets_mail else str(user)
 
     @admin.display(description="tickets")
     def what(self, booking: Booking) -> str:
-        return f"{self.tickets(booking)} × {booking.ticket_tier}"
+        return f"{self.tickets(booking)} × {booking.ticket_tier}, {self.price(booking)}"
 
     @admin.display(description="booked")
     def booked_at(self, booking: Booking) -> str:

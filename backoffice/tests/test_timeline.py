@@ -20,6 +20,7 @@ from bookings.models import Booking, PaymentEvent, Refund
 from bookings.placing import place
 from bookings.refunding import give_money_back
 from bookings.tests.wishing import wish
+from concerts.calling_off import call_off
 from concerts.tests.factories import TicketTierFactory
 from concerts.tests.moves import move
 from mail.models import Mail
@@ -120,6 +121,13 @@ def test_the_concert_moved_and_the_address_changed(booking, boss):
     assert entry(booking, "The concert moved.")
     assert entry(booking, "Handed over to another address.").why == "sold"
     assert entry(booking, "Mail “Handed over” to ann@example.com")
+
+
+def test_a_calling_off_stands_where_it_happened(booking, boss):
+    call_off(booking.ticket_tier.concert_id, by=boss, note="ill", now=timezone.now())
+    says = told(booking)
+    assert says.index("Made the tickets.") < says.index("Its concert was called off.")
+    assert says.index("Its concert was called off.") < says.index("Gave back all tickets.")
 
 
 def test_a_message_to_holders(booking, boss):

@@ -32,14 +32,10 @@ class ConcertVerb(Verb[Concert]):
         return Concert.objects.with_tiers()
 
 
-class JustDo(VerbForm):
-    """A form that asks for nothing: its button is the question."""
-
-
 class Publish(ConcertVerb):
     name = "publish"
     button = "Publish"
-    form_class = JustDo
+    form_class = VerbForm
 
     def is_offered(self, row: Concert) -> bool:
         return row.status == Concert.Status.DRAFT
@@ -69,7 +65,7 @@ class Publish(ConcertVerb):
 class Unpublish(ConcertVerb):
     name = "unpublish"
     button = "Unpublish"
-    form_class = JustDo
+    form_class = VerbForm
 
     def is_offered(self, row: Concert) -> bool:
         return row.status == Concert.Status.PUBLISHED
