@@ -15,7 +15,7 @@ from mail.models import Mail
 
 
 def holders(concert: Concert) -> int:
-    """How many customers have tickets of the concert, and an address."""
+    """Returns how many customers have tickets of the concert and can be mailed."""
     held = Booking.objects.filter(
         ticket_tier__concert=concert, status=Booking.Status.CONFIRMED
     ).exclude(user__email__endswith=NEVER_REACHED)

@@ -1,8 +1,8 @@
 """To hand a booking over to another address: it was mistyped, or somebody else comes now.
 
-The new person is always a guest: a mailed link opens the booking. So it reaches nobody but whoever reads the
-mail of that address, and not somebody who has signed up with it and cannot read it. Whoever has an account
-keeps the booking there as they keep any booking of a guest (bookings/claiming.py).
+The new person is always a guest, and a mailed link opens the booking. So only a reader of that mailbox has
+it. Somebody could have signed up with the address without being able to read its mail. A new person with an
+account can keep the booking there, like any booking of a guest (bookings/claiming.py).
 
 The old customer has nothing of it any more, and is told so by mail. But their idempotency key stays used, so
 a form or request of theirs that comes once more books and charges nothing:

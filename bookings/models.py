@@ -440,8 +440,8 @@ class Booking(models.Model):
     def returnable_until(self) -> datetime:
         """Until when its customer may return tickets: until the concert begins, by its date of today.
 
-        Whoever booked before a move may also do so for RETURN_AFTER_MOVE, but not after the last of the dates
-        that they knew: else all who were there could have their money back.
+        A customer who booked before a move may also return them for RETURN_AFTER_MOVE, but not after the last
+        of the dates that they knew. Otherwise all who were there could have their money back.
         """
         concert = self.ticket_tier.concert
         moves = moves_since(concert, self.created_at)

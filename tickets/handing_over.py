@@ -14,7 +14,7 @@ from tickets.models import Ticket
 def replace_tickets(*, booking: Booking, now: datetime, **kw: Any) -> None:
     """Replace the tickets, in the transaction that hands the booking over, and mail the new ones.
 
-    The address of a ticket's page and its QR code name the row. So the new ones are new rows.
+    They are new rows, because the address of a ticket's page and its QR code contain the key of its row.
     """
     if booking.fulfilled_at is None:
         return  # the worker makes them soon, and mails them to the new address

@@ -107,7 +107,7 @@ def message(mail: Mail) -> Letter | None:
 
 
 def sample(written: HolderMessage) -> Letter:
-    """The mail as it would come to whoever writes it, with a booking that is invented."""
+    """Draw the mail for its author, as if they had booked."""
     tier = written.tier or written.concert.ticket_tiers.by_price().first()
     booking = Booking(pk=UUID(int=0), user=written.made_by, ticket_tier=tier, quantity=2)
     letter = _message(written, [booking])

@@ -4,7 +4,7 @@
 they have. A person is an address, as for the limits, so a guest and an account with it get one mail.
 
 - Told is who holds tickets by a booking that was made before the message, and that is confirmed when its turn
-  comes. Whoever books later is not told.
+  comes. Later bookings do not count.
 - A mail whose person has given all these tickets back before it leaves is skipped.
 - Mails are written some at a time, and no more of them wait than are sent in a few seconds. So fifty thousand
   of them neither make one long transaction nor stand before the mail with somebody's tickets.
@@ -58,7 +58,7 @@ def draft(
 
 
 def send(message: HolderMessage) -> None:
-    """Send a draft. The concert's history says who did. Raises NobodyHoldsTickets."""
+    """Send a draft, and write into the history of the concert who sent it. Raises NobodyHoldsTickets."""
     if not message.people:
         raise NobodyHoldsTickets
     with transaction.atomic():
@@ -70,7 +70,7 @@ def send(message: HolderMessage) -> None:
 
 
 def send_test(message: HolderMessage) -> None:
-    """Send a draft to whoever has written it, with an invented booking, and to nobody else."""
+    """Send a draft to its author only, as if they had booked."""
     message.is_test, message.people, message.written_at = True, 1, message.made_at
     with transaction.atomic():
         message.save(force_insert=True)
@@ -111,7 +111,7 @@ def _reachable(holders: BookingQuerySet) -> BookingQuerySet:
 
 
 def write_batch(message: HolderMessage, holders: Sequence[Holder]) -> None:
-    """Write a mail to each of these people who has none of this message yet."""
+    """Write this message to each of these people who was not written to before."""
     addresses = {address for _, _, address in holders}
     by_address = _mails_of(message, addresses)
     # By an earlier booking of theirs. They may have another address since.

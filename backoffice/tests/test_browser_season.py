@@ -43,7 +43,7 @@ def type_in(page, **typed):
 
 
 def work():
-    """What the worker does within seconds."""
+    """Do what the worker would do within seconds."""
     now = clock.ask()
     fulfil_waiting(now=now)
     while write_some(now=now) or send_due(now=clock.ask()):

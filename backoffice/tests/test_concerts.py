@@ -192,7 +192,7 @@ def test_a_tier_that_cannot_be_gets_a_sentence_and_nothing_is_saved(admin_client
     assert Concert.objects.get().name == vip.concert.name
 
 
-# --- Drafts on the site -------------------------------------------------------------------------
+# --- How staff see a draft on the site ----------------------------------------------------------
 
 
 def test_view_on_site_leads_staff_to_the_page_of_a_draft(admin_client):

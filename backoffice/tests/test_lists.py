@@ -1,4 +1,4 @@
-"""Lists are in groups, explain themselves, and are quick with many rows."""
+"""The back office groups its lists, says what each one is, and shows it quickly if it has many rows."""
 
 import re
 import uuid

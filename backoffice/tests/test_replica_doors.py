@@ -61,7 +61,7 @@ def ticket(ann, tier):
 
 @pytest.fixture
 def wrong(ticket, tier, replica):
-    """A replica that is read, and that says the old name, and that ten tickets are left. There are none."""
+    """The site reads from a wrong replica: it has an old name, and ten tickets where none are left."""
     replica.catch_up()
     url = f"/api/v1/concerts/{tier.concert_id}/availability"
     wait_until(lambda: asked(lambda: Client().get(url))[0])

@@ -51,7 +51,7 @@ def by_concert_form(client, concert, typed):
 
 
 def by_form_of_a_new_concert(client, concert, typed):
-    """The tier is a line of a concert that is new. A second line has the type GA."""
+    """The form of a new concert, with the tier in its first line. A second line has the type GA."""
     url = "/admin/concerts/concert/add/"
     fields = form_of(client.get(url), "concert_form")
     about = {"name": "Spring", "artist": "The Testers", "venue": "Hall"}

@@ -334,7 +334,10 @@ class AddressForm(WithReason):
         label="New e-mail address", max_length=254, validators=[plain_text]
     )
     name = forms.CharField(
-        label="Name", max_length=150, validators=[plain_text], help_text="Of whoever has it then."
+        label="Name",
+        max_length=150,
+        validators=[plain_text],
+        help_text="The name of the new person.",
     )
     field_order = ["email", "name", "reason"]
 

@@ -81,7 +81,7 @@ class MessageHolders(Verb[Row]):
             [
                 f"It reaches {people}: everybody who holds tickets of this {self.of} by a confirmed booking, "
                 "guests too, each of them once.",
-                "Whoever books later does not get it, and neither does who gives all tickets back before the "
+                "Customers who book later do not get it, nor do those who give all tickets back before the "
                 "mail leaves.",
                 "The mail greets everybody by name, and shows their booking and its link. It says that it is "
                 "not advertising, so write only what holders have to know.",

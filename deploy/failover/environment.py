@@ -28,7 +28,7 @@ NOT_OURS = {"PYTHONPATH", "WEB_CONCURRENCY", "LOCK_TIMEOUT_MS", "SECRET_KEY"}
 
 
 def with_networks() -> Layout:
-    """A second cluster, whose members have networks of their own. Raises NoNetworks."""
+    """Returns a second cluster, in which each member has a network of its own. Raises NoNetworks."""
     networks.check()
     return layout(name="failover-networks", network=networks.NETWORK, base=BASE)
 
@@ -45,7 +45,8 @@ def of_the_site(where: Layout) -> dict[str, str]:
 def read_from_leader(where: Layout, *, limit: float = 60) -> str:
     """Let Django in this process ask the leader that living members name. Returns its name and timeline.
 
-    A look for whoever takes writes could find an old primary whose Patroni died. Raises NoLeader.
+    It does not ask which server takes writes, because that could be an old primary whose Patroni died. Raises
+    NoLeader.
     """
     from django.db import connections
 

@@ -118,7 +118,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        # Counted before it connects: whoever leaves the server meanwhile means this one too.
+        # Counted before it connects, so that leaving the server meanwhile ends this connection too.
         self._servers_left, self.unreplicated = losing.servers_left(), False
         connection = super().get_new_connection(conn_params)
         connection.add_notice_handler(self._note)
@@ -191,7 +191,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.closed_in_transaction = True
 
     def hang_up(self) -> None:
-        """Break the connection off, from any thread. Whoever waits for its server gets an error."""
+        """Break the connection off, from any thread. A thread that waits for its server gets an error."""
         connection = self.connection
         if connection is None or connection.closed:
             return

@@ -82,7 +82,7 @@ def why_unfit(said: Said, mark: Mark) -> str:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Not our own backend, which learns the time, and whether there is a primary, from its connections."""
+    """Django's own backend, and not ours: ours would take an error of the replica for one of the primary."""
 
     features_class = DatabaseFeatures
 
