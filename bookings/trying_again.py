@@ -1,7 +1,9 @@
 """To try once more what was not paid: the same tickets, under a new key.
 
-The new key is made of the booking that failed. So two tabs, a double click and the way back send the same
-one, and the tickets are booked once. The page of that booking also knows when it was tried again.
+The new key is made of the booking that failed. A key belongs to a customer, so the customer stays the same
+too: a guest's booking is tried again for the guest, even by somebody who has logged in since. So two tabs,
+two browsers, a double click and the way back send one request, and the tickets are booked once. The page of
+the booking that failed also knows when it was tried again.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.auth import customer
 from bookings import guests
-from bookings.access import guests_too, mine_or_404, of_this_browser, remember
+from bookings.access import LogInFirst, guests_too, mine_or_404, of_this_browser, remember
 from bookings.errors import (
     BookingError,
     Changed,
@@ -43,6 +43,7 @@ from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
 from bookings.sent_again import STILL_AT_WORK, say_what_became
 from bookings.steps import InLanes
+from bookings.trying_again import key_of_next
 from bookings.wishes import Customer, Wish
 from concerts.models import Concert
 from ticketbook import event_loop
@@ -54,6 +55,7 @@ from ticketbook.postgres import clock
 from ticketbook.replica.reading import read
 
 CONCERT_PAGE = "bookings/concert.html"
+FORGOTTEN = "This browser does not know that booking any more. Log in if it is in your account now."
 
 
 class SeeOther(HttpResponseRedirect):
@@ -150,9 +152,9 @@ class Bookings(View):
             return _log_in_first(request, form)
         if not valid:
             return _ask_again(request, form, status=400)
-        if form.is_guest:
-            return book_as_guest(request, form)
-        return book_as_customer(request, form)
+        if form.cleaned_data["again"]:
+            return try_again(request, form)
+        return book_by_form(request, form)
 
     def out_of_date(self, request: HttpRequest) -> HttpResponse:
         form = form_class(request)(request.POST)
@@ -178,6 +180,30 @@ def _wants_to_log_in(request: HttpRequest) -> bool:
     return "log_in" in request.POST or request.POST.keys().isdisjoint(TYPED)
 
 
+def book_by_form(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    if form.is_guest:
+        return book_as_guest(request, form, {name: form.cleaned_data[name] for name in TYPED})
+    return book_as_customer(request, form)
+
+
+def try_again(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    """For the customer of the booking that failed, whoever has logged in since (bookings/trying_again.py)."""
+    try:
+        failed = mine_or_404(request, form.cleaned_data["again"])
+    except Http404:  # another customer sends the page of the first one: it is their own wish
+        return book_by_form(request, form)
+    except LogInFirst:
+        messages.error(request, FORGOTTEN)
+        return SeeOther(resolve_url("bookings:detail", form.cleaned_data["again"]))
+    of_guest = failed.user.is_guest and form.cleaned_data["idempotency_key"] == key_of_next(failed)
+    typed = {"name": guests.name_for(failed), "email": failed.user.email}
+    if form.is_guest:
+        typed = {name: form.cleaned_data[name] for name in TYPED}
+    if not of_guest or typed["email"] != failed.user.email:
+        return book_by_form(request, form)
+    return book_as_guest(request, form, typed, of=failed)
+
+
 def book_as_customer(request: HttpRequest, form: BookingForm) -> HttpResponse:
     if placing := finished(request):
         return answer(request, form, placing.result)
@@ -189,8 +215,10 @@ def book_as_customer(request: HttpRequest, form: BookingForm) -> HttpResponse:
     return book(request, form, customer(request))
 
 
-def book_as_guest(request: HttpRequest, form: BookingForm) -> HttpResponse:
-    typed = {name: form.cleaned_data[name] for name in TYPED}
+def book_as_guest(
+    request: HttpRequest, form: BookingForm, typed: dict[str, str], *, of: Booking | None = None
+) -> HttpResponse:
+    """`of` is the booking that failed, if the form tries it once more."""
     key = form.cleaned_data["idempotency_key"]
     placing = finished(request)
     if placing and not guests.is_gone(placing.error):
@@ -199,16 +227,19 @@ def book_as_guest(request: HttpRequest, form: BookingForm) -> HttpResponse:
             slip = guests.slip_of_form(email=typed["email"], key=key)
             _remember_form(request, response, slip.pk, slip.stops)
         return response
-    return guests.as_long_as_there(lambda: _book_as_guest(request, form, typed, key))
+    return guests.as_long_as_there(lambda: _book_as_guest(request, form, typed, key, of))
 
 
 def _book_as_guest(
-    request: HttpRequest, form: BookingForm, typed: dict[str, str], key: UUID
+    request: HttpRequest, form: BookingForm, typed: dict[str, str], key: UUID, of: Booking | None
 ) -> HttpResponse:
     guest = guests.enter(**typed, key=key)
     if guest.claimed is not None:
         made = Booking.objects.get(pk=guest.claimed)
         return answer(request, form, lambda: _made_before(made, form))
+    if of is not None and of.user_id != guest.id:
+        # It has just moved to an account, which tries it again from its own page.
+        return SeeOther(resolve_url("bookings:detail", of.pk))
     response = book(request, form, guest)
     if response.status_code == SeeOther.status_code:
         _remember_form(request, response, guest.slip, guest.stops)
@@ -308,7 +339,7 @@ def _ask_again(
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
         chosen = {"quantity": form.cleaned_data.get("quantity", 1)}
         chosen |= {"tier": str(tier.pk)} if tier else {}
-        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data)
+        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data, tries=form.tries)
     context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
     return render(request, CONCERT_PAGE, context, status=status)
 
