@@ -1,5 +1,6 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -7,15 +8,16 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render, resolve_url
+from django.shortcuts import render, resolve_url
 from django.views import View
 from django.views.decorators.http import require_safe
 
+from accounts import pace, throttle
 from accounts.auth import customer
 from bookings import guests
 from bookings.access import LogInFirst, guests_too, mine_or_404, of_this_browser, remember
+from bookings.concert_views import CONCERT_PAGE, gone
 from bookings.errors import (
     BookingError,
     Changed,
@@ -30,7 +32,6 @@ from bookings.forms import (
     BookingForm,
     form_class,
     new_form,
-    read_seen,
     tier_chosen,
 )
 from bookings.gateways import named
@@ -48,13 +49,12 @@ from bookings.wishes import Customer, Wish
 from concerts.models import Concert
 from ticketbook import event_loop
 from ticketbook.copies import cache_server
-from ticketbook.copies.responses import for_all, is_stranger, render_for_strangers
-from ticketbook.errors import BadParameter, Busy, NotFound
+from ticketbook.error_handlers import answer_429
+from ticketbook.errors import BadParameter, Busy, NotFound, Refusal, Throttled
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.postgres import clock
-from ticketbook.replica.reading import read
 
-CONCERT_PAGE = "bookings/concert.html"
+COUNTED = "bookings.guest_form"
 FORGOTTEN = "This browser does not know that booking any more. Log in if it is in your account now."
 
 
@@ -77,61 +77,6 @@ class FormOfBooking(View):
                 request, "This page was out of date and has been renewed. Try once more."
             )
         return SeeOther(resolve_url("bookings:detail", booking_id))
-
-
-@require_safe
-def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    """A concert with the form that books it.
-
-    The browser may cache this page: going back has to show the same idempotency key.
-    """
-    if is_stranger(request) and not request.GET:
-        return read(request, lambda: _concert_page(request, concert_id))
-    return _concert_page(request, concert_id)
-
-
-def _concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
-    if concert is None and may_see_drafts(request):
-        return _draft(request, concert_id)
-    if concert is None:
-        if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
-            return _gone(request, status=404)
-        raise Http404
-    sale = sale_of(concert, request.user)
-    form = new_form(sale, chosen=request.GET, cls=form_class(request))
-    context = {"sale": sale, "form": form}
-    if request.GET:
-        context["changes"] = _changes_since_chosen(concert, request.GET)
-    if is_stranger(request) and not request.GET:
-        return render_for_strangers(request, CONCERT_PAGE, context)
-    return render(request, CONCERT_PAGE, context)
-
-
-def may_see_drafts(request: HttpRequest) -> bool:
-    return request.user.is_staff and request.user.has_perm("concerts.view_concert")
-
-
-def _draft(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    # What staff see of a concert before they publish it. It has no form, and nobody keeps it.
-    concert = get_object_or_404(Concert.objects.with_tiers(), pk=concert_id)
-    response = render(request, CONCERT_PAGE, {"sale": sale_of(concert)})
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-@require_safe
-def whats_left(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    """What is left of each tier, as a part of the concert's page, which asks for it again and again.
-
-    It is the same for everybody, and has an ETag, so it is answered from copies, mostly by a 304.
-    """
-
-    def left() -> HttpResponse:
-        concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
-        return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
-
-    return read(request, left)
 
 
 class Bookings(View):
@@ -221,6 +166,12 @@ def book_as_guest(
     """`of` is the booking that failed, if the form tries it once more."""
     key = form.cleaned_data["idempotency_key"]
     placing = finished(request)
+    if placing is None:
+        try:
+            _count_form(request)
+        except Throttled as throttled:
+            answer_429(request, throttled)
+            return _ask_again(request, form, refusal=throttled, status=throttled.status)
     if placing and not guests.is_gone(placing.error):
         response = answer(request, form, placing.result)
         if response.status_code == SeeOther.status_code:
@@ -244,6 +195,19 @@ def _book_as_guest(
     if response.status_code == SeeOther.status_code:
         _remember_form(request, response, guest.slip, guest.stops)
     return response
+
+
+def _count_form(request: HttpRequest) -> None:
+    # Anybody can type any address, and what is booked for it counts there until it is paid or ends.
+    form = throttle.by_address("guest form", settings.GUEST_FORMS_PER_ADDRESS, request)
+    pace.count(*form)
+    request.META[COUNTED] = form
+
+
+def _paid(request: HttpRequest, placed: Placed) -> None:
+    # Whoever pays does not flood, however many of them share an address.
+    if placed.booking.status == Booking.Status.CONFIRMED and placed.booking.total_price:
+        pace.take_back(*request.META.get(COUNTED, ()))
 
 
 def _remember_form(request: HttpRequest, response: HttpResponse, slip: UUID, stops: int) -> None:
@@ -271,7 +235,7 @@ def book(request: HttpRequest, form: BookingForm, user: Customer) -> HttpRespons
     )
     if may_wait(request) and settings.BOOKING_LANES:
         # _page_of_new makes the address of this redirect once the booking is placed.
-        return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
+        return later(SeeOther("/"), aplace(wish, InLanes()), partial(_page_of_new, request))
     return answer(request, form, lambda: place(wish))
 
 
@@ -289,14 +253,19 @@ def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed
         return _ask_again(request, form, status=exc.status)
     except BookingError as exc:
         return _ask_again(request, form, refusal=exc, status=exc.status)
+    if not placed.replayed:
+        _paid(request, placed)
     if placed.replayed and not placed.booking.awaits_customer:
         say_what_became(request, placed.booking)
     return SeeOther(_next_page(placed.booking))
 
 
-def _page_of_new(placed: Placed) -> str | None:
+def _page_of_new(request: HttpRequest, placed: Placed) -> str | None:
     # The page after a new booking; None for a replay, which may need a message and so a view.
-    return None if placed.replayed else _next_page(placed.booking)
+    if placed.replayed:
+        return None
+    _paid(request, placed)
+    return _next_page(placed.booking)
 
 
 def _next_page(booking: Booking) -> str:
@@ -327,13 +296,13 @@ def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
 
 
 def _ask_again(
-    request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
+    request: HttpRequest, form: BookingForm, *, status: int, refusal: Refusal | None = None
 ) -> HttpResponse:
     # The concert's page as it is now, with the choice, and the reason why it could not be booked.
     concert = _concert_of(form)
     if concert is None:
         # What nobody has seen was never here.
-        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
+        return gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
     sale, changes = sale_of(concert, request.user), _changes(concert, form)
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
@@ -342,11 +311,6 @@ def _ask_again(
         form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data, tries=form.tries)
     context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
     return render(request, CONCERT_PAGE, context, status=status)
-
-
-def _gone(request: HttpRequest, *, name: str | None = None, status: int) -> HttpResponse:
-    # Instead of a concert that was deleted, or that staff have hidden.
-    return render(request, "bookings/gone.html", {"name": name}, status=status)
 
 
 def _concert_of(form: BookingForm) -> Concert | None:
@@ -362,18 +326,6 @@ def _changes(concert: Concert, form: BookingForm) -> list[Change]:
     if tier_id is None:
         return form.seen.changes_of_concert(concert)
     return form.seen.changes(concert, tier_chosen(concert, tier_id, form.seen))
-
-
-def _changes_since_chosen(concert: Concert, query: Mapping[str, str]) -> list[Change]:
-    # The address to which log-in leads says what the form had shown, but for its texts: nobody shall make an
-    # address that puts words into this page.
-    try:
-        seen = read_seen({name: query.get(name) for name in ("kind", "price", "date")})
-    except ValidationError:
-        return []
-    if seen == Seen():
-        return []
-    return seen.changes(concert, tier_chosen(concert, query.get("tier"), seen))
 
 
 @require_safe
