@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 
 from bookings.guests import name_for
 from bookings.models import Booking
+from bookings.on_offer import held
 from bookings.seen import Seen
 from concerts.models import Concert
 from concerts.sales import why_not_on_sale
@@ -57,6 +58,11 @@ class NextTry:
     def left(self) -> int:
         """How many tickets of this kind can be bought now."""
         return self.booking.ticket_tier.available_quantity
+
+    @cached_property
+    def held(self) -> bool:
+        """Whether others hold tickets of this kind, which may come back."""
+        return bool(held([self.booking.ticket_tier]))
 
     @property
     def closed(self) -> str:
