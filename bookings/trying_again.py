@@ -50,9 +50,12 @@ class NextTry:
 
     @cached_property
     def made(self) -> Booking | None:
-        """The booking that came of it, if it was tried already."""
+        """The booking that came of it, if it was tried already. It may have gone to another address since."""
         mine = Booking.objects.filter(user=self.booking.user_id, idempotency_key=self.key)
-        return mine.first()
+        handed_over = Booking.objects.filter(
+            slips__address=self.booking.user.email, slips__idempotency_key=self.key
+        )
+        return handed_over.first() or mine.first()
 
     @property
     def left(self) -> int:

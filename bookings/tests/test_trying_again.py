@@ -12,12 +12,14 @@ from accounts.models import User
 from accounts.tests.factories import UserFactory
 from bookings import claiming, guests, views
 from bookings.audit import audit
+from bookings.handing_over import hand_over
 from bookings.models import Booking
 from bookings.tests.guest_pages import EMAIL, book_as_guest
-from bookings.tests.pages import page_of, post
+from bookings.tests.pages import choice, page_of, post
 from bookings.tests.racing import Stepped, race
 from concerts.models import TicketTier
 from concerts.tests.factories import sell
+from ticketbook.postgres import clock
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -212,3 +214,31 @@ def test_a_customer_may_not_try_again_for_a_guest_whose_booking_they_only_know_b
     post(stranger, fields)
     assert made().get().user == ann
     assert not guests.GuestSlip.objects.filter(idempotency_key=fields["idempotency_key"]).exists()
+
+
+# --- A try that has gone to somebody else -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["a guest", "an account"])
+def test_a_try_that_was_handed_over_is_not_offered_again(tier, settings, ann, staff, by):
+    browser = Client()
+    if by == "an account":
+        browser.force_login(ann)
+    settings.PAYMENT_SUCCESS_RATE = 0
+    if by == "a guest":
+        book_as_guest(browser, tier)
+    else:
+        post(browser, choice(tier))
+    settings.PAYMENT_SUCCESS_RATE = 1
+    failed = Booking.objects.get()
+    fields = fields_of(browser, failed)
+    post(browser, fields)
+    again, now = made().select_related("user").get(), clock.now()
+    seen = str(again.user_id)
+    hand_over(again, email="hal@example.com", name="Hal", seen=seen, by=staff, note="sold", now=now)
+    html = page_of(browser, failed)
+    assert "That booking has gone to another e-mail address since." in html
+    assert "Try again with the same choice" not in html
+    assert str(again.pk) not in html
+    post(browser, fields)  # the page from before
+    assert made().get().user.email == "hal@example.com"
