@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
+from math import ceil
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from bookings.concert_views import CONCERT_PAGE, gone
 from bookings.errors import (
     BookingError,
     Changed,
+    CustomerLimitReached,
     IdempotencyKeyReused,
     RequestInProgress,
     SalesClosed,
@@ -40,6 +43,7 @@ from bookings.models import Booking, BookingQuerySet
 from bookings.my_bookings import my_bookings
 from bookings.on_offer import sale_of
 from bookings.outcomes import ask_and_settle
+from bookings.payments import hold_length
 from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
 from bookings.sent_again import STILL_AT_WORK, say_what_became
@@ -310,7 +314,18 @@ def _ask_again(
         chosen |= {"tier": str(tier.pk)} if tier else {}
         form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data, tries=form.tries)
     context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
+    if isinstance(refusal, CustomerLimitReached):
+        context["until_unpaid_end"] = _until_unpaid_end()
     return render(request, CONCERT_PAGE, context, status=status)
+
+
+def _until_unpaid_end() -> str:
+    # It says the same whether there is such a booking or not.
+    minutes = ceil(hold_length(named.default()) / timedelta(minutes=1))
+    return (
+        f"What nobody pays for stops counting, as a rule within {minutes} minute{'s' * (minutes > 1)}. "
+        "If somebody else has typed your address, try again then."
+    )
 
 
 def _concert_of(form: BookingForm) -> Concert | None:
