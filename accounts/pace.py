@@ -4,16 +4,30 @@ For what comes so often that a statement for each would slow a sale down. Each p
 all of them together let so many times more through.
 """
 
+from functools import lru_cache
 from threading import Lock
 from time import monotonic
 
-from accounts.throttle import Counted
+from django.http import HttpRequest
+
+from accounts.throttle import Counted, of_address
+from ticketbook.client_address import client_address
 from ticketbook.errors import Throttled
 
 MOST = 20_000  # keys; beyond that, those are dropped that would be forgotten first
 
 _lock = Lock()
 _forgotten_at: dict[str, float] = {}  # when all attempts of a key are forgotten, by time.monotonic
+
+
+# The digests and networks of an address take longer than all the rest.
+_limits = lru_cache(10_000)(of_address)
+
+
+def by_address(what: str, per_minute: int, request: HttpRequest) -> list[Counted]:
+    """As throttle.by_address."""
+    address = client_address(request) if per_minute else None
+    return _limits(what, per_minute, address) if address else []
 
 
 def count(*attempt: Counted) -> None:

@@ -15,7 +15,7 @@ from django.shortcuts import render, resolve_url
 from django.views import View
 from django.views.decorators.http import require_safe
 
-from accounts import pace, throttle
+from accounts import pace
 from accounts.auth import customer
 from bookings import guests
 from bookings.access import LogInFirst, guests_too, mine_or_404, of_this_browser, remember
@@ -203,7 +203,7 @@ def _book_as_guest(
 
 def _count_form(request: HttpRequest) -> None:
     # Anybody can type any address, and what is booked for it counts there until it is paid or ends.
-    form = throttle.by_address("guest form", settings.GUEST_FORMS_PER_ADDRESS, request)
+    form = pace.by_address("guest form", settings.GUEST_FORMS_PER_ADDRESS, request)
     pace.count(*form)
     request.META[COUNTED] = form
 
