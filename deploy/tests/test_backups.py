@@ -46,6 +46,11 @@ def test_what_the_last_fourteen_days_need_is_kept_with_its_wal(kept):
     assert kept(oldest, built, older, old, newest) == ([older, old, newest], [older.first_wal])
 
 
+def test_all_stay_while_none_is_older_than_what_is_kept(kept):
+    found = [made(3), made(2), made(1)]
+    assert kept(*found) == (found, [found[0].first_wal])
+
+
 def test_two_full_backups_stay_however_old_they_are(kept):
     first, second, third = made(90), made(60), made(50)
     assert kept(first, second, third) == ([second, third], [second.first_wal])
