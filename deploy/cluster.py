@@ -17,7 +17,7 @@ from typing import IO
 import psutil
 import psycopg
 
-from deploy import configuration, networks, packages, patroni
+from deploy import configuration, etcd, networks, packages, patroni
 from deploy.layout import LOCAL, MEMBERS, Layout
 from deploy.parts import Part, family
 from ticketbook.embedded import binaries
@@ -203,6 +203,15 @@ class Cluster:
     def is_ready(self) -> bool:
         """Whether the site answers that it is ready, through HAProxy."""
         return is_ready(self.layout, "site")
+
+    def is_whole(self) -> bool:
+        """Whether every part runs, etcd and PostgreSQL are in their places, and the site is ready."""
+        return (
+            all(part.lives() for part in self.parts.values())
+            and len(etcd.serving(self.layout)) == len(MEMBERS)
+            and patroni.all_in_place(self.layout)
+            and self.is_ready()
+        )
 
     # --- Watching ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from deploy.layout import MEMBERS, Layout
 
 LIMIT = 2.0  # seconds for an answer
 # The servers are on this machine, so a proxy that http_proxy names is not used.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def members(layout: Layout) -> list[Member]:
 
 def _told(layout: Layout, number: int) -> list[Member]:
     try:
-        with _open(f"{layout.rest(number)}/cluster", timeout=LIMIT) as answer:
+        with ask(f"{layout.rest(number)}/cluster", timeout=LIMIT) as answer:
             rows = json.load(answer)["members"]
     except (OSError, ValueError, KeyError):
         return []
@@ -85,7 +85,7 @@ def leader(layout: Layout, *, limit: float = 0) -> Member:
 
 def is_primary(layout: Layout, number: int) -> bool:
     try:
-        with _open(f"{layout.rest(number)}/primary", timeout=LIMIT):
+        with ask(f"{layout.rest(number)}/primary", timeout=LIMIT):
             return True
     except OSError:
         return False
@@ -121,7 +121,7 @@ def all_in_place(layout: Layout) -> bool:
 def _asked(layout: Layout, number: int) -> dict[str, Any]:
     # What a member says of itself; nothing if it does not answer.
     try:
-        with _open(f"{layout.rest(number)}/patroni", timeout=LIMIT) as answer:
+        with ask(f"{layout.rest(number)}/patroni", timeout=LIMIT) as answer:
             told: dict[str, Any] = json.load(answer)
             return told
     except (OSError, ValueError):
@@ -149,6 +149,6 @@ def switch_over(layout: Layout) -> str:
         data=body,
         headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
     )
-    with _open(request, timeout=60) as answer:
+    with ask(request, timeout=60) as answer:
         said: str = answer.read().decode()
     return said

@@ -26,9 +26,9 @@ class Figures:
     hit: str  # what was hit
     gap: float  # the longest time without an acknowledged booking, counted to the end of the observation
     takes_over: float | None  # until another member led; None if none had to
-    rejoins: (
-        float | None
-    )  # from the mending until all members were in their places; None: they never were
+    # From the mending until every part ran, etcd and PostgreSQL were in their places, and the site was
+    # ready; None if that never came.
+    rejoins: float | None
     bookings: int  # acknowledged
     errors: dict[str, int]  # by kind, from the fault on
     lost: int  # acknowledged bookings that the surviving timeline has not
@@ -57,7 +57,7 @@ class Figures:
         if self.taken != self.booked:
             found.append(f"The gateway has {self.taken}, and the books say {self.booked}.")
         if self.rejoins is None:
-            found.append("Not all members came back.")
+            found.append("Not all parts came back.")
         if self.late_read_only:
             found.append(f"{self.late_read_only} statements met a primary that takes no writes.")
         return found

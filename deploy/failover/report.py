@@ -21,7 +21,8 @@ A journal outside of the cluster has what clients were told.
 - **gap**: the longest time in which no booking was acknowledged to any client, from the last one before the
   fault up to the end of the observation.
 - **new primary**: when another member took writes.
-- **back**: how long after the mending all members were in their places, the old primary as a standby.
+- **back**: how long after the mending every part ran again and was in its place: all members of etcd, the
+  old primary as a standby, and the site ready.
 - **lost**: acknowledged bookings that are not on the timeline of the leader that living members name.
 - **25006**: statements that a read-only server refused later than 5 s after another member took writes.
 - **found**: what the referee of `make chaos` and the audit found wrong in books, answers and money.

@@ -111,10 +111,7 @@ class Drill:
         began = self.recorder.now()
         await asyncio.to_thread(mend, self.where)
 
-        def in_place() -> bool:
-            return patroni.all_in_place(self.where) and self.cluster.is_ready()
-
-        if await asyncio.to_thread(patroni.wait, in_place, limit=REJOIN_LIMIT):
+        if await asyncio.to_thread(patroni.wait, self.cluster.is_whole, limit=REJOIN_LIMIT):
             self.rejoins = round(self.recorder.now() - began, 1)
 
     async def _judged(self, late: int) -> Figures:

@@ -1,0 +1,55 @@
+"""Whether etcd is in its place is asked of each of its members."""
+
+import subprocess
+from contextlib import ExitStack
+
+import pytest
+
+from deploy import configuration, etcd, packages, patroni
+from deploy.layout import Layout
+from ticketbook.tests.running import free_port
+
+ETCD = packages.find("etcd")
+START_LIMIT = 60  # seconds
+
+
+@pytest.fixture
+def where(where):
+    """Members on ports that nobody else has."""
+    free: set[int] = set()
+    while len(free) < 6:
+        free.add(free_port())
+    ports = iter(free)
+    found = {(name, n): next(ports) for name in ("etcd_client", "etcd_peer") for n in (1, 2, 3)}
+
+    class Elsewhere(Layout):
+        def port_of(self, name, member=0):
+            return found.get((name, member)) or super().port_of(name, member)
+
+    return Elsewhere(home=where.home, secrets=where.secrets)
+
+
+@pytest.mark.skipif(ETCD is None, reason="etcd is not installed")
+def test_a_member_serves_only_as_part_of_a_majority(where, monkeypatch):
+    monkeypatch.setattr(configuration, "hand_over", lambda path: None)
+    configuration.make_folders(where)
+    configuration.write(where)
+    with ExitStack() as running:
+
+        def start(member):
+            command = [ETCD, "--config-file", where.config / f"e{member}.yml"]
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            running.callback(process.wait)
+            running.callback(process.kill)
+            return process
+
+        def become(*names):
+            return patroni.wait(lambda: etcd.serving(where) == list(names), limit=START_LIMIT)
+
+        started = [start(1), start(2)]
+        assert become("e1", "e2")
+        start(3)
+        assert become("e1", "e2", "e3")
+        for process in started:
+            process.kill()
+        assert become()
