@@ -16,6 +16,10 @@ TARGETS = {"postmaster": 10.0, "switchover": 5.0}
 TARGET = 30.0
 # What may cost nobody an answer.
 UNNOTICED = {"rolling_restart"}
+# Whatever happens, this is all that a client may meet. Only HAProxy's own death cuts connections.
+BUSY = "503 busy"
+CUTS_CONNECTIONS = {"haproxy"}
+NO_RETRY_AFTER = "without Retry-After"
 
 
 @dataclass
@@ -50,8 +54,7 @@ class Figures:
         found = list(self.wrong)
         if self.gap >= self.target:
             found.append(f"No booking was acknowledged for {self.gap:.1f} s.")
-        if self.errors and self.fault in UNNOTICED:
-            found.append(f"Requests failed: {self.errors}.")
+        found += [f"Requests failed: {number} × {kind}." for kind, number in self._breaches()]
         if self.lost:
             found.append(f"{self.lost} acknowledged bookings are lost.")
         if self.taken != self.booked:
@@ -61,6 +64,15 @@ class Figures:
         if self.late_read_only:
             found.append(f"{self.late_read_only} statements met a primary that takes no writes.")
         return found
+
+    def _breaches(self) -> list[tuple[str, int]]:
+        if self.fault in UNNOTICED:
+            return list(self.errors.items())
+        return [(kind, number) for kind, number in self.errors.items() if not self._may_be(kind)]
+
+    def _may_be(self, kind: str) -> bool:
+        is_an_answer = kind[0].isdigit()
+        return kind == BUSY or (self.fault in CUTS_CONNECTIONS and not is_an_answer)
 
     def write(self, folder: Path) -> None:
         (folder / "figures.json").write_text(json.dumps(asdict(self), indent=1))
@@ -94,7 +106,8 @@ def errors_of(history: History, *, since: float) -> dict[str, int]:
 
 def _kind(attempt: Attempt) -> str:
     if attempt.status >= 500:
-        return f"{attempt.status} {attempt.code}".strip()
+        kind = f"{attempt.status} {attempt.code}".strip()
+        return kind if attempt.retry_after or kind != BUSY else f"{kind} {NO_RETRY_AFTER}"
     if attempt.status:
         return ""
     return attempt.error.partition(":")[0] or "no answer"
