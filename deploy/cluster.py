@@ -235,6 +235,11 @@ class Cluster:
         if self._watcher is not None:
             self._watcher.join()
         if hasattr(self, "parts"):
+            for name in (
+                "web1",
+                "web2",
+            ):  # together, because each serves for STOP_NOTICE_SECONDS yet
+                self.parts[name].begin_to_stop()
             for part in self._in_order():
                 for process in family(part.process.pid) if part.process and part.lives() else []:
                     with suppress(psutil.NoSuchProcess):

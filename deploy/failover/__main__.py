@@ -2,8 +2,10 @@
 
     make failover-test FAULTS="primary_machine*20 switchover*5 web" REPEAT=2 KEEP=1 CLIENTS=8 POOLER=on
 
+    make failover-test FAULTS="rolling_restart switchover" RATE=200 KEEP=1
+
 FAULTS are all by default. KEEP=1 adds to the figures of earlier runs. QUICK=1 tries two faults, and leaves
-deploy/FAILOVER.md as it is.
+deploy/FAILOVER.md as it is. RATE is how many bookings a second come, instead of those of the usual clients.
 """
 
 import os
@@ -42,7 +44,7 @@ def main() -> None:
         not_tried = _play(plan)
     except (ValueError, NotStarted, MissingPackages, ImproperlyConfigured) as exc:
         sys.exit(str(exc))
-    from deploy.failover.run import CLIENTS
+    from deploy.failover.customers import CLIENTS
 
     found = _earlier()
     text = report.text(found, clients=CLIENTS, not_tried=not_tried)

@@ -8,7 +8,7 @@ import sys
 
 from deploy import networks
 from deploy.layout import Layout, layout
-from ticketbook.environment import folder
+from ticketbook.environment import folder, whole
 
 # chaos/ puts a DATA_DIR of its own into the environment.
 if "chaos.system" in sys.modules:
@@ -24,6 +24,9 @@ os.environ |= {
     "SECRET_KEY": PLAIN.secrets["secret_key"],
     "DATA_DIR": str(PLAIN.home / "site"),
 }
+RATE = whole("RATE", 0, 0, 20_000)  # bookings a second; 0: by the clients of chaos/
+# What is simulated of payments in a run at a fixed rate: nothing takes time, and nothing is declined.
+SIMULATED = {"PAYMENT_DEFAULT": "simulated", "PAYMENT_SUCCESS_RATE": "1", "PAYMENT_LATENCY_MS": "0"}
 NOT_OURS = {"PYTHONPATH", "WEB_CONCURRENCY", "LOCK_TIMEOUT_MS", "SECRET_KEY"}
 
 
@@ -36,6 +39,9 @@ def with_networks() -> Layout:
 def of_the_site(where: Layout) -> dict[str, str]:
     """Settings of chaos/: short holds, the gateway with a ledger, and mails that are kept."""
     settings = {name: text for name, text in SETTINGS.items() if name not in NOT_OURS}
+    if RATE:
+        settings |= SIMULATED
+        settings.pop("EMAIL_SHARE")  # mails at the pace that leaves a sale its machine
     return settings | {
         "GATEWAY_URL": f"http://127.0.0.1:{where.port_of('gateway')}",
         "CHAOS_MAILS": str(where.home / "current" / "mail"),

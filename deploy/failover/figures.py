@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from chaos.facts import Facts, owed
 from chaos.history import Attempt, History
@@ -20,6 +20,18 @@ UNNOTICED = {"rolling_restart"}
 BUSY = "503 busy"
 CUTS_CONNECTIONS = {"haproxy"}
 NO_RETRY_AFTER = "without Retry-After"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What clients were told, and how it compares with the books when all has come to rest."""
+
+    history: History
+    lost: int
+    taken: str
+    booked: str
+    wrong: list[str]
+    arrivals: dict[str, float] | None = None
 
 
 @dataclass
@@ -44,6 +56,9 @@ class Figures:
     wrong: list[str] = field(
         default_factory=list
     )  # what the referee and the audit found, a sentence each
+    arrivals: dict[str, float] | None = (
+        None  # of a run at a fixed rate (deploy/failover/arrivals.py)
+    )
 
     @property
     def target(self) -> float:
@@ -84,6 +99,28 @@ class Figures:
 
 def is_acknowledged(attempt: Attempt) -> bool:
     return attempt.verb == "book" and attempt.status == 201 and not attempt.replayed
+
+
+def arrivals_in(journal: Path, *, zero: float) -> list[Attempt]:
+    """What the customers were told, by the journal that they wrote (bench/arrivals.py)."""
+    lines = map(json.loads, journal.read_text().splitlines())
+    return [_attempt(number, told, zero) for number, told in enumerate(lines)]
+
+
+def _attempt(number: int, told: dict[str, Any], zero: float) -> Attempt:
+    return Attempt(
+        number,
+        "crowd",
+        "book",
+        {},
+        began=told["due"] - zero,
+        ended=told["answered"] - zero,
+        status=told["status"],
+        code=told["code"],
+        answer={"id": told["booking"]},
+        error="" if told["status"] else "connection lost: no answer",
+        retry_after=told["retry_after"],
+    )
 
 
 def longest_gap(history: History, *, since: float, until: float) -> float:
