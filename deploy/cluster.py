@@ -17,19 +17,16 @@ from typing import IO
 import psutil
 import psycopg
 
-from deploy import configuration, etcd, networks, packages, patroni
+from deploy import configuration, etcd, members, networks, packages, patroni
 from deploy.layout import LOCAL, MEMBERS, Layout
+from deploy.members import NotStarted
 from deploy.parts import Part, family
 from ticketbook.embedded import binaries
 from ticketbook.environment import BASE_DIR
 
 WATCH = 0.2  # seconds
-START_LIMIT = 180.0  # seconds for the database, and again for the site
+START_LIMIT = 180.0  # seconds for the primary behind HAProxy, and again for the site
 STOP_LIMIT = 60.0
-
-
-class NotStarted(Exception):
-    """The message is a sentence that says why the cluster does not start."""
 
 
 class Cluster:
@@ -58,8 +55,7 @@ class Cluster:
             file.unlink()
         say("Starting etcd and three PostgreSQL members under Patroni…")
         self._watch()
-        self._start_members()
-        self._await(lambda: patroni.all_in_place(self.layout), "The members of PostgreSQL")
+        members.bring_up(self.layout, self._start, say)
         say("Starting HAProxy, PgBouncer and Valkey…")
         self._start("haproxy", "pgbouncer", "valkey")
         self._await(self._takes_writes, "The primary behind HAProxy")
@@ -164,20 +160,6 @@ class Cluster:
             check=False,
         )
         return done.returncode, done.stdout.strip()
-
-    def _start_members(self) -> None:
-        etcd_is_new = not any((self.layout.home / "etcd").iterdir())
-        self._start(*(f"e{n}" for n in MEMBERS))
-        members = [f"n{n}" for n in MEMBERS]
-        with_data = [f"n{n}" for n in MEMBERS if self.layout.data(n).exists()]
-        if etcd_is_new and with_data:
-            # After a restore. A member without data would make a new database if it came first.
-            self._start(*with_data)
-            self._await(
-                lambda: any(each.leads for each in patroni.members(self.layout)), "The leader"
-            )
-            members = [name for name in members if name not in with_data]
-        self._start(*members)
 
     def _start(self, *names: str) -> None:
         for name in names:

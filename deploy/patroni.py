@@ -5,7 +5,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ class Member:
     state: str  # running, streaming, stopped …
     timeline: int
     lag: int | None  # bytes; None if it is not known
+    lsn: int = 0  # how much WAL it has; 0 if it is not known
 
     @property
     def name(self) -> str:
@@ -64,7 +65,14 @@ def _member(row: dict[str, Any]) -> Member:
         state=row["state"],
         timeline=int(row.get("timeline") or 0),
         lag=lag if isinstance(lag, int) else None,
+        lsn=_lsn(row.get("lsn", "")),
     )
+
+
+def _lsn(told: str) -> int:
+    # "0/E05BFF0": two numbers of 32 bits.
+    high, slash, low = told.partition("/")
+    return (int(high, 16) << 32) + int(low, 16) if slash else 0
 
 
 def leader(layout: Layout, *, limit: float = 0) -> Member:
@@ -106,16 +114,28 @@ def all_in_place(layout: Layout) -> bool:
 
     Each is asked itself: what the others know of a member that died is true for another while.
     """
-    found = [_asked(layout, number) for number in MEMBERS]
-    leaders = [each for each in found if each.get("role") in {"primary", "master"}]
+    found = {number: _asked(layout, number) for number in MEMBERS}
+    return not _away(found) and any(told.get("sync_standby") for told in found.values())
+
+
+def away(layout: Layout) -> list[str]:
+    """The names of the members that neither lead nor follow."""
+    return _away({number: _asked(layout, number) for number in MEMBERS})
+
+
+def _away(found: Mapping[int, dict[str, Any]]) -> list[str]:
+    leaders = [told for told in found.values() if told.get("role") in {"primary", "master"}]
     if len(leaders) != 1 or leaders[0]["state"] != "running":
-        return False
-    followers = [each for each in found if each is not leaders[0]]
-    follow = all(
-        each.get("replication_state") == "streaming" and each["timeline"] == leaders[0]["timeline"]
-        for each in followers
-    )
-    return follow and any(each.get("sync_standby") for each in followers)
+        return [f"n{number}" for number in found]
+    return [
+        f"n{number}"
+        for number, told in found.items()
+        if told is not leaders[0]
+        and not (
+            told.get("replication_state") == "streaming"
+            and told["timeline"] == leaders[0]["timeline"]
+        )
+    ]
 
 
 def _asked(layout: Layout, number: int) -> dict[str, Any]:

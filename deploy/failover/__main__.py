@@ -18,13 +18,14 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from deploy import networks
-from deploy.cluster import NotStarted, running
+from deploy.cluster import running
 from deploy.failover import report
 from deploy.failover.environment import PLAIN, of_the_site, with_networks  # before Django is set up
 from deploy.failover.figures import Figures
 from deploy.failover.planned import planned
 from deploy.faults import FAULTS
 from deploy.layout import Layout
+from deploy.members import NotStarted
 from deploy.packages import MissingPackages
 from ticketbook.environment import whole
 

@@ -1,5 +1,7 @@
-"""Whether etcd is in its place is asked of each of its members."""
+"""Whether etcd is in its place is asked of each of its members, and who may lead of any of them."""
 
+import base64
+import json
 import subprocess
 from contextlib import ExitStack
 
@@ -29,8 +31,15 @@ def where(where):
     return Elsewhere(home=where.home, secrets=where.secrets)
 
 
+def put(where, key, value):
+    pair = {"key": key, "value": json.dumps(value)}
+    body = {name: base64.b64encode(text.encode()).decode() for name, text in pair.items()}
+    address = f"http://{where.host(1)}:{where.port_of('etcd_client', 1)}/v3/kv/put"
+    patroni.ask(address, data=json.dumps(body).encode()).close()
+
+
 @pytest.mark.skipif(ETCD is None, reason="etcd is not installed")
-def test_a_member_serves_only_as_part_of_a_majority(where, monkeypatch):
+def test_a_member_serves_and_knows_who_may_lead_only_as_part_of_a_majority(where, monkeypatch):
     monkeypatch.setattr(configuration, "hand_over", lambda path: None)
     configuration.make_folders(where)
     configuration.write(where)
@@ -50,6 +59,10 @@ def test_a_member_serves_only_as_part_of_a_majority(where, monkeypatch):
         assert become("e1", "e2")
         start(3)
         assert become("e1", "e2", "e3")
+        assert etcd.may_lead(where) == []
+        put(where, "/ticketbook/ticketbook/sync", {"leader": "n3", "sync_standby": "n1"})
+        assert etcd.may_lead(where) == ["n1", "n3"]
         for process in started:
             process.kill()
         assert become()
+        assert etcd.may_lead(where) == []

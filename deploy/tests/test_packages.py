@@ -5,9 +5,10 @@ import fcntl
 import pytest
 
 from deploy import packages
-from deploy.cluster import Cluster, NotStarted
+from deploy.cluster import Cluster
 from deploy.failover.planned import planned
 from deploy.faults import FAULTS, described
+from deploy.members import NotStarted
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them():
