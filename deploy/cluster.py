@@ -17,7 +17,7 @@ from typing import IO
 import psutil
 import psycopg
 
-from deploy import configuration, etcd, members, networks, packages, patroni
+from deploy import configuration, disks, etcd, members, networks, packages, patroni
 from deploy.layout import LOCAL, MEMBERS, Layout
 from deploy.members import NotStarted
 from deploy.parts import Part, family
@@ -48,6 +48,7 @@ class Cluster:
         self._claim()
         packages.install(self.layout)
         networks.up(self.layout)
+        disks.up(self.layout)
         configuration.make_folders(self.layout)
         configuration.write(self.layout)
         self.parts = {part.name: part for part in self._parts()}
@@ -230,6 +231,7 @@ class Cluster:
         if self._lock is not None:
             self._end_leftovers()
             networks.down(self.layout)
+            disks.down(self.layout)
             self._lock.close()
 
     def _in_order(self) -> list[Part]:

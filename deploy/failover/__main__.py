@@ -17,10 +17,15 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from deploy import networks
+from deploy import disks, networks
 from deploy.cluster import running
 from deploy.failover import report
-from deploy.failover.environment import PLAIN, of_the_site, with_networks  # before Django is set up
+from deploy.failover.environment import (  # before Django is set up
+    PLAIN,
+    of_the_site,
+    with_networks,
+    with_small_disks,
+)
 from deploy.failover.figures import Figures
 from deploy.failover.planned import planned
 from deploy.faults import FAULTS
@@ -31,6 +36,8 @@ from ticketbook.environment import whole
 
 QUICK = "primary_machine postmaster"
 RUNS = PLAIN.home / "runs"
+# The clusters that faults need. Each is started once.
+CLUSTERS = {"": lambda: PLAIN, "networks": with_networks, "disks": with_small_disks}
 REPORT = Path(__file__).parent.parent / "FAILOVER.md"
 
 
@@ -61,18 +68,21 @@ def main() -> None:
 
 def _play(plan: Sequence[str]) -> list[str]:
     """Strike them all. Returns what could not be tried, a sentence each."""
-    plain = [name for name in plan if not FAULTS[name].needs_networks]
-    cut = [name for name in plan if FAULTS[name].needs_networks]
-    if plain:
-        _strike(PLAIN, plain)
-    if cut:
-        try:
-            where = with_networks()
-        except networks.NoNetworks as exc:
-            print(exc)
-            return [f"{', '.join(cut)}: {exc}"]
-        _strike(where, cut)
-    return []
+    not_tried = []
+    for kind, cluster in CLUSTERS.items():
+        names = [name for name in plan if _kind_of(name) == kind]
+        if names:
+            try:
+                _strike(cluster(), names)
+            except (networks.NoNetworks, disks.NoDisks) as exc:
+                print(exc)
+                not_tried.append(f"{', '.join(names)}: {exc}")
+    return not_tried
+
+
+def _kind_of(name: str) -> str:
+    needs = FAULTS[name].needs
+    return needs if needs in CLUSTERS else ""
 
 
 def _strike(where: Layout, names: Sequence[str]) -> None:

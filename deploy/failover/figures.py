@@ -15,7 +15,7 @@ from chaos.history import Attempt, History
 TARGETS = {"postmaster": 10.0, "switchover": 5.0}
 TARGET = 30.0
 # What may cost nobody an answer.
-UNNOTICED = {"rolling_restart"}
+UNNOTICED = {"rolling_restart", "wrong_clock"}
 # Whatever happens, this is all that a client may meet. Only HAProxy's own death cuts connections.
 BUSY = "503 busy"
 CUTS_CONNECTIONS = {"haproxy"}
