@@ -6,12 +6,14 @@ The site needs a majority of etcd and one member that leads. It starts without t
 from collections.abc import Callable, Sequence
 
 from deploy import etcd, patroni
+from deploy.controldata import extent
 from deploy.layout import MEMBERS, Layout
 
 ETCD_LIMIT = 60.0  # seconds
 LEADER_LIMIT = 180.0
 OTHERS_LIMIT = 120.0
 LAST_LIMIT = 10.0  # for the last member of etcd, when the others serve
+VERSION = "PG_VERSION"  # every database has this file
 MAJORITY = len(MEMBERS) // 2 + 1
 
 Say = Callable[[str], object]
@@ -29,14 +31,16 @@ def bring_up(where: Layout, start: Callable[..., None], say: Say) -> None:
     etcd_is_new = not any((where.home / "etcd").iterdir())
     start(*(f"e{number}" for number in MEMBERS))
     _await_etcd(where, say)
-    with_data = [f"n{number}" for number in MEMBERS if where.data(number).exists()]
+    everybody = [f"n{number}" for number in MEMBERS]
+    with_data = [number for number in MEMBERS if (where.data(number) / VERSION).exists()]
     if etcd_is_new and with_data:
-        # After a restore. A member without data would make a new database if it came first.
-        start(*with_data)
+        # A member that comes up first would lead: with a new database, or without the last bookings.
+        first = f"n{furthest_of(where, with_data)}"
+        start(first)
         _await_leader(where)
-        start(*(f"n{number}" for number in MEMBERS if f"n{number}" not in with_data))
+        start(*(name for name in everybody if name != first))
     else:
-        start(*(f"n{number}" for number in MEMBERS))
+        start(*everybody)
         _await_leader(where)
     patroni.wait(lambda: patroni.all_in_place(where), limit=OTHERS_LIMIT)
     if away := patroni.away(where):
@@ -59,6 +63,23 @@ def _await_etcd(where: Layout, say: Say) -> None:
         say(
             f"{names(away)} of etcd did not start, and the others go on without. See {logs(where, away)}."
         )
+
+
+def furthest_of(where: Layout, with_data: Sequence[int]) -> int:
+    """The number of the member that has all WAL, where etcd does not remember who led. Raises NotStarted."""
+    if len(with_data) == 1:
+        return with_data[0]
+    try:
+        found = {number: extent(where.data(number)) for number in with_data}
+    except OSError as exc:
+        raise NotStarted(f"etcd has forgotten who led. {exc}") from None
+    if not all(each.in_order for each in found.values()):
+        raise NotStarted(
+            "etcd has forgotten who led, and not all members were stopped in order, so nobody knows who has "
+            f"every acknowledged booking. Look in {where.logs} who led last. To go on with it, copy its "
+            f"folder out of {where.home / 'data'}, and make adopt-restored INTO=that copy."
+        )
+    return max(found, key=lambda number: found[number])
 
 
 def _await_leader(where: Layout) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from deploy.controldata import lsn
 from deploy.layout import MEMBERS, Layout
 
 LIMIT = 2.0  # seconds for an answer
@@ -65,14 +66,8 @@ def _member(row: dict[str, Any]) -> Member:
         state=row["state"],
         timeline=int(row.get("timeline") or 0),
         lag=lag if isinstance(lag, int) else None,
-        lsn=_lsn(row.get("lsn", "")),
+        lsn=lsn(row.get("lsn", "")),
     )
-
-
-def _lsn(told: str) -> int:
-    # "0/E05BFF0": two numbers of 32 bits.
-    high, slash, low = told.partition("/")
-    return (int(high, 16) << 32) + int(low, 16) if slash else 0
 
 
 def leader(layout: Layout, *, limit: float = 0) -> Member:
