@@ -12,20 +12,30 @@ def serving(layout: Layout) -> list[str]:
     return [f"e{number}" for number in MEMBERS if _serves(layout, number)]
 
 
+def remembers(layout: Layout) -> bool:
+    """Whether it knows of the database that there is."""
+    return _value(layout, "initialize") is not None
+
+
 def may_lead(layout: Layout) -> list[str]:
     """The names of the members of PostgreSQL that have every acknowledged commit; empty if unknown."""
-    key = base64.b64encode(f"/ticketbook/{SCOPE}/sync".encode()).decode()
-    for name in serving(layout):
-        address = f"{_address(layout, int(name[1:]))}/v3/kv/range"
+    told = json.loads(_value(layout, "sync") or "{}")
+    named = [told.get("leader"), *(told.get("sync_standby") or "").split(",")]
+    return sorted(filter(None, named))
+
+
+def _value(layout: Layout, name: str) -> str | None:
+    # What Patroni keeps under this name.
+    key = base64.b64encode(f"/ticketbook/{SCOPE}/{name}".encode()).decode()
+    for member in serving(layout):
+        address = f"{_address(layout, int(member[1:]))}/v3/kv/range"
         try:
             with ask(address, data=json.dumps({"key": key}).encode(), timeout=LIMIT) as answer:
-                [row] = json.load(answer).get("kvs", [])
-            told = json.loads(base64.b64decode(row["value"]))
-        except (OSError, ValueError, KeyError):
+                rows = json.load(answer).get("kvs", [])
+        except (OSError, ValueError):
             continue
-        named = [told.get("leader"), *(told.get("sync_standby") or "").split(",")]
-        return sorted(filter(None, named))
-    return []
+        return base64.b64decode(rows[0].get("value", "")).decode() if rows else None
+    return None
 
 
 def _address(layout: Layout, number: int) -> str:

@@ -28,12 +28,11 @@ def bring_up(where: Layout, start: Callable[..., None], say: Say) -> None:
 
     Says what does not run if that is not needed.
     """
-    etcd_is_new = not any((where.home / "etcd").iterdir())
     start(*(f"e{number}" for number in MEMBERS))
     _await_etcd(where, say)
     everybody = [f"n{number}" for number in MEMBERS]
     with_data = [number for number in MEMBERS if (where.data(number) / VERSION).exists()]
-    if etcd_is_new and with_data:
+    if with_data and not etcd.remembers(where):
         # A member that comes up first would lead: with a new database, or without the last bookings.
         first = f"n{furthest_of(where, with_data)}"
         start(first)

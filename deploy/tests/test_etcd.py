@@ -62,6 +62,9 @@ def test_a_member_serves_and_knows_who_may_lead_only_as_part_of_a_majority(where
         assert etcd.may_lead(where) == []
         put(where, "/ticketbook/ticketbook/sync", {"leader": "n3", "sync_standby": "n1"})
         assert etcd.may_lead(where) == ["n1", "n3"]
+        assert not etcd.remembers(where)
+        put(where, "/ticketbook/ticketbook/initialize", 7)
+        assert etcd.remembers(where)
         for process in started:
             process.kill()
         assert become()
