@@ -22,6 +22,7 @@ from deploy.cluster import running
 from deploy.failover import report
 from deploy.failover.environment import (  # before Django is set up
     PLAIN,
+    USUAL,
     of_the_site,
     with_networks,
     with_small_disks,
@@ -35,7 +36,7 @@ from deploy.packages import MissingPackages
 from ticketbook.environment import whole
 
 QUICK = "primary_machine postmaster"
-RUNS = PLAIN.home / "runs"
+RUNS = USUAL.home / "runs"
 # The clusters that faults need. Each is started once.
 CLUSTERS = {"": lambda: PLAIN, "networks": with_networks, "disks": with_small_disks}
 REPORT = Path(__file__).parent.parent / "FAILOVER.md"
@@ -56,7 +57,7 @@ def main() -> None:
 
     found = _earlier()
     text = report.text(found, clients=CLIENTS, not_tried=not_tried)
-    place = PLAIN.home / "FAILOVER.md" if quick else REPORT
+    place = USUAL.home / "FAILOVER.md" if quick else REPORT
     place.write_text(text)
     print(f"\nThe report is in {place}.")
     failures = [f"{each.fault}: {what}" for each in found for what in each.failures()]

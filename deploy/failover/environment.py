@@ -14,7 +14,10 @@ from ticketbook.environment import folder, whole
 if "chaos.system" in sys.modules:
     raise ImportError("Import deploy.failover.environment before anything of chaos/.")
 BASE = folder("DATA_DIR", ".data")
-PLAIN = layout(name="failover", base=BASE)
+RATE = whole("RATE", 0, 0, 20_000)  # bookings a second; 0: by the clients of chaos/
+USUAL = layout(name="failover", base=BASE)
+# A cluster of its own, because the tickets and mails of so many bookings keep its worker busy for long.
+PLAIN = layout(name="failover-rate", base=BASE) if RATE else USUAL
 
 from chaos.system import SETTINGS  # noqa: E402
 
@@ -24,7 +27,6 @@ os.environ |= {
     "SECRET_KEY": PLAIN.secrets["secret_key"],
     "DATA_DIR": str(PLAIN.home / "site"),
 }
-RATE = whole("RATE", 0, 0, 20_000)  # bookings a second; 0: by the clients of chaos/
 # What is simulated of payments in a run at a fixed rate: nothing takes time, and nothing is declined.
 SIMULATED = {"PAYMENT_DEFAULT": "simulated", "PAYMENT_SUCCESS_RATE": "1", "PAYMENT_LATENCY_MS": "0"}
 NOT_OURS = {"WEB_CONCURRENCY", "LOCK_TIMEOUT_MS", "SECRET_KEY"}
