@@ -8,8 +8,9 @@ from typing import NoReturn
 from django.core.exceptions import ImproperlyConfigured
 
 from deploy import faults
-from deploy.cluster import Cluster, NotStarted
+from deploy.cluster import Cluster
 from deploy.layout import MEMBERS, Layout, layout
+from deploy.members import NotStarted
 from deploy.packages import MissingPackages
 from ticketbook.embedded.binaries import EmbeddedPostgresError
 

@@ -23,8 +23,9 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 
 from deploy import configuration, patroni
-from deploy.cluster import NotStarted, as_server_user
+from deploy.cluster import as_server_user
 from deploy.layout import MEMBERS, Layout, layout
+from deploy.members import NotStarted
 from ticketbook.environment import number
 
 FULL_EVERY = timedelta(days=7)

@@ -22,8 +22,9 @@ import psycopg
 
 from deploy import backups, configuration, patroni
 from deploy.backups import Backup
-from deploy.cluster import NotStarted, as_server_user, running_server
+from deploy.cluster import as_server_user, running_server
 from deploy.layout import LOCAL, Layout, layout
+from deploy.members import NotStarted
 from ticketbook.embedded import binaries
 
 RECOVERY_LIMIT = 3600.0  # seconds
