@@ -82,6 +82,10 @@ class PaidInCash(NotCancellable):
     """This booking was paid in cash. Ask at the box office: they cancel it and give you the money."""
 
 
+class HandedOver(NotCancellable):
+    """This booking was handed over to another address a moment ago. Nothing was cancelled."""
+
+
 class TooManyReturned(NotCancellable):
     """This booking does not have that many tickets left to return. Choose fewer."""
 

@@ -34,11 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 def lock_booking(booking: Booking) -> None:
-    """Lock a booking's row until the transaction ends, and read its state anew.
+    """Lock a booking's row until the transaction ends, and read anew its state and whose it is.
 
     Call it after the tier's lock, if both are needed.
     """
-    Booking.objects.select_for_update(no_key=True).only("pk").get(pk=booking.pk)
+    row = Booking.objects.select_for_update(no_key=True).only("user_id").get(pk=booking.pk)
+    if row.user_id != booking.user_id:
+        booking.user = row.user
     booking.refresh_state()
 
 

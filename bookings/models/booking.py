@@ -232,11 +232,15 @@ class Booking(models.Model):
         )
         return slips.exclude(booking=None).exclude(booking=self.pk).exists()
 
+    def was_given_away_by(self, address: str) -> bool:
+        """Whether it belonged to this address until staff handed it over (bookings/handing_over.py)."""
+        return address != self.user.email and self.slips.filter(address=address).exists()
+
     @property
     def as_seen(self) -> str:
         """What staff decide by when they give back tickets or money."""
         kept = ",".join(map(str, self.kept_numbers))
-        return f"{self.status} {self.payment_status} {self.refundable} {kept}"
+        return f"{self.user_id} {self.status} {self.payment_status} {self.refundable} {kept}"
 
     @property
     def awaits_customer(self) -> bool:
