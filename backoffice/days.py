@@ -4,7 +4,7 @@
 |---|---|---|
 | sold, in cash (door), free | tickets and prices of paid bookings (backoffice/counting.py) | the booking |
 | late | money that came after its tickets had gone back | its refund, which is made when it comes |
-| sent back, back in cash | refunds that were sent; those that staff hand over are apart | the sending |
+| sent back, back in cash | refunds that were sent; those that staff handed over are apart | the sending |
 
 A booking that is cancelled, or a part of it, stays in what was sold that day. What goes back counts on its
 own day. So an old day changes no more once all its holds are settled. Then it is closed: a job keeps its

@@ -11,6 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 
+from bookings.gateways.named import CASH
 from bookings.models import BEFORE_TICKETS, Booking, PaymentEvent, Refund, Return
 from concerts.moving import moves_since
 from mail.admin import in_words as kind_in_words
@@ -128,16 +129,17 @@ def _refunded(refund: Refund) -> Iterator[Entry]:
     amount = money(refund.amount)
     reason = refund.get_reason_display().lower()
     by = _who(refund.made_by, SYSTEM)
+    # Who handed it over, and when, is in the history.
+    in_cash = refund.booking.gateway == CASH
     yield Entry(
-        f"{amount} to be sent back: {reason}.",
+        f"{amount} to be {'handed over in cash' if in_cash else 'sent back'}: {reason}.",
         refund.created_at,
         by=by,
         why=refund.note,
         row=refund,
     )
-    if refund.status == Refund.Status.SENT:
-        sent = "to be handed over in cash" if refund.booking.gateway == "cash" else "sent back"
-        yield Entry(f"{amount} {sent}.", refund.sent_at, by=SYSTEM, row=refund)
+    if refund.status == Refund.Status.SENT and not in_cash:
+        yield Entry(f"{amount} sent back.", refund.sent_at, by=SYSTEM, row=refund)
     elif refund.status == Refund.Status.FAILED:
         yield Entry(
             f"The gateway refused to send {amount} back: {refund.failure}",

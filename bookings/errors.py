@@ -104,6 +104,10 @@ class RefundTooLarge(NothingToRefund):
     """A refund is more than 0, and no more than what is left of the price. Choose another amount."""
 
 
+class NoCashDue(BookingError):
+    """No cash of this booking is to be handed over. Perhaps somebody has done it already."""
+
+
 class RefundNotExact(NothingToRefund):
     """Nobody can be paid this amount, because the currency has no coin that small. Choose another one."""
 

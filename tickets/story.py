@@ -155,6 +155,8 @@ def _refunded(booking: Booking, refund: Refund) -> Event:
         Refund.Reason.GOODWILL: "You keep the tickets. ",
     }.get(Refund.Reason(refund.reason), "")
     if booking.gateway == named.CASH:
+        if refund.sent_at:
+            return Event(f"{why}You got {amount} back in cash.", refund.sent_at)
         return Event(f"{why}You get {amount} back in cash from our staff.", refund.created_at)
     if refund.status == Refund.Status.SENT:
         return Event(f"{why}{amount} was sent back to you.", refund.sent_at)

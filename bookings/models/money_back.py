@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from accounts.models import User
+from bookings.gateways import named
 from bookings.models.states import MAX_QUANTITY
 from ticketbook.amounts import MoneyField, plain
 from ticketbook.postgres.keys import primary_key
@@ -26,7 +27,12 @@ class MoneyBack(NamedTuple):
 
 class RefundQuerySet(models.QuerySet["Refund"]):
     def due(self) -> Self:
-        return self.filter(status=Refund.Status.DUE)
+        """Those that a gateway has still to send."""
+        return self.filter(status=Refund.Status.DUE).exclude(booking__gateway=named.CASH)
+
+    def to_hand_over(self) -> Self:
+        """Cash that staff have still to hand over."""
+        return self.filter(status=Refund.Status.DUE, booking__gateway=named.CASH)
 
     def of_called_off(self, concert_id: UUID) -> Self:
         return self.filter(
@@ -46,7 +52,8 @@ class Refund(models.Model):
     """
 
     class Status(models.TextChoices):
-        DUE = "DUE", "Due"  # a job sends it, and tries again until it is done
+        # A job sends it, and tries again until it is done. Cash waits until staff have handed it over.
+        DUE = "DUE", "Due"
         SENT = "SENT", "Sent"
         FAILED = "FAILED", "Refused"  # the gateway will not send it; staff have to
 
@@ -119,10 +126,13 @@ class Refund(models.Model):
         """A sentence for staff about what became of it."""
         if self.status == self.Status.FAILED:
             return f"The gateway refused to send {money(self.amount)} back: {self.failure}"
+        in_cash = self.booking.gateway == named.CASH
         if self.status == self.Status.DUE:
+            if in_cash:
+                return f"Hand over {money(self.amount)} in cash."
             return f"{money(self.amount)} is due; it is sent as soon as the gateway answers."
-        if self.booking.gateway == "cash":
-            return f"Hand over {money(self.amount)} in cash."
+        if in_cash:
+            return f"{money(self.amount)} was handed over in cash."
         return f"{money(self.amount)} was sent back."
 
 

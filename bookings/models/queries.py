@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
+from django.apps import apps
 from django.db import models
 from django.db.models import F, Q, Sum
 from django.db.models.expressions import RawSQL
@@ -112,6 +113,10 @@ class BookingQuerySet(models.QuerySet["Booking"]):
 
     def to_fulfil(self) -> Self:
         return self.filter(TO_FULFIL)
+
+    def with_cash_to_hand_over(self) -> Self:
+        due = apps.get_model("bookings", "Refund").objects.to_hand_over()
+        return self.filter(pk__in=due.values("booking"))
 
     def tickets(self) -> int:
         kept = F("quantity") - F("returned_quantity")
