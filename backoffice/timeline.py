@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Q
+from django.db.models import Prefetch, Q, prefetch_related_objects
 
 from bookings.gateways.named import CASH
 from bookings.models import BEFORE_TICKETS, Booking, PaymentEvent, Refund, Return
@@ -36,8 +36,12 @@ class Entry(Event):
 
 def timeline_of(booking: Booking) -> list[Entry]:
     """All that is known of a booking, which comes with its details; the first entry first."""
-    returns = list(booking.returns.select_related("made_by").order_by("pk"))
-    refunds = list(booking.refunds.select_related("made_by").order_by("pk"))
+    prefetch_related_objects(
+        [booking],
+        Prefetch("returns", Return.objects.select_related("made_by").order_by("pk")),
+        Prefetch("refunds", Refund.objects.select_related("made_by").order_by("pk")),
+    )
+    returns, refunds = list(booking.returns.all()), list(booking.refunds.all())
     events = list(PaymentEvent.objects.filter(key=booking.pk).order_by("pk"))
     told = [
         _begun(booking),
@@ -95,7 +99,7 @@ def _settled(booking: Booking) -> Iterator[Entry]:
     elif booking.total_price:
         reference = f", reference {booking.gateway_reference}" * bool(booking.gateway_reference)
         says = f"Paid {money(booking.total_price)} by {booking.gateway}{reference}."
-        yield Entry(says, at if booking.status == Status.CONFIRMED else None, by=CUSTOMER)
+        yield Entry(says, booking.paid_at, by=CUSTOMER)
 
 
 def _fulfilled(booking: Booking) -> Iterator[Entry]:

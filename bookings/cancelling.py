@@ -222,6 +222,7 @@ def give_back(
         idempotency_key=key,
         made_by=by,
         note=note,
+        paid_at=booking.paid_and_untouched_at,
         created_at=now,
     )
     if reason == Refund.Reason.CALLED_OFF:

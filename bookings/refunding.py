@@ -76,6 +76,7 @@ def owe(
         reason=reason,
         made_by=by,
         note=note,
+        paid_at=booking.paid_and_untouched_at,
         created_at=now,
     )
     defer("refund_booking", booking)

@@ -27,6 +27,7 @@ from mail.models import Mail
 from tickets.again import send_again
 from tickets.fulfilment import fulfil
 from tickets.messages import draft, send, write_some
+from tickets.story import story_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
@@ -87,6 +88,36 @@ def test_what_the_customer_did(booking):
     cancel(booking, now=timezone.now())
     assert entry(booking, "Gave back 1 of 4").by == "the customer"
     assert entry(booking, "Gave back 3 of 4").by == "the customer"
+
+
+@pytest.mark.parametrize("change", ["return", "refund", "cancel", "call off"])
+def test_the_time_of_the_payment_stays_whatever_comes_after_it(booking, boss, change):
+    paid = entry(booking, "Paid")
+    assert paid.at == booking.updated_at
+    for _ in range(2):  # the first change keeps it, and the second leaves it
+        now, facts = timezone.now(), {"by": boss, "note": "x"}
+        match change:
+            case "return":
+                return_tickets(booking, 1, key=uuid.uuid4(), now=now)
+            case "refund":
+                give_money_back(booking, Decimal(1), now=now, **facts)
+            case "cancel":
+                cancel(booking, now=now)
+            case "call off":
+                give_money_back(booking, Decimal(1), now=now, **facts)
+                change = "called off"
+            case "called off":
+                call_off(booking.ticket_tier.concert_id, now=now, **facts)
+        assert entry(booking, "Paid") == paid
+        booking.refresh_from_db()
+
+
+def test_calling_off_at_once_keeps_the_time_of_the_payment(booking, boss):
+    paid = entry(booking, "Paid")
+    call_off(booking.ticket_tier.concert_id, by=boss, note="ill", now=timezone.now())
+    assert entry(booking, "Paid") == paid
+    (of_customer,) = [each for each in story_of(booking) if each.says == "$40.00 paid."]
+    assert of_customer.at == paid.at
 
 
 def test_what_failed_stands_out(booking, boss):

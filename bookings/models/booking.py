@@ -279,6 +279,20 @@ class Booking(models.Model):
         )
 
     @property
+    def paid_at(self) -> datetime | None:
+        """When its payment was settled; None if it was not paid, or if no row has kept it."""
+        if self.paid_and_untouched_at:
+            return self.paid_and_untouched_at
+        changes = [*self.returns.all(), *self.refunds.all()]
+        return min((each.paid_at for each in changes if each.paid_at), default=None)
+
+    @property
+    def paid_and_untouched_at(self) -> datetime | None:
+        """When it was paid, as long as nothing was returned or refunded. Then `updated_at` tells it."""
+        untouched = not (self.returned_quantity or self.refunded_total)
+        return self.updated_at if self.status == self.Status.CONFIRMED and untouched else None
+
+    @property
     def moved(self) -> list[Change]:
         """What is not so any more of date and place; nothing for a concert that does not take place."""
         concert = self.ticket_tier.concert

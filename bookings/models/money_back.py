@@ -78,6 +78,7 @@ class Refund(models.Model):
         max_length=6, choices=Status, default=Status.DUE, db_default=Status.DUE
     )
     failure = models.TextField(blank=True, default="", db_default="")  # why the gateway refused
+    paid_at = models.DateTimeField(null=True, blank=True, editable=False)  # see Return
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     sent_at = models.DateTimeField(null=True, blank=True)
 
@@ -155,6 +156,9 @@ class Return(models.Model):
         User, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
     note = models.TextField(blank=True, default="", db_default="")
+    # When the booking was paid. The booking's own `updated_at` tells it, until the first return or refund
+    # overwrites that; so the first of them keeps it.
+    paid_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
