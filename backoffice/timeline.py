@@ -10,8 +10,10 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Prefetch, Q, prefetch_related_objects
+from django.utils.text import capfirst
 
 from bookings.gateways.named import CASH
+from bookings.gateways.named import in_words as in_words_of
 from bookings.models import BEFORE_TICKETS, Booking, PaymentEvent, Refund, Return
 from concerts.moving import moves_since
 from mail.admin import in_words as kind_in_words
@@ -69,17 +71,18 @@ def _begun(booking: Booking) -> Entry:
 
 
 def _event(event: PaymentEvent) -> Entry:
-    said = f"{event.gateway} told us: {event.type}"
+    gateway = capfirst(in_words_of(event.gateway))
+    said = f"{gateway} told us: {event.type}"
     found = f"; asked, it said: {event.found}" if event.found else ""
     if event.alert:
         return Entry(
             f"{said}{found}. {event.alert}",
             event.received_at,
             bad=True,
-            by=event.gateway,
+            by=gateway,
             row=event,
         )
-    return Entry(f"{said}{found}.", event.received_at, by=event.gateway, row=event)
+    return Entry(f"{said}{found}.", event.received_at, by=gateway, row=event)
 
 
 def _settled(booking: Booking) -> Iterator[Entry]:
@@ -98,7 +101,8 @@ def _settled(booking: Booking) -> Iterator[Entry]:
         yield Entry(f"Failed: {why}. The tickets went back on sale.", at, by=SYSTEM)
     elif booking.total_price:
         reference = f", reference {booking.gateway_reference}" * bool(booking.gateway_reference)
-        says = f"Paid {money(booking.total_price)} by {booking.gateway}{reference}."
+        how = "in cash" if booking.gateway == CASH else f"by {booking.paid_by}"
+        says = f"Paid {money(booking.total_price)} {how}{reference}."
         yield Entry(says, booking.paid_at, by=CUSTOMER)
 
 

@@ -263,7 +263,7 @@ def test_the_gateway_is_asked_about_a_hold(desk, ann, tier, settings, rate, answ
     Booking.objects.update(outcome_unknown=True, hold_expires_at=ends)
     settings.PAYMENT_SUCCESS_RATE = rate
     ask = desk(verbs.AskGateway(), held)
-    assert "simulated is asked what became of $10.00." in ask.read()
+    assert "Simulated payment is asked what became of $10.00." in ask.read()
     said = ask.send()
     assert f"The gateway says that {answer}. The booking is: {state}." in said
     assert f"Asked the gateway: {answer}" in str(LogEntry.objects.get().change_message)

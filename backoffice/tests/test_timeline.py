@@ -59,7 +59,7 @@ def entry(booking, beginning):
 def test_a_sale(booking):
     assert told(booking) == [
         "Held 4 × General admission for $40.00.",
-        "Paid $40.00 by simulated.",
+        "Paid $40.00 by simulated payment.",
         "Made the tickets.",
         "Mail “Tickets” to ann@example.com is on its way.",
     ]
@@ -132,7 +132,9 @@ def test_messages_of_the_gateway_and_their_dismissal(booking, boss):
     event = PaymentEvent.objects.create(
         gateway="hosted", event_id="1", type="paid", key=booking.pk, found="SUCCEEDED", alert="Odd."
     )
-    assert entry(booking, "hosted told us: paid; asked, it said: SUCCEEDED. Odd.").bad
+    assert entry(
+        booking, "Simulated payment page told us: paid; asked, it said: SUCCEEDED. Odd."
+    ).bad
     dismiss(event, by=boss, note="looked at it")
     gone = entry(booking, "Dismissed “Odd.”")
     assert (gone.by, gone.why) == ("boss@example.com", "looked at it")

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from django import forms
 from django.db.models import Sum
+from django.utils.text import capfirst
 
 from accounts.email_field import EmailAddressFormField
 from accounts.models import User
@@ -278,7 +279,8 @@ class AskGateway(OfBooking):
             )
         else:
             what = "If it was paid after all, the money goes back, because the tickets are gone."
-        return Plan([f"{row.gateway} is asked what became of {money(row.total_price)}.", what])
+        asked = capfirst(row.paid_by)
+        return Plan([f"{asked} is asked what became of {money(row.total_price)}.", what])
 
     def do(self, row: Booking, *, by: User, **typed: Any) -> str:
         said = ask_now(row, by=by, now=clock.ask())

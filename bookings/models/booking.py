@@ -222,6 +222,11 @@ class Booking(models.Model):
         return f"{status}, {self.get_payment_status_display().lower()}"
 
     @property
+    def paid_by(self) -> str:
+        """For people: what its payment gateway is called."""
+        return named.in_words(self.gateway)
+
+    @property
     def handed_over(self) -> bool:
         """Whether this row only keeps the key of a booking that went to another address."""
         never_paid = self.failure_reason == self.FailureReason.EXPIRED

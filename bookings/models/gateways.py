@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from bookings.gateways import named
 from ticketbook.postgres.keys import primary_key
 
 
@@ -44,7 +45,7 @@ class PaymentEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} from {self.gateway}"
+        return f"{self.type} from {named.in_words(self.gateway)}"
 
 
 class GatewayPause(models.Model):
@@ -56,3 +57,7 @@ class GatewayPause(models.Model):
 
     def __str__(self) -> str:
         return self.gateway
+
+    @property
+    def in_words(self) -> str:
+        return named.in_words(self.gateway)
