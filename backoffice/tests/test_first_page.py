@@ -1,5 +1,6 @@
 """The first page shows staff what needs them, what sells and what comes next, as far as they may see it."""
 
+import html
 import re
 import uuid
 from datetime import timedelta
@@ -226,6 +227,20 @@ def test_the_first_page_takes_the_same_queries_however_much_there_is(
         admin_client.get(FIRST_PAGE)
     with django_assert_num_queries(4):
         admin_client.get(SELLS_NOW)
+
+
+def test_what_sells_now_leads_to_the_bookings_of_the_last_hour(admin_client):
+    now = timezone.now()
+    sell_at_random(3, now=now, days=1, bookings=200)
+    page = text(admin_client.get(SELLS_NOW))
+    links = [html.unescape(url) for url in re.findall(r'<a href="([^"]+)"', page)]
+    *of_tiers, of_all = links
+    lately = Booking.objects.filter(created_at__gte=now - timedelta(hours=1))
+    assert set(admin_client.get(of_all).context["cl"].queryset) == set(lately)
+    for url in of_tiers:
+        tier = re.search(r"tier=([-0-9a-f]+)", url)[1]
+        found = set(admin_client.get(url).context["cl"].queryset)
+        assert found == set(lately.filter(ticket_tier=tier)) != set()
 
 
 # --- The audit ----------------------------------------------------------------------------------
