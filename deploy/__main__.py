@@ -61,6 +61,7 @@ def welcome(where: Layout, log_ins: str) -> str:
         ("HAProxy", f"http://{port('stats')}/"),
         ("logs", f"{where.logs}/"),
         ("who leads", f"{where.venv}/bin/patronictl -c {config}/n1.yml list"),
+        ("back it up", "make cluster-backup, in another window"),
     ]
     table = "\n".join(f"  {name:<14}{what}" for name, what in rows)
     return (

@@ -188,16 +188,25 @@ def mend(where: Layout) -> str:
     disks.mend(where)
     for file in where.clocks.glob("*"):
         file.unlink()
+    names = {file.name for file in where.down.iterdir()}
     for member in MEMBERS:
         main = postmaster(where, member)
         with suppress(FileNotFoundError):
-            frozen = family(_pid(where, f"n{member}")) + (family(main.pid) if main else [])
-            for process in frozen:
+            everything = family(_pid(where, f"n{member}")) + (family(main.pid) if main else [])
+            if any(_stands_still(process) for process in everything):
+                names.add(f"n{member}")
+            for process in everything:
                 _send(process, signal.SIGCONT)
-    names = sorted(file.name for file in where.down.iterdir())
-    for name in names:
-        (where.down / name).unlink()
-    return ", ".join(names) or "nothing was down"
+    for file in where.down.iterdir():
+        file.unlink()
+    return ", ".join(sorted(names)) or "nothing was down"
+
+
+def _stands_still(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass(frozen=True)
