@@ -56,8 +56,9 @@ def _await_etcd(where: Layout, say: Say) -> None:
     if len(away) > len(MEMBERS) - MAJORITY:
         # One that runs does not answer either, because it waits for another one.
         raise NotStarted(
-            f"etcd has no majority, so no member of PostgreSQL may lead: two of {names(everybody)} have to run, "
-            f"and did not within {ETCD_LIMIT:.0f} seconds. See {logs(where, everybody)}."
+            "etcd has no majority, so no member of PostgreSQL may lead: two of "
+            f"{names(everybody)} have to run, and did not within {ETCD_LIMIT:.0f} seconds. "
+            f"See {logs(where, everybody)}."
         )
     if away:
         say(
