@@ -54,9 +54,11 @@ def _await_etcd(where: Layout, say: Say) -> None:
     patroni.wait(lambda: etcd.serving(where) == everybody, limit=LAST_LIMIT)
     away = [name for name in everybody if name not in etcd.serving(where)]
     if len(away) > len(MEMBERS) - MAJORITY:
+        # One that runs does not answer either, because it waits for another one.
         raise NotStarted(
-            f"etcd has no majority, so no member of PostgreSQL may lead: {names(away)} did not start within "
-            f"{ETCD_LIMIT:.0f} seconds. See {logs(where, away)}."
+            "etcd has no majority, so no member of PostgreSQL may lead: two of "
+            f"{names(everybody)} have to run, and did not within {ETCD_LIMIT:.0f} seconds. "
+            f"See {logs(where, everybody)}."
         )
     if away:
         say(

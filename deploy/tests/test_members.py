@@ -27,7 +27,7 @@ def test_without_a_majority_of_etcd_no_member_is_started(empty):
         members.bring_up(empty, lambda *names: started.extend(names), print)
     assert started == ["e1", "e2", "e3"]
     assert "etcd has no majority" in str(why.value)
-    assert "e1, e2 and e3 did not start" in str(why.value)
+    assert "two of e1, e2 and e3 have to run" in str(why.value)
     assert str(empty.logs / "e2.log") in str(why.value)
 
 
