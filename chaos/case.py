@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 from chaos.facts import Facts
-from chaos.history import REFUSED, Attempt, History
+from chaos.history import OK, REFUSED, Attempt, History
 from chaos.stock_order import Operation, Order, find_order
 from chaos.stories import BOOKS, Change, Shown, Story, Values, changes_of, stories_of
 
@@ -45,9 +46,44 @@ class Case:
     facts: Facts
 
     def is_own(self, attempt: Attempt, booking: str) -> bool:
-        """Whether the client asked about a booking of its own customer."""
-        row = self.facts.bookings.get(booking)
-        return row is not None and self.history.customer_of(attempt) == row.user
+        """Whether the client asked about a booking of its own customer.
+
+        What a guest has kept in an account is that account's too, from then on.
+        """
+        row, who = self.facts.bookings.get(booking), self.history.customer_of(attempt)
+        if row is None or who == row.maker:
+            return row is not None
+        return row.kept and who == row.user and self._may_be_kept(row.user, attempt.ended)
+
+    def may_have_moved(self, attempt: Attempt, booking: str) -> bool:
+        """Whether it was a guest's booking, and may have been in an account when the client asked."""
+        row = self.facts.bookings[booking]
+        is_maker = self.history.customer_of(attempt) == row.maker
+        return row.kept and is_maker and self._may_be_kept(row.user, attempt.ended)
+
+    def _may_be_kept(self, person: str, time: float) -> bool:
+        return any(each.began <= time for each in self._keeps.get(person, []))
+
+    def kept_at(self, story: Story) -> float:
+        """When a guest's booking is in the account at the latest; `inf` if that is not certain."""
+        if story.row is None or not story.row.kept:
+            return inf
+        # One that began when the booking was there has moved it, or one before has.
+        done = [
+            each
+            for each in self._keeps.get(story.row.user, [])
+            if each.outcome == OK and each.began > story.latest
+        ]
+        return min((each.ended for each in done), default=inf)
+
+    @cached_property
+    def _keeps(self) -> dict[str, list[Attempt]]:
+        """By person: when they kept their guest's bookings in their account, but for refusals."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.history.attempts:
+            if attempt.verb == "keep" and attempt.outcome != REFUSED:
+                found.setdefault(self.history.person_of(attempt), []).append(attempt)
+        return found
 
     @cached_property
     def stories(self) -> dict[str, Story]:

@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+from chaos.history import GUEST
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -42,6 +44,13 @@ class Booking:
     called_off: bool
     created_at: float
     updated_at: float
+    guest: bool = False  # made by the form of a guest
+    kept: bool = False  # a guest has made it, and it is in an account since
+
+    @property
+    def maker(self) -> str:
+        """Who has made it, as the history names customers."""
+        return GUEST + self.user if self.guest else self.user
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
     from bookings import models
 
     bookings = models.Booking.objects.filter(ticket_tier__in=keys).select_related("user")
+    kept = models.GuestSlip.objects.filter(booking__ticket_tier__in=keys)
+    keys_of_guests = dict(kept.values_list("booking", "idempotency_key"))
     for row in bookings.order_by("pk"):
         facts.bookings[str(row.pk)] = Booking(
             user=row.user.email,
@@ -109,12 +111,14 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
             failure_reason=row.failure_reason,
             total=str(row.total_price),
             refunded=str(row.refunded_total),
-            key=str(row.idempotency_key),
+            key=str(keys_of_guests.get(row.pk, row.idempotency_key)),
             gateway=row.gateway,
             source=row.source,
             called_off=row.called_off,
             created_at=seconds(row.created_at),
             updated_at=seconds(row.updated_at),
+            guest=row.user.is_guest or row.pk in keys_of_guests,
+            kept=row.pk in keys_of_guests,
         )
     for refund in models.Refund.objects.filter(booking__ticket_tier__in=keys).order_by("pk"):
         facts.refunds.append(

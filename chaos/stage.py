@@ -5,6 +5,8 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+PASSWORD = "a-password-of-the-chaos-run"
+
 
 @dataclass(frozen=True)
 class StagedTier:
@@ -17,7 +19,7 @@ class StagedTier:
 @dataclass(frozen=True)
 class Customer:
     email: str
-    token: str
+    token: str  # empty for a guest
 
 
 @dataclass
@@ -45,6 +47,7 @@ CONCERTS: Plan = [
 
 def set_up(clients: int, plan: Plan | None = None) -> Stage:
     """Make new concerts, CONCERTS or those of a plan, and customers with tokens. Django has been set up."""
+    from django.contrib.auth.hashers import make_password
     from django.utils import timezone
     from knox.models import AuthToken
 
@@ -53,12 +56,13 @@ def set_up(clients: int, plan: Plan | None = None) -> Stage:
     from concerts.models import Concert, TicketTier
 
     stage, name = Stage(), uuid.uuid4().hex[:8]
+    password = make_password(PASSWORD)
     stage.staff = f"staff-{name}@example.com"
     User.objects.create(email=stage.staff, name="Staff", is_staff=True, password="!")
     # Some customers are two clients: somebody with a phone and a laptop.
     for number in range(max(1, round(clients * 0.75))):
         email = f"buyer-{number}-{name}@example.com"
-        user = User.objects.create(email=email, name=f"Buyer {number}", password="!")
+        user = User.objects.create(email=email, name=f"Buyer {number}", password=password)
         stage.customers.append(Customer(email, AuthToken.objects.create(user)[1]))
     for number, tiers in enumerate(plan or CONCERTS):
         concert = Concert.objects.create(

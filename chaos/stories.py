@@ -143,7 +143,7 @@ def stories_of(history: History, facts: Facts) -> dict[str, Story]:
             by_key.setdefault(key, []).append(attempt)
     stories = {}
     for pk, row in facts.bookings.items():
-        asked = by_key.get((row.user if history.header.customers else "", row.key), [])
+        asked = by_key.get((row.maker if history.header.customers else "", row.key), [])
         stories[pk] = Story(pk, row, row.tier, row.quantity, asked)
     for shown, pk in _all_shown(history):
         if pk not in stories:

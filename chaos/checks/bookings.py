@@ -107,7 +107,7 @@ def key_story(case: Case) -> Iterator[Finding]:
                 tuple(attempts),
                 tuple(stories),
             )
-    rows = Counter((row.user, row.key) for row in case.facts.bookings.values())
+    rows = Counter((row.maker, row.key) for row in case.facts.bookings.values())
     for (user, key), number in rows.items():
         if number > 1:
             same = tuple(pk for pk, row in case.facts.bookings.items() if row.key == key)
@@ -157,7 +157,7 @@ def _one_story(story: Story) -> Iterator[Finding]:
 def _reused_without_use(case: Case) -> Iterator[Finding]:
     rows = defaultdict(list)
     for pk, row in case.facts.bookings.items():
-        user = row.user if case.history.header.customers else ""
+        user = row.maker if case.history.header.customers else ""
         rows[user, row.key].append((pk, row.tier, row.quantity))
     for attempt in case.history.attempts:
         if attempt.verb in BOOKS and attempt.code == "idempotency_key_reused":
@@ -180,12 +180,14 @@ def stale_answer(case: Case) -> Iterator[Finding]:
         if story.latest < inf and story.row is not None:
             first[story.booking] = story.latest
             if story.row.source == "ONLINE":
-                known[story.row.user].append((story.latest, story.booking))
+                known[story.row.maker].append((story.latest, story.booking))
+            if (kept_at := case.kept_at(story)) < inf:
+                known[story.row.user].append((kept_at, story.booking))
     for attempt in reads(case):
         if attempt.verb != "my_bookings":
             booking = attempt.request["booking"]
-            own = case.is_own(attempt, booking)
-            if own and attempt.status == 404 and first.get(booking, inf) < attempt.began:
+            own = case.is_own(attempt, booking) and not case.may_have_moved(attempt, booking)
+            if own and attempt.code == "not_found" and first.get(booking, inf) < attempt.began:
                 sentence = (
                     f"{who_asked(attempt)} did not find booking {booking}, which was told before."
                 )

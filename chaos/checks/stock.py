@@ -113,7 +113,10 @@ def sold_out_lie(case: Case) -> Iterator[Finding]:
 
 
 def limit_exceeded(case: Case) -> Iterator[Finding]:
-    """A customer never certainly has more tickets than allowed. Staff may waive the limit."""
+    """Nobody ever certainly has more tickets than allowed, as a guest and with an account together.
+
+    Staff may waive the limit.
+    """
     for (user, tier), stories in limited(case).items():
         limit = case.facts.tiers[tier].max_per_customer
         assert limit is not None
@@ -139,7 +142,7 @@ def limit_lie(case: Case) -> Iterator[Finding]:
             theirs[story.row.user, story.tier].append(story)
     for attempt in refused_for_limit(case):
         tier = attempt.request["tier"]
-        stories = theirs[case.history.customer_of(attempt), tier]
+        stories = theirs[case.history.person_of(attempt), tier]
         has = Steps(change for story in stories for change in story.possible())
         during = [time for time in has.times if attempt.began < time <= attempt.ended]
         most = max(has.at(time) for time in [attempt.began, *during])

@@ -24,9 +24,10 @@ from chaos.facts import (
     Ticket,
     Tier,
 )
-from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Header, History
+from chaos.history import GUEST, OK, REFUSED, UNKNOWN, Attempt, Header, History
 
 PRICE = 10
+CLIENTS = [*(f"buyer-{number}" for number in range(4)), "guest:buyer-0"]
 ONE = Booking(
     user="",
     tier="t",
@@ -66,7 +67,7 @@ class Site:
 
     def book(self, client=None, quantity=None, request=None):
         """Ask for tickets. Whoever gets a hold waits for its settlement."""
-        client = client or f"buyer-{self.draw.randrange(4)}"
+        client = client or self.draw.choice(CLIENTS)
         request = request or self.wish(quantity or self.draw.choice([1, 1, 2, 3]))
         self.asked.append({"client": client, "request": request})
         attempt = self.begin(client, "book", request)
@@ -83,7 +84,7 @@ class Site:
         has = sum(
             row.quantity - row.returned
             for row in self.facts.bookings.values()
-            if row.user == client and row.status in {"PENDING", "CONFIRMED"}
+            if row.user == client.removeprefix(GUEST) and row.status in {"PENDING", "CONFIRMED"}
         )
         if tier.max_per_customer is not None and has + request["quantity"] > tier.max_per_customer:
             return self.refuse(attempt, 409, "customer_limit_reached")
@@ -92,7 +93,12 @@ class Site:
         if float(request.get("max_total", total)) < float(total):
             return self.refuse(attempt, 409, "changed", price=f"{self.price}.00", total=total)
         self.facts.bookings[pk] = replace(
-            ONE, user=client, quantity=request["quantity"], total=total, key=request["key"]
+            ONE,
+            user=client.removeprefix(GUEST),
+            guest=client.startswith(GUEST),
+            quantity=request["quantity"],
+            total=total,
+            key=request["key"],
         )
         self.move(-request["quantity"])
         attempt.error = pk  # it waits
@@ -133,7 +139,7 @@ class Site:
     def cancel(self, pk=None):
         if pk := pk or self.some_booking():
             row = self.facts.bookings[pk]
-            attempt = self.begin(row.user, "cancel", {"booking": pk})
+            attempt = self.begin(self.owner(row), "cancel", {"booking": pk})
             if row.status == "PENDING":
                 return self.refuse(attempt, 409, "request_in_progress", bookingId=pk)
             if row.status == "FAILED":
@@ -147,7 +153,7 @@ class Site:
         if pk := pk or self.some_booking():
             row, key = self.facts.bookings[pk], self.name()
             request = {"booking": pk, "quantity": number, "key": key}
-            attempt = self.begin(row.user, "return", request)
+            attempt = self.begin(self.owner(row), "return", request)
             if row.status != "CONFIRMED":
                 return self.refuse(attempt, 409, "not_cancellable")
             self.give_back(pk, number, key)
@@ -156,14 +162,26 @@ class Site:
 
     def look_up(self):
         if pk := self.some_booking():
-            user = self.facts.bookings[pk].user
-            self.answer(self.begin(user, "look_up", {"booking": pk}), 200, self.body(pk))
+            owner = self.owner(self.facts.bookings[pk])
+            self.answer(self.begin(owner, "look_up", {"booking": pk}), 200, self.body(pk))
 
     def my_bookings(self):
         client = f"buyer-{self.draw.randrange(4)}"
         attempt = self.begin(client, "my_bookings", {})
-        theirs = [pk for pk, row in self.facts.bookings.items() if row.user == client]
+        theirs = [pk for pk, row in self.facts.bookings.items() if self.owner(row) == client]
         self.answer(attempt, 200, [self.body(pk) for pk in theirs])
+
+    def keep(self, person="buyer-0"):
+        """A guest keeps their bookings in the account with the same address."""
+        attempt = self.begin(GUEST + person, "keep", {"email": person})
+        for pk, row in self.facts.bookings.items():
+            if row.user == person and row.guest:
+                self.facts.bookings[pk] = replace(row, kept=True)
+        self.answer(attempt, 303, None)
+
+    @staticmethod
+    def owner(row):
+        return row.user if row.kept else row.maker
 
     def availability(self):
         tier = self.facts.tiers["t"]
@@ -358,6 +376,7 @@ STEPS = {
     Site.return_tickets: 3,
     Site.look_up: 2,
     Site.my_bookings: 2,
+    Site.keep: 1,
     Site.availability: 2,
     Site.change_price: 1,
     Site.change_capacity: 2,

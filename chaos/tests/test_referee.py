@@ -56,6 +56,63 @@ def later(history, client, verb, request, *, code="", status=0, answer=None, out
 GAVE_UP = "TimeoutError"  # what a client notes that waits no longer
 
 
+# --- Guests -----------------------------------------------------------------------------------------------
+
+
+def test_the_limit_counts_what_somebody_has_as_a_guest_and_with_an_account():
+    site, _ = ann_booked(2, limit=4)
+    site.book("guest:ann", 2)
+    site.settle("paid")
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    facts.tiers["t"] = replace(facts.tiers["t"], max_per_customer=3)
+    assert broken(history, facts) == {"limit_exceeded"}
+
+
+def test_the_limit_is_rightly_refused_for_what_an_account_has():
+    site, pk = ann_booked(2, limit=3)
+    site.book("guest:ann", 2)
+    history, facts = site.told()
+    assert history.attempts[-1].code == "customer_limit_reached"
+    assert broken(history, facts) == set()
+    facts.bookings[pk] = replace(facts.bookings[pk], user="bob")
+    assert "limit_lie" in broken(history, facts)
+
+
+def test_an_account_sees_the_bookings_of_its_guest_once_they_are_kept():
+    site = Site()
+    site.book("guest:ann", 2)
+    site.settle("paid")
+    (pk,) = site.facts.bookings
+    history, facts = site.told()
+    later(history, "ann", "look_up", {"booking": pk}, status=200, answer=site.body(pk))
+    history.header.customers["ann"] = "ann"
+    assert broken(history, facts) == {"stranger"}
+    site.keep("ann")
+    site.look_up()
+    assert broken(*site.told()) == set()
+
+
+def test_what_a_guest_has_kept_is_among_the_bookings_of_the_account():
+    site = Site()
+    site.book("guest:ann", 2)
+    site.settle("paid")
+    site.keep("ann")
+    history, facts = site.told()
+    history.header.customers["ann"] = "ann"
+    later(history, "ann", "my_bookings", {}, status=200, answer=[])
+    assert broken(history, facts) == {"stale_answer"}
+
+
+def test_a_key_is_a_guests_or_an_accounts():
+    site, pk = ann_booked(2)
+    request = site.attempts[0].request
+    history, facts = site.told()
+    history.header.customers["guest:ann"] = "guest:ann"
+    later(history, "guest:ann", "book", request, status=201, answer=site.body(pk))
+    assert "stranger" in broken(history, facts)
+
+
 # --- What is right ----------------------------------------------------------------------------------------
 
 
