@@ -8,7 +8,7 @@ from math import inf
 from chaos.facts import Facts
 from chaos.history import OK, REFUSED, Attempt, History
 from chaos.stock_order import Operation, Order, find_order
-from chaos.stories import BOOKS, Change, Shown, Story, Values, changes_of, stories_of
+from chaos.stories import BOOKS, Change, Shown, Story, Values, changes_of, presses_of, stories_of
 
 BEHIND = 0.1  # seconds that a refusal for lack of stock may be behind a give-back
 
@@ -99,6 +99,10 @@ class Case:
     @cached_property
     def changes(self) -> dict[str, list[Change]]:
         return changes_of(self.history, self.facts)
+
+    @cached_property
+    def presses(self) -> dict[str, list[Attempt]]:
+        return presses_of(self.history)
 
     def first_value(self, tier: str, name: str) -> int:
         """What a tier's `total` or `kept_back` was before the run."""
@@ -196,3 +200,11 @@ def _refusals(case: Case, tier: str) -> Iterator[Operation]:
                 left_said(attempt),
             )
             yield Operation(name, attempt.began, attempt.ended, wanted=wanted, left=left)
+        if attempt.code == REFUSED_TO_DESK.get(attempt.verb) and attempt.request["tier"] == tier:
+            wanted, left = abs(attempt.request["tickets"]), left_said(attempt)
+            name = f"{wanted} for {attempt.verb} refused to {who_asked(attempt)}"
+            yield Operation(name, attempt.began, attempt.ended, wanted=wanted, left=left)
+
+
+# What the back office says if too few tickets are in stock, by verb.
+REFUSED_TO_DESK = {"keep_more_back": "insufficient_tickets", "add_tickets": "capacity_below_sold"}

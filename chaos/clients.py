@@ -124,7 +124,8 @@ class Buyer:
     # --- Verbs --------------------------------------------------------------------------------------------
 
     async def book(self) -> None:
-        tier = self.draw.choice(self.crowd.stage.tiers)
+        tiers = self.crowd.stage.tiers
+        [tier] = self.draw.choices(tiers, weights=[each.wished for each in tiers])
         [quantity] = self.draw.choices([1, 2, 3, 4, 10], weights=[45, 30, 12, 10, 3])
         await self.book_some(tier, quantity)
 

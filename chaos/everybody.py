@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 from chaos.clients import Buyer, Crowd, Staff, buyers
+from chaos.desk import Desk
 from chaos.guests import Guest, guest_of, identity
 from chaos.stage import Customer, Stage
 
@@ -25,9 +26,10 @@ def customers(stage: Stage, clients: int) -> dict[str, str]:
 
 
 async def run(crowd: Crowd, clients: int, staff: Staff) -> None:
-    """Let so many customers and one member of staff do what they like until the time is over."""
+    """Let so many customers and two members of staff do what they like until the time is over."""
     everybody = [
         (Buyer if customer.token else Guest)(crowd, name, customer)
         for name, customer in clients_of(crowd.stage, clients)
     ]
-    await asyncio.gather(staff.run(crowd), *(each.run() for each in everybody))
+    desk = Desk(crowd)
+    await asyncio.gather(staff.run(crowd), desk.run(), *(each.run() for each in everybody))

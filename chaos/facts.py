@@ -136,6 +136,22 @@ class CapacityChange:
     field: str  # "total" or "kept_back"
     old: int
     new: int
+    press: str = ""  # the form of the back office that did it
+
+
+@dataclass(frozen=True)
+class Press:
+    """What the history of a row says that a form of the back office has done."""
+
+    key: str  # of the form
+    about: str  # concert, tier or booking
+
+
+@dataclass(frozen=True)
+class Move:
+    """A concert got another date or place."""
+
+    concert: str
 
 
 @dataclass
@@ -149,6 +165,8 @@ class Facts:
     sent_back: list[SentBack] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     capacity: list[CapacityChange] = field(default_factory=list)
+    presses: list[Press] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     apps: list[str] = field(default_factory=list)  # `tickets` and `mail`, if the site has them
     tickets: list[Ticket] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
@@ -182,6 +200,8 @@ LISTS: dict[str, Any] = {
     "mails": Mail,
     "letters": Letter,
     "capacity": CapacityChange,
+    "presses": Press,
+    "moves": Move,
 }
 
 

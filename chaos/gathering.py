@@ -20,7 +20,9 @@ from chaos.facts import (
     Facts,
     Letter,
     Mail,
+    Move,
     Payment,
+    Press,
     Refund,
     Return,
     SentBack,
@@ -47,6 +49,8 @@ class Ledgers:
 
 # What concerts/stock.py writes into a tier's history.
 CHANGED = re.compile(r"(Capacity|Kept back) (\d+) → (\d+):")
+# What staff type as their reason (chaos/desk.py).
+PRESSED = re.compile(r"press ([0-9a-f-]{36})")
 
 
 def gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
@@ -83,6 +87,8 @@ def _gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
         )
     _read_rows(facts, keys, seconds)
     facts.capacity = list(_capacity_changes(tiers, seconds))
+    facts.presses = list(_presses([*tiers, *facts.concerts, *facts.bookings]))
+    facts.moves = list(_moves(facts.concerts))
     _read_ledger(facts, ledgers.main, epoch)
     if ledgers.page.exists():
         _read_page_ledger(facts, ledgers.page, epoch)
@@ -148,7 +154,25 @@ def _capacity_changes(tiers: Sequence[str], seconds: Seconds) -> Iterable[Capaci
             what, old, new = match.groups()
             name = "total" if what == "Capacity" else "kept_back"
             at = seconds(entry.action_time)
-            yield CapacityChange(str(entry.object_id), at, name, int(old), int(new))
+            pressed = PRESSED.search(entry.change_message)
+            press = pressed[1] if pressed else ""
+            yield CapacityChange(str(entry.object_id), at, name, int(old), int(new), press)
+
+
+def _presses(rows: Iterable[str]) -> Iterable[Press]:
+    from django.contrib.admin.models import LogEntry
+
+    found = LogEntry.objects.filter(object_id__in=rows, change_message__contains="press ")
+    for entry in found.order_by("id"):
+        if match := PRESSED.search(entry.change_message):
+            yield Press(match[1], str(entry.object_id))
+
+
+def _moves(concerts: Iterable[str]) -> Iterable[Move]:
+    from concerts import models
+
+    for move in models.Move.objects.filter(concert__in=map(UUID, concerts)).order_by("pk"):
+        yield Move(str(move.concert_id))
 
 
 def _read_ledger(facts: Facts, ledger: Path, epoch: float) -> None:

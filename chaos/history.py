@@ -23,6 +23,9 @@ UNKNOWN = "unknown"  # 202, 5xx, a cut connection, a time-out: it may have happe
 # to the site, but for the limit: that is counted by person.
 GUEST = "guest:"
 
+# Clients that are staff: by the verbs of the core, and by the pages of the back office.
+STAFF, DESK = "staff", "desk"
+
 FAULT = "fault"
 BUSY_MACHINE = "busy_machine"  # no fault of ours: the machine had no time for the clients
 

@@ -7,7 +7,7 @@ from math import inf
 
 from chaos.case import Case, Finding, who_asked
 from chaos.facts import owed
-from chaos.history import OK, REFUSED, UNKNOWN, Attempt
+from chaos.history import DESK, OK, REFUSED, STAFF, UNKNOWN, Attempt
 from chaos.stories import (
     BOOKS,
     GIVES_BACK,
@@ -254,7 +254,7 @@ def stranger(case: Case) -> Iterator[Finding]:
 
 
 def is_customers(attempt: Attempt) -> bool:
-    return attempt.client != "staff"
+    return attempt.client not in {STAFF, DESK}
 
 
 def kept_after_call_off(case: Case) -> Iterator[Finding]:

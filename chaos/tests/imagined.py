@@ -17,7 +17,9 @@ from chaos.facts import (
     Facts,
     Letter,
     Mail,
+    Move,
     Payment,
+    Press,
     Refund,
     Return,
     SentBack,
@@ -60,7 +62,7 @@ class Site:
 
     def __post_init__(self):
         self.draw = random.Random(self.seed)
-        self.facts.concerts["c"] = Concert("PUBLISHED")
+        self.facts.concerts |= {"c": Concert("PUBLISHED"), "draft": Concert("DRAFT")}
         self.facts.tiers["t"] = Tier("c", self.capacity, 0, self.capacity, self.limit, "10.00")
 
     # --- Steps --------------------------------------------------------------------------------------------
@@ -234,6 +236,77 @@ class Site:
                 self.give_back(pk, row.quantity - row.returned, "", "CALLED_OFF")
         self.answer(attempt, 0, {})
 
+    # --- Staff at the pages of the back office ------------------------------------------------------------
+
+    def press(self, verb, about, request):
+        return self.begin("desk", verb, {**about, **request, "press": self.name()})
+
+    def done(self, attempt, about):
+        self.facts.presses.append(Press(attempt.request["press"], about))
+        self.answer(attempt, 302, {})
+
+    def add_tickets(self, tickets=None):
+        tier, tickets = self.facts.tiers["t"], tickets or self.draw.choice([-3, -1, 1, 2])
+        attempt = self.press("add_tickets", {"tier": "t"}, {"tickets": tickets})
+        if tier.available + tickets < 0:
+            return self.refuse(attempt, 409, "capacity_below_sold", available=tier.available)
+        self.note_change(attempt, "total", tier.total, tickets)
+        self.set_tier(total=tier.total + tickets, available=tier.available + tickets)
+        return self.done(attempt, "t")
+
+    def keep_more_back(self, tickets=1):
+        tier = self.facts.tiers["t"]
+        attempt = self.press("keep_more_back", {"tier": "t"}, {"tickets": tickets})
+        if tier.available < tickets:
+            return self.refuse(attempt, 409, "insufficient_tickets", available=tier.available)
+        self.note_change(attempt, "kept_back", tier.kept_back, tickets)
+        self.set_tier(kept_back=tier.kept_back + tickets, available=tier.available - tickets)
+        return self.done(attempt, "t")
+
+    def put_on_sale(self, tickets=1):
+        tier = self.facts.tiers["t"]
+        attempt = self.press("put_on_sale", {"tier": "t"}, {"tickets": tickets})
+        if tier.kept_back < tickets:
+            return self.refuse(attempt, 409, "not_kept_back")
+        self.note_change(attempt, "kept_back", tier.kept_back, -tickets)
+        self.set_tier(kept_back=tier.kept_back - tickets, available=tier.available + tickets)
+        return self.done(attempt, "t")
+
+    def note_change(self, attempt, what, old, more):
+        press = attempt.request["press"]
+        self.facts.capacity.append(CapacityChange("t", 0.0, what, old, old + more, press))
+
+    def publish(self, concert="draft"):
+        attempt = self.press("publish", {"concert": concert}, {})
+        if self.facts.concerts[concert].status != "DRAFT":
+            return self.refuse(attempt, 409, "published_before")
+        self.facts.concerts[concert] = Concert("PUBLISHED")
+        return self.answer(attempt, 302, {})
+
+    def unpublish(self, concert="draft"):
+        attempt = self.press("unpublish", {"concert": concert}, {})
+        if self.facts.concerts[concert].status == "DRAFT":
+            return self.refuse(attempt, 409, "not_published")
+        self.facts.concerts[concert] = Concert("DRAFT")
+        return self.answer(attempt, 302, {})
+
+    def move_concert(self):
+        attempt = self.press("move", {"concert": "c"}, {"drawn": self.time})
+        if self.facts.concerts["c"].status == "CANCELLED":
+            return self.refuse(attempt, 409, "sales_closed")
+        change = len(self.facts.moves)
+        self.facts.moves.append(Move("c"))
+        holders = {
+            self.owner(row): (pk, row.user)
+            for pk, row in self.facts.bookings.items()
+            if row.status == "CONFIRMED"
+        }
+        for pk, address in holders.values():
+            name = f"<moved {pk} {change}>"
+            self.facts.mails.append(Mail(f"moved:{pk}:{change}", pk, "SENT", name, address))
+            self.facts.letters.append(Letter(name, self.time))
+        return self.done(attempt, "c")
+
     # --- Rows ---------------------------------------------------------------------------------------------
 
     def write(self, pk, outcome):
@@ -382,6 +455,12 @@ STEPS = {
     Site.change_capacity: 2,
     Site.keep_back: 2,
     Site.goodwill: 1,
+    Site.add_tickets: 1,
+    Site.keep_more_back: 1,
+    Site.put_on_sale: 1,
+    Site.publish: 1,
+    Site.unpublish: 1,
+    Site.move_concert: 1,
 }
 
 
