@@ -56,10 +56,29 @@ class Case:
         return row.kept and who == row.user and self._may_be_kept(row.user, attempt.ended)
 
     def may_have_moved(self, attempt: Attempt, booking: str) -> bool:
-        """Whether it was a guest's booking, and may have been in an account when the client asked."""
+        """Whether another customer may have had it when the client asked: an account, or a new address."""
         row = self.facts.bookings[booking]
+        if self.handed_over(booking)[0] <= attempt.ended:
+            return True
         is_maker = self.history.customer_of(attempt) == row.maker
         return row.kept and is_maker and self._may_be_kept(row.user, attempt.ended)
+
+    def handed_over(self, booking: str) -> tuple[float, float]:
+        """When it can have gone to another address at first, and at last; `inf` for never."""
+        row = self.facts.bookings.get(booking)
+        if row is None or not row.handed_to:
+            return inf, inf
+        sent = self._handings.get(booking, [])
+        told = [attempt.ended for attempt in sent if attempt.outcome == OK]
+        return min((each.began for each in sent), default=inf), min(told, default=inf)
+
+    @cached_property
+    def _handings(self) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.history.attempts:
+            if attempt.verb == "hand_over" and attempt.outcome != REFUSED:
+                found.setdefault(attempt.request["booking"], []).append(attempt)
+        return found
 
     def _may_be_kept(self, person: str, time: float) -> bool:
         return any(each.began <= time for each in self._keeps.get(person, []))

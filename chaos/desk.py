@@ -31,6 +31,7 @@ WISHES = {
     "unpublish": 14,
     "move": 12,
     "book_for": 14,
+    "hand_over": 12,
 }
 PAGES = {
     "add_tickets": "concerts/tickettier/{}/add-tickets",
@@ -40,6 +41,7 @@ PAGES = {
     "unpublish": "concerts/concert/{}/unpublish",
     "move": "concerts/concert/{}/move",
     "book_for": "concerts/tickettier/{}/book-for",
+    "hand_over": "bookings/booking/{}/change-address",
 }
 TRIES = 4  # of one press
 THINKS = 0.5  # seconds at most between two presses
@@ -72,6 +74,9 @@ REFUSALS = {
     "This is a draft": "is_a_draft",
     "The concert is a draft": "not_found",
     "The sale broke off": "broke_off",
+    "Only a confirmed booking": "not_confirmed",
+    "The booking has changed since": "stale",
+    "The new address has": "customer_limit_reached",
 }
 NOT_KNOWN = {"busy", "lost"}
 
@@ -96,6 +101,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.draw = random.Random(f"{self.crowd.seed} desk")
         self.days = 0
+        self.handed: set[str] = set()  # bookings
 
     async def run(self) -> None:
         connector = aiohttp.TCPConnector(force_close=True)
@@ -127,7 +133,9 @@ class Desk:
         if wish in {"publish", "unpublish"} and stage.drafts:
             concert = self.draw.choice(stage.drafts)
         request, typed = self._wish(wish, tier, concert)
-        row = request.get("concert") or request["tier"]
+        row = request.get("concert") or request.get("booking") or request.get("tier")
+        if row is None:
+            return
         page = await self._draw_page(wish, row)
         if page is not None:
             stale = self.pages.get(row) if self.draw.random() < STALE else None
@@ -147,12 +155,24 @@ class Desk:
             day = FIRST_DAY + timedelta(self.days)
             typed = {"date_0": day.isoformat(), "date_1": "20:00", "time_zone": "UTC"}
             return {"concert": concert}, typed | {"venue": f"Hall {self.days}"}
+        if wish == "hand_over":
+            return self._handing()
         tickets = self.draw.randint(1, 4)
         if wish == "book_for":
             return self._booking(tier, min(tickets, 3))
         if wish == "add_tickets" and self.draw.random() < 0.5:
             tickets = -tickets
         return {"tier": tier.id, "tickets": tickets}, {"tickets": str(tickets)}
+
+    def _handing(self) -> tuple[dict[str, Any], dict[str, str]]:
+        # Each booking once. Nobody acts for the new address.
+        left = [pk for pk, _ in self.crowd.booked[-60:] if pk not in self.handed]
+        if not left:
+            return {}, {}
+        booking = self.draw.choice(left)
+        self.handed.add(booking)
+        email = f"heir-{len(self.handed)}-{self.crowd.stage.customers[0].email}"
+        return {"booking": booking, "email": email}, {"email": email, "name": "Heir"}
 
     def _booking(self, tier: StagedTier, quantity: int) -> tuple[dict[str, Any], dict[str, str]]:
         email = customer = self.draw.choice(self.crowd.stage.customers).email

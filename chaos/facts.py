@@ -29,6 +29,8 @@ class Concert:
 
 @dataclass(frozen=True)
 class Booking:
+    """A booking of whoever has made it, also after it was handed over to another address."""
+
     user: str
     tier: str
     quantity: int
@@ -45,7 +47,8 @@ class Booking:
     created_at: float
     updated_at: float
     guest: bool = False  # made by the form of a guest
-    kept: bool = False  # a guest has made it, and it is in an account since
+    kept: bool = False  # a guest has made it, and it is, or was, in an account since
+    handed_to: str = ""  # the address to which it was handed over
 
     @property
     def maker(self) -> str:
@@ -165,6 +168,8 @@ class Facts:
     sent_back: list[SentBack] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     capacity: list[CapacityChange] = field(default_factory=list)
+    # Failed bookings that keep the key of one used that was handed over.
+    stand_ins: list[str] = field(default_factory=list)
     presses: list[Press] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     apps: list[str] = field(default_factory=list)  # `tickets` and `mail`, if the site has them

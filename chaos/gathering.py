@@ -30,6 +30,7 @@ from chaos.facts import (
     Tier,
 )
 from chaos.letters import arrived
+from chaos.stage import ACCOUNTS
 
 Seconds = Callable[[datetime], float]  # a moment on the history's clock
 
@@ -104,11 +105,18 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
     from bookings import models
 
     bookings = models.Booking.objects.filter(ticket_tier__in=keys).select_related("user")
-    kept = models.GuestSlip.objects.filter(booking__ticket_tier__in=keys)
-    keys_of_guests = dict(kept.values_list("booking", "idempotency_key"))
+    # Of bookings that belong to another customer than the one who has made them.
+    slips = models.GuestSlip.objects.filter(booking__ticket_tier__in=keys)
+    first = {slip.booking_id: slip for slip in slips}
+    used = {(slip.address, slip.idempotency_key): slip.booking_id for slip in slips}
     for row in bookings.order_by("pk"):
+        slip, address = first.get(row.pk), row.user.email
+        if used.get((address, row.idempotency_key), row.pk) != row.pk:
+            facts.stand_ins.append(str(row.pk))
+            continue
+        handed = slip is not None and slip.address != address
         facts.bookings[str(row.pk)] = Booking(
-            user=row.user.email,
+            user=slip.address if slip else address,
             tier=str(row.ticket_tier_id),
             quantity=row.quantity,
             returned=row.returned_quantity,
@@ -117,14 +125,15 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
             failure_reason=row.failure_reason,
             total=str(row.total_price),
             refunded=str(row.refunded_total),
-            key=str(keys_of_guests.get(row.pk, row.idempotency_key)),
+            key=str(slip.idempotency_key if slip else row.idempotency_key),
             gateway=row.gateway,
             source=row.source,
             called_off=row.called_off,
             created_at=seconds(row.created_at),
             updated_at=seconds(row.updated_at),
-            guest=row.user.is_guest or row.pk in keys_of_guests,
-            kept=row.pk in keys_of_guests,
+            guest=_was_a_guests(slip) if slip else row.user.is_guest,
+            kept=slip is not None and _was_a_guests(slip),
+            handed_to=address if handed else "",
         )
     for refund in models.Refund.objects.filter(booking__ticket_tier__in=keys).order_by("pk"):
         facts.refunds.append(
@@ -140,6 +149,11 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
     for made in models.Return.objects.filter(booking__ticket_tier__in=keys).order_by("pk"):
         key = str(made.idempotency_key or "")
         facts.returns.append(Return(str(made.pk), str(made.booking_id), made.tickets, key))
+
+
+def _was_a_guests(slip: Any) -> bool:
+    # The slip of an account has its name.
+    return not slip.name.startswith(ACCOUNTS)
 
 
 def _capacity_changes(tiers: Sequence[str], seconds: Seconds) -> Iterable[CapacityChange]:
@@ -241,7 +255,7 @@ def _read_papers(facts: Facts, tiers: list[UUID]) -> None:
             facts.tickets.append(Ticket(str(row.booking_id), row.number, row.code, valid))
     if "mail" in models:
         # Runs before this one have left mails in the database, and none of them is about these customers.
-        customers = {row.user for row in facts.bookings.values()}
+        customers = {who for row in facts.bookings.values() for who in (row.user, row.handed_to)}
         for mail in models["mail"].objects.filter(address__in=customers):
             row = Mail(mail.key, str(mail.about), mail.status, mail.message_id, mail.address)
             facts.mails.append(row)

@@ -8,6 +8,7 @@ the bookings in the account.
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from html import unescape
 from typing import Any
 from uuid import UUID
@@ -245,13 +246,16 @@ def _booking_of(text: str, booking: str) -> dict[str, Any]:
 
 
 def link_to_keep(email: str) -> str:
-    """What the mail about keeping a guest's bookings leads to; empty if there is no such guest."""
+    """What the mail about keeping a guest's bookings leads to; empty if no guest was found."""
     from django.core import signing
+    from django.db import DatabaseError
     from django.utils import timezone
 
     from accounts.models import User
 
-    guest = User.objects.guests().filter(email=email).first()
+    guest = None
+    with suppress(DatabaseError):  # a fault may have stopped it
+        guest = User.objects.guests().filter(email=email).first()
     if guest is None:
         return ""
     signer = signing.Signer(key=SETTINGS["SECRET_KEY"], salt="bookings.claiming")

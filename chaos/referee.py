@@ -93,6 +93,7 @@ CHECKS: dict[str, tuple[Check, Things]] = {
     "told_twice": (papers.told_twice, lambda case: len(case.facts.letters)),
     "pressed_once": (desk.pressed_once, lambda case: len(desk.presses(case))),
     "hidden": (desk.hidden, lambda case: len(desk.shown_or_hidden(case))),
+    "handed_over": (desk.handed_over, lambda case: len(desk.handings(case))),
     "told_of_moves": (desk.told_of_moves, lambda case: len(desk.moves(case))),
     "no_answer": (answers.no_answer, lambda case: len(answers.http(case))),
     "server_error": (answers.server_error, lambda case: len(answers.http(case))),

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+ACCOUNTS = "Buyer"  # how the names of customers with an account begin
 PASSWORD = "a-password-of-the-chaos-run"
 
 
@@ -70,7 +71,7 @@ def set_up(clients: int, plan: Plan | None = None) -> Stage:
     # Some customers are two clients: somebody with a phone and a laptop.
     for number in range(max(1, round(clients * 0.75))):
         email = f"buyer-{number}-{name}@example.com"
-        user = User.objects.create(email=email, name=f"Buyer {number}", password=password)
+        user = User.objects.create(email=email, name=f"{ACCOUNTS} {number}", password=password)
         stage.customers.append(Customer(email, AuthToken.objects.create(user)[1]))
     for number, tiers in enumerate(plan or CONCERTS):
         stage.called_off = _concert(stage, f"Chaos {number} {name}", tiers, clients)

@@ -146,6 +146,8 @@ def stories_of(history: History, facts: Facts) -> dict[str, Story]:
         asked = by_key.get((row.maker if history.header.customers else "", row.key), [])
         stories[pk] = Story(pk, row, row.tier, row.quantity, asked)
     for shown, pk in _all_shown(history):
+        if pk in facts.stand_ins:
+            continue
         if pk not in stories:
             customer = history.customer_of(shown.attempt)
             stories[pk] = _story_without_row(pk, shown, by_key, customer)

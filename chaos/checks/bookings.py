@@ -196,7 +196,8 @@ def stale_answer(case: Case) -> Iterator[Finding]:
         listed = {body["id"] for body in attempt.answer}
         oldest = min(listed, default="") if len(listed) >= PAGE else ""
         for told, booking in known[case.history.customer_of(attempt)]:
-            if told < attempt.began and booking not in listed and booking >= oldest:
+            missing = told < attempt.began and booking not in listed and booking >= oldest
+            if missing and case.handed_over(booking)[0] > attempt.ended:
                 yield Finding(
                     f"{who_asked(attempt)} was not shown booking {booking}, which was told at second "
                     f"{told:.3f}.",
@@ -241,10 +242,17 @@ def _progress(shown: Shown) -> tuple[int, int]:
 
 
 def stranger(case: Case) -> Iterator[Finding]:
-    """Nobody is shown a booking of somebody else, nor can cancel it, nor meets it by the same key."""
+    """Nobody is shown a booking of somebody else, nor can cancel it, nor meets it by the same key.
+
+    Whoever has made one that was handed over is a stranger to it from then on.
+    """
     for story in case.stories.values():
+        given_away = case.handed_over(story.booking)[1]
         for shown in story.shown if story.row is not None else []:
-            if is_customers(shown.attempt) and not case.is_own(shown.attempt, story.booking):
+            is_own = case.is_own(shown.attempt, story.booking)
+            # A form that is sent again leads to the booking's page, which opens it no more.
+            is_own = is_own and (shown.attempt.began < given_away or not shown.status)
+            if is_customers(shown.attempt) and not is_own:
                 assert story.row is not None
                 yield Finding(
                     f"{who_asked(shown.attempt)} was shown booking {story.booking} of {story.row.user}.",

@@ -12,7 +12,10 @@ from chaos.history import DESK, OK, REFUSED, Attempt
 from chaos.stories import BOOKS, Story
 
 # Verbs whose reason stands in the history of the row. A booking is known by its own key (`key_story`).
-NOTED = {"add_tickets", "keep_more_back", "put_on_sale", "move"}
+NOTED = {"add_tickets", "keep_more_back", "put_on_sale", "move", "hand_over"}
+
+
+ROWS = ("tier", "concert", "booking")
 
 
 def presses(case: Case) -> dict[str, list[Attempt]]:
@@ -27,7 +30,7 @@ def pressed_once(case: Case) -> Iterator[Finding]:
     for key, sent in presses(case).items():
         told = [attempt for attempt in sent if attempt.outcome == OK]
         refused = all(attempt.outcome == REFUSED for attempt in sent)
-        row = str(sent[0].request.get("tier") or sent[0].request.get("concert"))
+        row = next(str(sent[0].request[name]) for name in ROWS if name in sent[0].request)
         times = done[key]
         if times > 1 or len(told) > 1:
             said = f"was done {times} times, and told {len(told)} times"
@@ -45,7 +48,7 @@ def pressed_once(case: Case) -> Iterator[Finding]:
 
 
 def _wrongly(attempt: Attempt, made: CapacityChange | None) -> str:
-    if attempt.verb == "move":
+    if attempt.verb in {"move", "hand_over"}:
         return ""
     tickets = attempt.request["tickets"]
     wanted = -tickets if attempt.verb == "put_on_sale" else tickets
@@ -69,6 +72,41 @@ def _by_stale_page(case: Case) -> Iterator[Finding]:
                     (before, attempt),
                     (attempt.request["concert"],),
                 )
+
+
+# --- Bookings that are handed over ------------------------------------------------------------------------
+
+
+def handed_over(case: Case) -> Iterator[Finding]:
+    """A booking goes to the address that was typed, and the old one is told of it once."""
+    told = Counter(
+        (mail.about, mail.address)
+        for mail in case.facts.mails
+        if mail.key.startswith("handed_over:")
+    )
+    sent: dict[str, list[Attempt]] = defaultdict(list)
+    for attempt in handings(case):
+        sent[attempt.request["booking"]].append(attempt)
+    for pk, row in case.facts.bookings.items():
+        asked = [each for each in sent[pk] if each.outcome != REFUSED]
+        told_so = [each for each in asked if each.outcome == OK]
+        if row.handed_to and row.handed_to not in {each.request["email"] for each in asked}:
+            sentence = f"Booking {pk} went to {row.handed_to}, and nobody asked for that."
+            yield Finding(sentence, tuple(sent[pk]), (pk,))
+        if told_so and not row.handed_to:
+            sentence = f"{who_asked(told_so[0])} was told that booking {pk} was handed over, and it was not."
+            yield Finding(sentence, tuple(told_so), (pk,))
+        number = told[pk, row.user]
+        if "mail" in case.facts.apps and number != bool(row.handed_to):
+            state = "was handed over" if row.handed_to else "was never handed over"
+            sentence = (
+                f"{row.user} was told {number} times that booking {pk} is another's; it {state}."
+            )
+            yield Finding(sentence, tuple(sent[pk]), (pk,))
+
+
+def handings(case: Case) -> list[Attempt]:
+    return [each for each in case.history.attempts if each.verb == "hand_over"]
 
 
 # --- Concerts that are published and hidden ---------------------------------------------------------------
@@ -232,7 +270,7 @@ def _told_too_often(case: Case, told: Told, numbers: Counter[str]) -> Iterator[F
     for row in case.facts.bookings.values():
         owners[row.user] |= {row.maker, row.user} if row.kept else {row.maker}
     for (who, concert), of_moves in told.items():
-        too_often = max(of_moves.values()) > len(owners[who])
+        too_often = max(of_moves.values()) > max(1, len(owners[who]))
         if too_often or len(of_moves) > numbers[concert]:
             yield Finding(
                 f"{who} was told {of_moves.total()} times that concert {concert} has moved, which it did "
@@ -248,7 +286,8 @@ def _holders(case: Case, move: Attempt) -> set[str]:
         if case.facts.tiers[tier].concert != move.request["concert"]:
             continue
         for story in stories:
-            if story.row is not None and _is_held(story, move):
+            given_away = case.handed_over(story.booking)[0]
+            if story.row is not None and given_away > move.ended and _is_held(story, move):
                 found.add(story.row.user)
     return found
 

@@ -75,6 +75,8 @@ class Site:
         attempt = self.begin(client, "book", request)
         for pk, row in self.facts.bookings.items():
             if row.key == request["key"]:
+                if row.handed_to:
+                    return self.answer_for_another(attempt, pk)
                 return self.answer_again(attempt, pk)
         if self.facts.concerts["c"].status == "CANCELLED":
             return self.refuse(attempt, 409, "sales_closed")
@@ -86,7 +88,9 @@ class Site:
         has = sum(
             row.quantity - row.returned
             for row in self.facts.bookings.values()
-            if row.user == client.removeprefix(GUEST) and row.status in {"PENDING", "CONFIRMED"}
+            if row.user == client.removeprefix(GUEST)
+            and not row.handed_to
+            and row.status in {"PENDING", "CONFIRMED"}
         )
         if tier.max_per_customer is not None and has + request["quantity"] > tier.max_per_customer:
             return self.refuse(attempt, 409, "customer_limit_reached")
@@ -177,12 +181,14 @@ class Site:
         """A guest keeps their bookings in the account with the same address."""
         attempt = self.begin(GUEST + person, "keep", {"email": person})
         for pk, row in self.facts.bookings.items():
-            if row.user == person and row.guest:
+            if row.user == person and row.guest and not row.handed_to:
                 self.facts.bookings[pk] = replace(row, kept=True)
         self.answer(attempt, 303, None)
 
     @staticmethod
     def owner(row):
+        if row.handed_to:
+            return GUEST + row.handed_to
         return row.user if row.kept else row.maker
 
     def availability(self):
@@ -297,7 +303,7 @@ class Site:
         change = len(self.facts.moves)
         self.facts.moves.append(Move("c"))
         holders = {
-            self.owner(row): (pk, row.user)
+            self.owner(row): (pk, row.handed_to or row.user)
             for pk, row in self.facts.bookings.items()
             if row.status == "CONFIRMED"
         }
@@ -306,6 +312,27 @@ class Site:
             self.facts.mails.append(Mail(f"moved:{pk}:{change}", pk, "SENT", name, address))
             self.facts.letters.append(Letter(name, self.time))
         return self.done(attempt, "c")
+
+    def hand_over(self, pk=None):
+        if pk := pk or self.some_booking():
+            row, heir = self.facts.bookings[pk], f"heir-{self.time}"
+            attempt = self.press("hand_over", {"booking": pk}, {"email": heir})
+            if row.status != "CONFIRMED":
+                return self.refuse(attempt, 409, "not_confirmed")
+            self.facts.bookings[pk] = replace(row, handed_to=heir)
+            if not row.guest or row.kept:
+                self.facts.stand_ins.append(f"instead of {pk}")
+            name = f"<handed {pk}>"
+            self.facts.mails.append(Mail(f"handed_over:{pk}:k", pk, "SENT", name, row.user))
+            self.facts.letters.append(Letter(name, self.time))
+            self.done(attempt, pk)
+        return None
+
+    def answer_for_another(self, attempt, pk):
+        if attempt.client.startswith(GUEST):
+            return self.answer(attempt, 303, {"bookingId": pk})
+        body = self.body(pk) | {"id": f"instead of {pk}", "status": "FAILED"}
+        return self.refuse(attempt, 402, "payment_declined", booking=body)
 
     # --- Rows ---------------------------------------------------------------------------------------------
 
@@ -353,7 +380,8 @@ class Site:
         self.facts.tiers["t"] = replace(self.facts.tiers["t"], **values)
 
     def some_booking(self):
-        return self.draw.choice(list(self.facts.bookings)[-8:]) if self.facts.bookings else None
+        left = [pk for pk, row in self.facts.bookings.items() if not row.handed_to]
+        return self.draw.choice(left[-8:]) if left else None
 
     # --- Answers ------------------------------------------------------------------------------------------
 
@@ -461,6 +489,7 @@ STEPS = {
     Site.publish: 1,
     Site.unpublish: 1,
     Site.move_concert: 1,
+    Site.hand_over: 1,
 }
 
 

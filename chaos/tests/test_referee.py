@@ -207,6 +207,44 @@ def test_each_holder_is_told_once_of_each_move():
     assert broken(history, facts) == {"told_of_moves"}
 
 
+def test_whoever_hands_a_booking_over_is_a_stranger_to_it_from_then_on():
+    site, pk = ann_booked(2)
+    site.hand_over(pk)
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    later(history, "ann", "look_up", {"booking": pk}, status=200, answer=site.body(pk))
+    assert broken(history, facts) == {"stranger"}
+    history, facts = site.told()
+    later(history, "ann", "look_up", {"booking": pk}, status=404, code="not_found")
+    later(history, "ann", "my_bookings", {}, status=200, answer=[])
+    assert broken(history, facts) == set()
+
+
+def test_what_was_handed_over_does_not_count_towards_the_limit_of_its_first_customer():
+    site, pk = ann_booked(2, limit=3)
+    site.hand_over(pk)
+    site.book("ann", 3)
+    site.settle("paid")
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    history.attempts[-2].outcome = UNKNOWN  # it may have been handed over later
+    assert history.attempts[-2].verb == "hand_over"
+    assert broken(history, facts) == set()
+    history.attempts[-2].began, history.attempts[-1].ended = 90.0, 80.0
+    assert broken(history, facts) == {"limit_exceeded"}
+
+
+def test_a_booking_that_was_handed_over_keeps_the_key_of_its_first_customer():
+    for client in ("ann", "guest:ann"):
+        site = Site()
+        request = site.wish(2)
+        site.book(client, request=request)
+        site.settle("paid")
+        site.hand_over(next(iter(site.facts.bookings)))
+        site.book(client, request=request)
+        assert broken(*site.told()) == set()
+
+
 def test_a_concert_that_was_booked_is_not_hidden():
     site, _ = ann_booked(2)
     site.press("unpublish", {"concert": "c"}, {})
@@ -267,7 +305,7 @@ def test_a_site_that_keeps_its_promises_is_never_accused(
 
 
 def test_every_check_has_something_to_look_at():
-    site = played(3, 150, called_off=True, limit=4)
+    site = played(5, 150, called_off=True, limit=4)
     found = verdict(*site.told(1.0, 0.1))
     assert found.examined.keys() == CHECKS.keys()
     assert all(found.examined.values())
@@ -716,6 +754,15 @@ def tell_of_no_move(history, facts, ann, bob):
         facts.mails.append(Mail(f"moved:{ann}:m{number}", ann, "SENT", f"<{ann}>", "ann"))
 
 
+def hand_over_unasked(history, facts, ann, bob):
+    facts.bookings[ann] = replace(facts.bookings[ann], handed_to="eve")
+
+
+def forget_the_handing(history, facts, ann, bob):
+    request = {"booking": ann, "email": "eve", "press": "p"}
+    later(history, "desk", "hand_over", request, status=302, answer={})
+
+
 WRONG = [
     ("oversold", sell_one_more, "existed. The last ones were told to eve (request"),
     ("lost_booking", drop_the_booking, "which does not exist."),
@@ -778,6 +825,9 @@ WRONG = [
     ("mails", write_twice_to_one, "The message m was written to ann@example.com 2 times."),
     ("pressed_once", press_twice, "was done 2 times, and told 1 times."),
     ("hidden", hide_what_is_booked, "has hidden concert c, and there was booking"),
+    ("handed_over", hand_over_unasked, "went to eve, and nobody asked for that."),
+    ("handed_over", hand_over_unasked, "was told 0 times that booking"),
+    ("handed_over", forget_the_handing, "was handed over, and it was not."),
     ("told_of_moves", tell_of_no_move, "has moved, which it did"),
     ("mails", forget_a_mail, "were made, and never mailed."),
     ("no_answer", never_answer, "got no answer to book within 15.0 seconds"),
