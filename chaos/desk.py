@@ -102,6 +102,7 @@ class Desk:
         self.draw = random.Random(f"{self.crowd.seed} desk")
         self.days = 0
         self.handed: set[str] = set()  # bookings
+        self.published: set[str] = set()  # of the drafts
 
     async def run(self) -> None:
         connector = aiohttp.TCPConnector(force_close=True)
@@ -131,7 +132,7 @@ class Desk:
         tier, stage = self.draw.choice(self.crowd.stage.tiers), self.crowd.stage
         concert = tier.concert
         if wish in {"publish", "unpublish"} and stage.drafts:
-            concert = self.draw.choice(stage.drafts)
+            concert = self._draft(wish)
         request, typed = self._wish(wish, tier, concert)
         row = request.get("concert") or request.get("booking") or request.get("tier")
         if row is None:
@@ -144,6 +145,12 @@ class Desk:
                 page.seen, request["drawn"] = before.seen, before.drawn
                 self.pages[row] = before
             await self.press(wish, row, page, request, typed)
+
+    def _draft(self, wish: str) -> str:
+        # Mostly one to which it can be done, as far as they know.
+        drafts = self.crowd.stage.drafts
+        fit = [each for each in drafts if (each in self.published) == (wish == "unpublish")]
+        return self.draw.choice(fit if fit and self.draw.random() < 0.8 else drafts)
 
     def _wish(
         self, wish: str, tier: StagedTier, concert: str
@@ -209,6 +216,8 @@ class Desk:
             times = 2 if twice and not number else 1
             sends = [self._send(wish, row, request, form) for _ in range(times)]
             attempts = await asyncio.gather(*sends)
+            if any(each.outcome == OK for each in attempts) and wish in {"publish", "unpublish"}:
+                self.published ^= {row}
             if any(each.outcome != UNKNOWN for each in attempts) or self.crowd.is_over():
                 return
             if any(each.code == "sent_before" for each in attempts):

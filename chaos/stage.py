@@ -50,7 +50,7 @@ CONCERTS: Plan = [
 
 # Customers know their tiers, and ask seldom, so that one can sometimes be hidden again.
 DRAFTS: Plan = [[("GA", 5, 0.5, None)], [("GA", 5, 0.5, 3)], [("GA", 5, 0.5, None)]]
-WISHED = 0.06
+WISHED = 0.12
 
 
 def set_up(clients: int, plan: Plan | None = None) -> Stage:
