@@ -248,6 +248,7 @@ def make_run(
         "SEED": str(seed),
         "SCHEDULE": run.schedule,
         "SHRINK": "0",
+        "JOBS": "1",  # of a run; ours are runs at a time
         "FAILPOINTS": run.failpoints,
     }
     began = time.monotonic()
