@@ -96,7 +96,7 @@ cluster: .venv/.run-installed ## start TicketBook on three PostgreSQL members un
 cluster-break: .venv/.run-installed ## break the running cluster (make cluster-break FAULT=primary_machine; FAULT=mend)
 	@.venv/bin/python -m deploy.faults $(FAULT)
 
-failover-test: .venv/.run-installed ## break a cluster in every way under load, half an hour (FAULTS="primary_machine*20 web")
+failover-test: .venv/.run-installed ## break a cluster in every way under load, half an hour (FAULTS="primary_machine*20 web", RATE=200)
 	@.venv/bin/python -m deploy.failover
 
 failover-quick: .venv/.run-installed ## two of these faults, under four minutes

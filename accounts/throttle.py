@@ -26,7 +26,7 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
-from ticketbook.client_address import client_address, one_address, one_network
+from ticketbook.client_address import Address, client_address, one_address, one_network
 from ticketbook.errors import Throttled
 from ticketbook.postgres.failures import is_busy
 from ticketbook.postgres.statements import execute_prepared
@@ -64,8 +64,10 @@ def by_account(what: str, *account: str, failures: int, longest: float) -> list[
 def by_address(what: str, per_minute: int, request: HttpRequest | Request | None) -> list[Counted]:
     """Limits for the client's address, and four times as much for its network. `per_minute` 0: no limit."""
     address = request and client_address(request)
-    if not address or not per_minute:
-        return []
+    return of_address(what, per_minute, address) if address and per_minute else []
+
+
+def of_address(what: str, per_minute: int, address: Address) -> list[Counted]:
     limits = (one_network(address), OF_A_NETWORK * per_minute), (one_address(address), per_minute)
     return [Counted(key_of(what, str(place)), limit, *[60 / limit] * 3) for place, limit in limits]
 

@@ -88,7 +88,7 @@ class Progress:
     still_booked: int  # only if it was called off by other means; a job finds them
     holds: int  # their payment is not known; if it comes, it goes back
     refunds: Part = field(default_factory=Part)
-    cash: Decimal = Decimal(0)  # that staff have to hand over
+    cash: Decimal = Decimal(0)  # that staff have still to hand over
     mails: Part = field(default_factory=Part)
 
     @property
@@ -120,7 +120,7 @@ def _money(concert: Concert) -> dict[str, Any]:
         money=Sum("amount", filter=~in_cash, default=nothing),
         money_done=Sum("amount", filter=sent & ~in_cash, default=nothing),
         money_failed=Sum("amount", filter=refused & ~in_cash, default=nothing),
-        cash=Sum("amount", filter=in_cash, default=nothing),
+        cash=Sum("amount", filter=in_cash & ~sent, default=nothing),
     )
     return {"cash": found.pop("cash"), "refunds": Part(**found)}
 

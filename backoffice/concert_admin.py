@@ -8,7 +8,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from backoffice.calling_off import holders
-from backoffice.figures import Standing, TierFill, standings
+from backoffice.figures import Standing, Takings, TierFill, standings
 from backoffice.templatetags.fills import bar
 from concerts.admin import ConcertAdmin
 from concerts.checklist import checklist
@@ -26,6 +26,21 @@ TELLS_AT_ONCE = (
 )
 
 admin.site.unregister(Concert)
+
+
+def _by_staff(takings: Takings) -> SafeString:
+    by_source = [
+        f"{number:,} {source}"
+        for source, number in (
+            ("house", takings.house_tickets),
+            ("artist", takings.artist_tickets),
+            ("door", takings.door_tickets),
+        )
+        if number
+    ]
+    if not by_source:
+        return SafeString("")
+    return format_html("<li>By staff: {}</li>", ", ".join(by_source))
 
 
 def _line(tier: TierFill) -> tuple[str, SafeString]:
@@ -63,15 +78,18 @@ class ConcertDesk(ConcertAdmin):
     def sold(self, concert: Concert) -> SafeString:
         standing: Standing = concert.standing  # type: ignore[attr-defined]
         lines = format_html_join("", "<li><span>{}</span>{}</li>", map(_line, standing.tiers))
+        lines += _by_staff(standing.takings)
         return (
             format_html('<ul class="fills">{}</ul>', lines) if lines else SafeString("No tiers yet")
         )
 
     @admin.display(description="money")
-    def paid(self, concert: Concert) -> str:
-        takings = concert.standing.takings  # type: ignore[attr-defined]
-        door = f", in cash {money(takings.door)}" if takings.door else ""
-        return f"{money(takings.online)}{door}"
+    def paid(self, concert: Concert) -> SafeString | str:
+        takings: Takings = concert.standing.takings  # type: ignore[attr-defined]
+        online = money(takings.online)
+        if not takings.cash:
+            return online
+        return format_html("{}<br>in cash<br>{}", online, money(takings.cash))
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

@@ -1,7 +1,8 @@
 """Which bookings count as sold. All pages of the back office count by these rules.
 
-A booking was paid if it is CONFIRMED or CANCELLED. Tickets without a price are *free*. Tickets that staff
-sold for cash are *door*, whatever their source: their money never came by the site. All others are *sold*.
+A booking was paid if it is CONFIRMED or CANCELLED. Its tickets count once, by its source: *house*, *artist*
+and *door* tickets were booked by staff; those that customers booked on the site are *sold*, or *free* if they
+have no price. Money that staff took in cash never came by the site, whatever the source, so it is apart.
 """
 
 from decimal import Decimal
@@ -11,10 +12,12 @@ from django.db.models import Q, Sum
 
 from bookings.models import Booking
 
+Source = Booking.Source
+
 PAID = Q(status__in=[Booking.Status.CONFIRMED, Booking.Status.CANCELLED])
-FREE = PAID & Q(unit_price=0)
-DOOR = PAID & Q(unit_price__gt=0) & ~Q(source=Booking.Source.ONLINE)
-SOLD = PAID & Q(unit_price__gt=0, source=Booking.Source.ONLINE)
+SOLD = PAID & Q(unit_price__gt=0, source=Source.ONLINE)
+FREE = PAID & Q(unit_price=0, source=Source.ONLINE)
+IN_CASH = PAID & Q(unit_price__gt=0) & ~Q(source=Source.ONLINE)
 
 
 def tickets(which: Q) -> Sum:
@@ -28,7 +31,9 @@ def prices(which: Q) -> Sum:
 SALES: dict[str, Any] = {
     "sold_tickets": tickets(SOLD),
     "sold_money": prices(SOLD),
-    "door_tickets": tickets(DOOR),
-    "door_money": prices(DOOR),
+    "house_tickets": tickets(PAID & Q(source=Source.HOUSE)),
+    "artist_tickets": tickets(PAID & Q(source=Source.ARTIST)),
+    "door_tickets": tickets(PAID & Q(source=Source.DOOR)),
+    "door_money": prices(IN_CASH),
     "free_tickets": tickets(FREE),
 }

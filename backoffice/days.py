@@ -2,9 +2,9 @@
 
 | figure | what it counts | on the day of |
 |---|---|---|
-| sold, in cash (door), free | tickets and prices of paid bookings (backoffice/counting.py) | the booking |
+| sold, house, artist, door, free, in cash | tickets and prices of paid bookings (counting.py) | the booking |
 | late | money that came after its tickets had gone back | its refund, which is made when it comes |
-| sent back, back in cash | refunds that were sent; those that staff hand over are apart | the sending |
+| sent back, back in cash | refunds that were sent; those that staff handed over are apart | the sending |
 
 A booking that is cancelled, or a part of it, stays in what was sold that day. What goes back counts on its
 own day. So an old day changes no more once all its holds are settled. Then it is closed: a job keeps its
@@ -49,6 +49,8 @@ class Day:
     on: date
     sold_tickets: int = 0
     sold_money: Decimal = Decimal(0)
+    house_tickets: int = 0
+    artist_tickets: int = 0
     door_tickets: int = 0
     door_money: Decimal = Decimal(0)
     free_tickets: int = 0
@@ -56,6 +58,11 @@ class Day:
     sent_back: Decimal = Decimal(0)
     cash_back: Decimal = Decimal(0)
     is_closed: bool = field(default=False, compare=False)
+
+    @property
+    def given_tickets(self) -> int:
+        """House, artist and free tickets, which the chart shows as one."""
+        return self.house_tickets + self.artist_tickets + self.free_tickets
 
     @property
     def taken(self) -> Decimal:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, Q, Sum
 
-from backoffice.counting import DOOR, PAID, SALES, SOLD, tickets
+from backoffice.counting import IN_CASH, PAID, SALES, SOLD, Source, tickets
 from bookings.models import MAY_GO_ON, Booking
 from concerts.models import Concert, TicketTier
 
@@ -25,6 +25,8 @@ class Sale:
     bookings: int = 0
     sold_tickets: int = 0
     sold_money: Decimal = Decimal(0)
+    house_tickets: int = 0
+    artist_tickets: int = 0
     door_tickets: int = 0
     door_money: Decimal = Decimal(0)
     free_tickets: int = 0
@@ -104,10 +106,16 @@ class TierFill(Fill):
 
 @dataclass
 class Takings:
-    """What was paid for the tickets of a concert, less what was sent back or is owed."""
+    """What was paid for the tickets of a concert, less what was sent back or is owed.
+
+    And how many tickets staff booked that were not returned, by their source.
+    """
 
     online: Decimal = Decimal(0)
-    door: Decimal = Decimal(0)
+    cash: Decimal = Decimal(0)
+    house_tickets: int = 0
+    artist_tickets: int = 0
+    door_tickets: int = 0
 
 
 @dataclass
@@ -131,12 +139,19 @@ def standings(concerts: Sequence[Concert], *, with_money: bool) -> dict[UUID, St
         nothing = Decimal(0)
         sums = {
             "online": Sum(kept, filter=SOLD, default=nothing),
-            "door": Sum(kept, filter=DOOR, default=nothing),
+            "cash": Sum(kept, filter=IN_CASH, default=nothing),
+            "house_tickets": _kept_of(Source.HOUSE),
+            "artist_tickets": _kept_of(Source.ARTIST),
+            "door_tickets": _kept_of(Source.DOOR),
         }
         paid = Booking.objects.filter(PAID, ticket_tier__in=list(by_key)).order_by()
         rows: Any = paid.values("ticket_tier_id").annotate(**sums)
         for row in rows:
             takings = by_key[row["ticket_tier_id"]]
-            takings.online += row["online"]
-            takings.door += row["door"]
+            for name in sums:
+                setattr(takings, name, getattr(takings, name) + row[name])
     return found
+
+
+def _kept_of(source: str) -> Sum:
+    return Sum(F("quantity") - F("returned_quantity"), filter=Q(source=source), default=0)

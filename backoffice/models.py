@@ -17,6 +17,8 @@ class Figures(models.Model):
 
     sold_tickets = models.IntegerField(default=0)
     sold_money = sum_field()
+    house_tickets = models.IntegerField(default=0, db_default=0)
+    artist_tickets = models.IntegerField(default=0, db_default=0)
     door_tickets = models.IntegerField(default=0)
     door_money = sum_field()
     free_tickets = models.IntegerField(default=0)

@@ -70,6 +70,13 @@ NEEDS = [
         _due_for_long,
     ),
     Need(
+        "cash",
+        "Bookings with cash to hand over",
+        "Give the customer the money, and then press “Cash was handed over” on the page of the booking.",
+        Booking,
+        lambda bookings, now: bookings.with_cash_to_hand_over(),
+    ),
+    Need(
         "failed",
         "Mails that failed",
         "Open one to read why. If the address is right, choose the mails and send them again.",

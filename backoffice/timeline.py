@@ -9,8 +9,11 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Q
+from django.db.models import Prefetch, Q, prefetch_related_objects
+from django.utils.text import capfirst
 
+from bookings.gateways.named import CASH
+from bookings.gateways.named import in_words as in_words_of
 from bookings.models import BEFORE_TICKETS, Booking, PaymentEvent, Refund, Return
 from concerts.moving import moves_since
 from mail.admin import in_words as kind_in_words
@@ -35,8 +38,12 @@ class Entry(Event):
 
 def timeline_of(booking: Booking) -> list[Entry]:
     """All that is known of a booking, which comes with its details; the first entry first."""
-    returns = list(booking.returns.select_related("made_by").order_by("pk"))
-    refunds = list(booking.refunds.select_related("made_by").order_by("pk"))
+    prefetch_related_objects(
+        [booking],
+        Prefetch("returns", Return.objects.select_related("made_by").order_by("pk")),
+        Prefetch("refunds", Refund.objects.select_related("made_by").order_by("pk")),
+    )
+    returns, refunds = list(booking.returns.all()), list(booking.refunds.all())
     events = list(PaymentEvent.objects.filter(key=booking.pk).order_by("pk"))
     told = [
         _begun(booking),
@@ -64,17 +71,18 @@ def _begun(booking: Booking) -> Entry:
 
 
 def _event(event: PaymentEvent) -> Entry:
-    said = f"{event.gateway} told us: {event.type}"
+    gateway = capfirst(in_words_of(event.gateway))
+    said = f"{gateway} told us: {event.type}"
     found = f"; asked, it said: {event.found}" if event.found else ""
     if event.alert:
         return Entry(
             f"{said}{found}. {event.alert}",
             event.received_at,
             bad=True,
-            by=event.gateway,
+            by=gateway,
             row=event,
         )
-    return Entry(f"{said}{found}.", event.received_at, by=event.gateway, row=event)
+    return Entry(f"{said}{found}.", event.received_at, by=gateway, row=event)
 
 
 def _settled(booking: Booking) -> Iterator[Entry]:
@@ -93,8 +101,9 @@ def _settled(booking: Booking) -> Iterator[Entry]:
         yield Entry(f"Failed: {why}. The tickets went back on sale.", at, by=SYSTEM)
     elif booking.total_price:
         reference = f", reference {booking.gateway_reference}" * bool(booking.gateway_reference)
-        says = f"Paid {money(booking.total_price)} by {booking.gateway}{reference}."
-        yield Entry(says, at if booking.status == Status.CONFIRMED else None, by=CUSTOMER)
+        how = "in cash" if booking.gateway == CASH else f"by {booking.paid_by}"
+        says = f"Paid {money(booking.total_price)} {how}{reference}."
+        yield Entry(says, booking.paid_at, by=CUSTOMER)
 
 
 def _fulfilled(booking: Booking) -> Iterator[Entry]:
@@ -128,16 +137,17 @@ def _refunded(refund: Refund) -> Iterator[Entry]:
     amount = money(refund.amount)
     reason = refund.get_reason_display().lower()
     by = _who(refund.made_by, SYSTEM)
+    # Who handed it over, and when, is in the history.
+    in_cash = refund.booking.gateway == CASH
     yield Entry(
-        f"{amount} to be sent back: {reason}.",
+        f"{amount} to be {'handed over in cash' if in_cash else 'sent back'}: {reason}.",
         refund.created_at,
         by=by,
         why=refund.note,
         row=refund,
     )
-    if refund.status == Refund.Status.SENT:
-        sent = "to be handed over in cash" if refund.booking.gateway == "cash" else "sent back"
-        yield Entry(f"{amount} {sent}.", refund.sent_at, by=SYSTEM, row=refund)
+    if refund.status == Refund.Status.SENT and not in_cash:
+        yield Entry(f"{amount} sent back.", refund.sent_at, by=SYSTEM, row=refund)
     elif refund.status == Refund.Status.FAILED:
         yield Entry(
             f"The gateway refused to send {amount} back: {refund.failure}",

@@ -100,12 +100,12 @@ def _ticket_chart(days: list[Day]) -> Chart:
     return chart(
         [
             Column(
-                f"{date_format(day.on, 'D j M')}: {day.sold_tickets} sold, {day.door_tickets} for cash, "
-                f"{day.free_tickets} free",
+                f"{date_format(day.on, 'D j M')}: {day.sold_tickets} sold, {day.door_tickets} door, "
+                f"{day.house_tickets} house, {day.artist_tickets} artist, {day.free_tickets} free",
                 [
                     Part("taken", Decimal(day.sold_tickets)),
                     Part("door", Decimal(day.door_tickets)),
-                    Part("free", Decimal(day.free_tickets)),
+                    Part("free", Decimal(day.given_tickets)),
                 ],
             )
             for day in days

@@ -10,8 +10,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from bookings.admin_filters import ConcertFilter, ConcertForm, DayFilter, GatewayFilter, TierFilter
+from bookings.gateways import named
 from bookings.guests import name_for
 from bookings.models import Booking, PaymentEvent, Refund, Return
 from bookings.numbers import read_number
@@ -74,7 +76,7 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ["-id"]
     fieldsets = [
         (None, {"fields": ["number", "state", "customer", "name", "concert", "when", "tier", "tickets",
-                           "price", "given_back", "source", "booked_at"]}),
+                           "price", "paid_by", "given_back", "source", "booked_at"]}),
         ("How it is kept", {
             "classes": ["collapse"],
             "fields": ["id", "status", "payment_status", "failure_reason", "called_off", "quantity",
@@ -84,7 +86,7 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
         }),
     ]  # fmt: skip
     readonly_fields = ["number", "state", "customer", "name", "concert", "when", "tier", "tickets", "price",
-                       "given_back", "booked_at", "id", "created_at", "fulfilled_at"]  # fmt: skip
+                       "paid_by", "given_back", "booked_at", "id", "created_at", "fulfilled_at"]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Booking]:
         # The page of one booking shows its relations, and its __str__ does too.
@@ -158,6 +160,10 @@ class BookingAdmin(ReadOnly, admin.ModelAdmin):
         if booking.source != Booking.Source.ONLINE:
             price += f" ({booking.get_source_display()})"
         return price
+
+    @admin.display(description="paid by")
+    def paid_by(self, booking: Booking) -> str:
+        return capfirst(booking.paid_by)
 
     @admin.display(description="given back", empty_value="nothing")
     def given_back(self, booking: Booking) -> str:
@@ -234,15 +240,19 @@ class AlertFilter(admin.SimpleListFilter):
 
 @admin.register(PaymentEvent)
 class PaymentEventAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["received_at", "gateway", "type", "booking", "claim", "found", "alert"]
+    list_display = ["received_at", "told_by", "type", "booking", "claim", "found", "alert"]
     list_filter = [AlertFilter]
     sortable_by = ()
     search_fields = ["event_id"]  # as above
     search_help_text = "The gateway's number of an event, or the number of a booking"
     ordering = ["-id"]
-    fields = ["gateway", "event_id", "type", "booking", "claim", "found", "alert", "received_at",
+    fields = ["told_by", "event_id", "type", "booking", "claim", "found", "alert", "received_at",
               "handled_at"]  # fmt: skip
-    readonly_fields = ["booking", "received_at"]
+    readonly_fields = ["told_by", "booking", "received_at"]
+
+    @admin.display(description="gateway")
+    def told_by(self, event: PaymentEvent) -> str:
+        return capfirst(named.in_words(event.gateway))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[PaymentEvent], search_term: str

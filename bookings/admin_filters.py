@@ -12,6 +12,7 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.dateparse import parse_date
+from django.utils.text import capfirst
 
 from bookings.gateways import named
 from bookings.searching import key_in
@@ -24,11 +25,14 @@ Rows = QuerySet[Any]
 
 class GatewayFilter(admin.SimpleListFilter):
     # Django's own filter would look for the names in all bookings, each time that the list is drawn.
-    title = "gateway"
+    title = "way to pay"
     parameter_name = "gateway"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted(named.paths())]
+        return sorted(
+            ((name, capfirst(named.in_words(name))) for name in named.paths()),
+            key=lambda each: each[1],
+        )
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         return queryset.filter(gateway=self.value()) if self.value() else queryset
@@ -138,6 +142,7 @@ class DayFilter(FormFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
+            ("hour", "The last hour"),
             ("today", "Today"),
             ("yesterday", "Yesterday"),
             ("week", "The last 7 days"),
@@ -147,6 +152,9 @@ class DayFilter(FormFilter):
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         if not self.value():
             return queryset
+        if self.value() == "hour":
+            lately: Rows = queryset.made_between(clock.now() - timedelta(hours=1))  # type: ignore[attr-defined]
+            return lately
         days = self._days(str(self.value()))
         if days is None:
             return queryset.none()

@@ -21,13 +21,16 @@ class BookingsConfig(AppConfig):
         from bookings import mails, own_data
         from bookings.calling_off import cancel_all, has_bookings
         from bookings.forms import new_key
+        from bookings.on_offer import held
         from concerts.calling_off import called_off, ever_sold
         from concerts.moving import moved
+        from concerts.sales import held_of
 
         differs_between_visitors("idempotency_key", new_key)
         called_off.connect(cancel_all)
         ever_sold.connect(has_bookings)
         moved.connect(mails.tell_moved)
+        held_of.append(held)
         mails.register_kinds()
         of_persons.parts.append(own_data.PART)
         named.check()

@@ -24,7 +24,8 @@ from bookings.lanes import Batch, Lane, LaneThreads
 from bookings.models import Booking
 from bookings.settling import Settlement
 from bookings.tier_transaction import bookings_of_keys, send_keys, tier_transaction
-from bookings.wishes import HoldResult, Wish
+from bookings.wishes import Held, HoldResult, Wish
+from bookings.writing_later import leave_to_resolver
 from ticketbook.postgres.failures import is_busy, is_lock_timeout, is_stale
 from ticketbook.postgres.statements import waiting_at_most
 
@@ -67,6 +68,10 @@ class TierLane(Lane[Wish | Settlement, HoldResult | bool]):
 
     def __str__(self) -> str:
         return f"the lane of tier {self.tier_id}"
+
+    def leave_behind(self, answer: HoldResult | bool) -> None:
+        if isinstance(answer, Held) and not answer.replayed:
+            leave_to_resolver([answer.booking])
 
     def serve(self, batch: Batch[Wish | Settlement, HoldResult | bool]) -> None:
         def together(attempts: Attempts) -> list[HoldResult | bool]:

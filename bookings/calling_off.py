@@ -53,20 +53,22 @@ WITH ended AS (
         refunded_total = total_price, updated_at = %(now)s,
         payment_status = CASE WHEN total_price = 0 THEN 'REFUNDED' ELSE payment_status END
     FROM (
-        SELECT id, quantity - returned_quantity AS tickets, total_price - refunded_total AS amount
+        SELECT id, quantity - returned_quantity AS tickets, total_price - refunded_total AS amount,
+            CASE WHEN returned_quantity = 0 AND refunded_total = 0 THEN updated_at END AS paid_at
         FROM bookings_booking
         WHERE ticket_tier_id = ANY(%(tiers)s::uuid[]) AND status = 'CONFIRMED'
         ORDER BY id FOR NO KEY UPDATE
     ) AS kept
     WHERE booking.id = kept.id
-    RETURNING booking.id, ticket_tier_id, kept.tickets, kept.amount, gateway = %(cash)s AS in_cash
+    RETURNING booking.id, ticket_tier_id, kept.tickets, kept.amount, kept.paid_at,
+        gateway = %(cash)s AS in_cash
 ), owed AS (
     INSERT INTO bookings_refund (booking_id, amount, tickets, reason, made_by_id, note, created_at)
     SELECT id, amount, tickets, 'CALLED_OFF', %(by)s, %(note)s, %(now)s FROM ended WHERE amount > 0
     RETURNING id, booking_id
 ), returned AS (
-    INSERT INTO bookings_return (booking_id, tickets, refund_id, made_by_id, note, created_at)
-    SELECT ended.id, tickets, owed.id, %(by)s, %(note)s, %(now)s
+    INSERT INTO bookings_return (booking_id, tickets, refund_id, made_by_id, note, paid_at, created_at)
+    SELECT ended.id, tickets, owed.id, %(by)s, %(note)s, paid_at, %(now)s
     FROM ended LEFT JOIN owed ON booking_id = ended.id
 )
 SELECT ticket_tier_id, sum(tickets), count(*),

@@ -17,6 +17,7 @@ from accounts.models import User
 from bookings import mails
 from bookings.errors import (
     Changed,
+    HandedOver,
     IdempotencyKeyReused,
     NotCancellable,
     PaidInCash,
@@ -42,8 +43,9 @@ def cancel(
     A second call gives no tickets back; it only tries again to send a refund that is still owed. If the
     gateway does not answer, a job retries the refund. Raises RequestInProgress while the payment is not
     known, NotCancellable if the booking is not confirmed, or if its concert has begun (a concert that was
-    called off never begins), PaidInCash, IdempotencyKeyReused if the key has returned only some of the
-    tickets, and Changed (`refundable`) if the customer was shown another sum for all tickets.
+    called off never begins), HandedOver if it has another customer since it was read, PaidInCash,
+    IdempotencyKeyReused if the key has returned only some of the tickets, and Changed (`refundable`) if the
+    customer was shown another sum for all tickets.
     """
     _give_back_once(booking, None, None, key=key, shown=shown, now=now)
     return booking
@@ -82,7 +84,7 @@ def _give_back_once(
         booking.refresh_state()
         if booking.status == Booking.Status.PENDING:  # without a wait for whoever settles it now
             raise RequestInProgress(bookingId=booking.pk)
-        lock_booking(booking)
+        _lock_for_its_customer(booking)
         replayed = _is_replay(booking, tickets, numbers, key)
         if not replayed:
             if booking.gateway == named.CASH and booking.status == Booking.Status.CONFIRMED:
@@ -97,6 +99,14 @@ def _give_back_once(
     booking.refresh_state()
     try_to_send(booking, now=now)
     return replayed
+
+
+def _lock_for_its_customer(booking: Booking) -> None:
+    address = booking.user.email
+    lock_booking(booking)
+    # A guest's booking that has moved to the account of the same person has the same address.
+    if booking.user.email != address:
+        raise HandedOver
 
 
 def _is_replay(
@@ -212,6 +222,7 @@ def give_back(
         idempotency_key=key,
         made_by=by,
         note=note,
+        paid_at=booking.paid_and_untouched_at,
         created_at=now,
     )
     if reason == Refund.Reason.CALLED_OFF:

@@ -18,6 +18,7 @@ from bookings.models import Booking
 from bookings.settling import Settlement
 from bookings.tier_transaction import LockedTier
 from bookings.wishes import Held, HoldResult, Wish
+from bookings.writing_later import leave_to_resolver
 from ticketbook.postgres.failures import CommitUnknown, is_busy
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,17 @@ class Attempts:
         """As LockedTier.serve. A hold that an earlier attempt has made counts as new, once."""
         answers, written = tier.serve(wishes, settlements)
         if self._answers:
-            made = {
-                a.booking.pk: a for a in self._answers if isinstance(a, Held) and not a.replayed
-            }
+            made = {held.booking.pk: held for held in self._made()}
             answers = [_ours(answer, made) for answer in answers]
         self._answers = self._answers + answers
         return answers, written
+
+    def _made(self) -> list[Held]:
+        return [a for a in self._answers if isinstance(a, Held) and not a.replayed]
+
+    def give_up(self) -> None:
+        """Nobody will charge what the attempts may have made."""
+        leave_to_resolver([held.booking for held in self._made()])
 
 
 def _ours(answer: HoldResult, unclaimed: dict[UUID, Held]) -> HoldResult:
@@ -60,8 +66,8 @@ def _ours(answer: HoldResult, unclaimed: dict[UUID, Held]) -> HoldResult:
 def once_known(attempt: Callable[[Attempts], Result]) -> Result:
     """What the attempt returns. If its COMMIT is lost, it is made again until the database says how it ended.
 
-    Raises what the database raises, if that does not come back within LOOK_FOR seconds. Holds may exist then,
-    which the resolver finds.
+    Raises what the database raises, if that does not come back within LOOK_FOR seconds. Holds may exist then.
+    They are left to the resolver as soon as it is back.
     """
     attempts, until = Attempts(), None
     while True:
@@ -71,6 +77,9 @@ def once_known(attempt: Callable[[Attempts], Result]) -> Result:
             if isinstance(exc, CommitUnknown) and until is None:
                 until = time.monotonic() + LOOK_FOR
                 logger.warning("The answer to a COMMIT of holds was lost: %s", exc)
-            if until is None or not is_busy(exc) or time.monotonic() > until:
+            if until is None:
+                raise
+            if not is_busy(exc) or time.monotonic() > until:
+                attempts.give_up()
                 raise
         time.sleep(BETWEEN_LOOKS)

@@ -82,6 +82,10 @@ class PaidInCash(NotCancellable):
     """This booking was paid in cash. Ask at the box office: they cancel it and give you the money."""
 
 
+class HandedOver(NotCancellable):
+    """This booking was handed over to another address a moment ago. Nothing was cancelled."""
+
+
 class TooManyReturned(NotCancellable):
     """This booking does not have that many tickets left to return. Choose fewer."""
 
@@ -98,6 +102,10 @@ class NothingToRefund(BookingError):
 
 class RefundTooLarge(NothingToRefund):
     """A refund is more than 0, and no more than what is left of the price. Choose another amount."""
+
+
+class NoCashDue(BookingError):
+    """No cash of this booking is to be handed over. Perhaps somebody has done it already."""
 
 
 class RefundNotExact(NothingToRefund):

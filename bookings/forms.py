@@ -90,6 +90,8 @@ class BookingForm(forms.Form):
     )
     # The page to show again if no tier was chosen.
     concert = forms.UUIDField(required=False)
+    # The booking that failed, if this form tries it once more (bookings/trying_again.py).
+    again = forms.UUIDField(required=False)
 
     quantities = range(1, MAX_QUANTITY + 1)
 
@@ -104,14 +106,26 @@ class BookingForm(forms.Form):
         try:
             self.seen = read_seen(shown)
         except ValidationError:
-            if "idempotency_key" not in self.errors:
-                self.add_error("idempotency_key", OUT_OF_DATE)
+            self._say_out_of_date()
+        if "again" in self.errors:
+            self._say_out_of_date()
+
+    def _say_out_of_date(self) -> None:
+        if "idempotency_key" not in self.errors:
+            self.add_error("idempotency_key", OUT_OF_DATE)
+
+    @property
+    def tries(self) -> dict[str, UUID]:
+        """What makes this form try a failed booking again, even if something else is chosen; else nothing."""
+        of, key = self.cleaned_data.get("again"), self.cleaned_data.get("idempotency_key")
+        return {"again": of, "idempotency_key": key} if of and key else {}
 
     @property
     def key(self) -> object:
         # The key that the next press of the button sends: a new one, unless the last one can be used.
-        usable = self.is_bound and "idempotency_key" not in self.errors
-        return self["idempotency_key"].value() if usable else uuid4()
+        if self.is_bound and "idempotency_key" in self.errors:
+            return uuid4()
+        return self["idempotency_key"].value() or uuid4()
 
 
 class GuestBookingForm(BookingForm):
@@ -144,12 +158,17 @@ def new_form(
     chosen: Mapping[str, str],
     cls: type[BookingForm] = BookingForm,
     typed: Mapping[str, str] | None = None,
+    tries: Mapping[str, UUID] | None = None,
 ) -> BookingForm:
     """A new form. `chosen` may hold tier and quantity, from before a log-in or from a declined booking.
 
-    `typed` may hold what a guest has typed before.
+    `typed` may hold what a guest has typed before, and `tries` what a form has that tries again.
     """
     left = [str(offer.tier.pk) for offer in sale.offers if not offer.is_gone]
     only = left[0] if len(left) == 1 else ""
-    initial = {"tier": chosen.get("tier", only), "quantity": chosen.get("quantity", 1)}
-    return cls(initial=initial | {name: (typed or {}).get(name, "") for name in TYPED})
+    initial: dict[str, object] = {
+        "tier": chosen.get("tier", only),
+        "quantity": chosen.get("quantity", 1),
+    }
+    initial |= {name: (typed or {}).get(name, "") for name in TYPED} | dict(tries or {})
+    return cls(initial=initial)

@@ -38,10 +38,10 @@ Answer = TypeVar("Answer")
 class Waiter(Generic[Item, Answer]):
     """An item, and the coroutine that waits for its answer."""
 
-    __slots__ = ("answer", "boarded", "error", "future", "item", "timer")
+    __slots__ = ("answer", "boarded", "error", "future", "item", "lane", "timer")
 
-    def __init__(self, item: Item) -> None:
-        self.item = item
+    def __init__(self, lane: "Lane[Item, Answer]", item: Item) -> None:
+        self.lane, self.item = lane, item
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.answer: Answer | None = None
         self.error: BaseException | None = None
@@ -63,6 +63,8 @@ class Waiter(Generic[Item, Answer]):
     def wake(self) -> None:
         # Called on the waiter's own event loop.
         if self.future.done():  # it gave up, or its task was cancelled
+            if self.answer is not None:
+                self.lane.leave_behind(self.answer)
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -128,12 +130,15 @@ class Lane(ABC, Generic[Item, Answer]):
     def serve(self, batch: Batch[Item, Answer]) -> None:
         """Let the batch board and answer it. If this raises, waiters without an answer get Busy."""
 
+    def leave_behind(self, answer: Answer) -> None:
+        """An answer whose waiter has gone. On the waiter's event loop."""
+
     async def ask(self, item: Item) -> Answer:
         """The answer to one item.
 
         Raises Busy if the queue is full or the wait is too long, and what serving the item raised.
         """
-        waiter: Waiter[Item, Answer] = Waiter(item)
+        waiter: Waiter[Item, Answer] = Waiter(self, item)
         try:
             self.threads.enqueue(self, waiter)
             return await waiter.future

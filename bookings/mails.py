@@ -163,8 +163,16 @@ def _when(concert: Concert) -> str:
     return in_words(concert.date, concert.time_zone)
 
 
-def _booking(pk: UUID) -> Booking:
-    return Booking.objects.with_details().get(pk=pk)
+def booking_for(mail: Mail, pk: UUID) -> Booking:
+    """The booking with its details.
+
+    Raises NothingToTell if it went from this address to another one after the mail was written. What is
+    written now has the codes and the link of whoever has it.
+    """
+    booking = Booking.objects.with_details().get(pk=pk)
+    if booking.was_given_away_by(mail.address):
+        raise kinds.NothingToTell
+    return booking
 
 
 def _money(booking: Booking, refund: Refund | None) -> dict[str, Any]:
@@ -187,7 +195,7 @@ def _changed_plan(bookings: Sequence[Booking]) -> list[Attachment]:
 
 def _returned(mail: Mail, what: str) -> Letter:
     made = Return.objects.select_related("refund").get(pk=mail.about)
-    booking = _booking(made.booking_id)
+    booking = booking_for(mail, made.booking_id)
     facts = {"tickets": made.tickets, "quantity": booking.quantity, **_money(booking, made.refund)}
     ended = mail.kind == "cancelled"
     attachments = _changed_plan([booking]) if ended else ()
@@ -197,7 +205,7 @@ def _returned(mail: Mail, what: str) -> Letter:
 
 
 def _called_off(mail: Mail) -> Letter:
-    booking = _booking(mail.about)
+    booking = booking_for(mail, mail.about)
     refund = booking.refunds.filter(reason=Refund.Reason.CALLED_OFF).first()
     return booking_letter(
         booking,
@@ -210,12 +218,12 @@ def _called_off(mail: Mail) -> Letter:
 
 def _refunded(mail: Mail, what: str) -> Letter:
     refund = Refund.objects.get(pk=mail.about)
-    booking = _booking(refund.booking_id)
+    booking = booking_for(mail, refund.booking_id)
     return booking_letter(booking, f"bookings/mail/{mail.kind}", what, **_money(booking, refund))
 
 
 def _moved(mail: Mail) -> Letter | None:
-    booking = _booking(mail.about)
+    booking = booking_for(mail, mail.about)
     concert = booking.ticket_tier.concert
     if concert.status == Concert.Status.CANCELLED:
         return None  # there is another mail about that
@@ -239,7 +247,7 @@ def _moved(mail: Mail) -> Letter | None:
 
 
 def _declined(mail: Mail) -> Letter | None:
-    booking = _booking(mail.about)
+    booking = booking_for(mail, mail.about)
     if booking.payment_status != Booking.PaymentStatus.FAILED:
         return None  # the money came after all, and there is another mail about that
     page = settings.SITE_URL + reverse("concert", args=[booking.ticket_tier.concert_id])
@@ -250,7 +258,7 @@ def _declined(mail: Mail) -> Letter | None:
 
 
 def _new_link(mail: Mail) -> Letter | None:
-    booking = _booking(mail.about)
+    booking = booking_for(mail, mail.about)
     if not booking.user.is_guest:
         return None  # it has moved to an account, and needs no link
     return booking_letter(booking, "bookings/mail/new_link", "The new link to your booking")
@@ -258,7 +266,7 @@ def _new_link(mail: Mail) -> Letter | None:
 
 def _handed_over(mail: Mail) -> Letter:
     # To the old address, so without the link, and without the name of whoever has it now.
-    booking = _booking(mail.about)
+    booking = Booking.objects.with_details().get(pk=mail.about)
     context = {"details": details_of(booking)}
     return Letter(subject_about(booking, "Handed over"), "bookings/mail/handed_over", context)
 

@@ -25,12 +25,13 @@ def sale_of(concert: Concert, user: User | AnonymousUser | None = None) -> Sale:
     return Sale(
         concert,
         now,
-        held=_held(gone) if gone and concert.sells_at(now) else {},
+        held=held(gone) if gone and concert.sells_at(now) else {},
         has=_has(user, limited) if limited and isinstance(user, User) else {},
     )
 
 
-def _held(tiers: Sequence[TicketTier]) -> dict[UUID, Held]:
+def held(tiers: Sequence[TicketTier]) -> dict[UUID, Held]:
+    """The tickets of these tiers whose payment is open; tiers without any are left out."""
     return {tier: Held(*held) for tier, *held in _holds(tiers)}
 
 

@@ -202,8 +202,9 @@ async def read_event(gateway: str, body: bytes, headers: Mapping[str, str]) -> E
 
 
 def hold_length(gateway: str) -> timedelta:
-    """How long a booking may wait for a customer who pays at the gateway's own page."""
-    return timedelta(seconds=named.gateway(gateway).hold_seconds)
+    """How long a booking may wait for a customer who pays at the gateway's own page, or for the gateway."""
+    seconds = getattr(named.gateway(gateway), "hold_seconds", settings.HOLD_SECONDS)
+    return timedelta(seconds=seconds)
 
 
 async def close() -> None:

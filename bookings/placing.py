@@ -10,8 +10,10 @@ which bookings/resolving.py finishes.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -24,12 +26,13 @@ from bookings.errors import (
     RequestInProgress,
     TooManyUnpaid,
 )
-from bookings.gateways.base import ActionNeeded, GatewayUnavailable
+from bookings.gateways.base import ActionNeeded, GatewayUnavailable, Outcome
 from bookings.models import Booking
 from bookings.outcomes import settle_by
 from bookings.settling import Settlement
 from bookings.steps import InLanes, OnThisThread, Steps, finish
 from bookings.wishes import Wish
+from bookings.writing_later import write_later
 from ticketbook import event_loop
 from ticketbook.errors import Busy
 
@@ -37,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 # The buyer waits while the gateway is asked about each overdue hold, so only a few are resolved.
 RESOLVE_ON_DEMAND = 3
+
+Writing = Callable[[Steps], Awaitable[Booking]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,13 @@ def place(wish: Wish) -> Placed:
 
     A new booking is CONFIRMED, FAILED (declined), or PENDING: its customer has to pay at `action_url`, the
     gateway gave no answer, or its answer could not be written. If the same request has made a booking before,
-    the result is that one as it stands now.
+    the result is that one as it stands now. What could not be written is written later.
 
     Raises NotFound, SalesClosed, InsufficientTickets, CustomerLimitReached, TooManyUnpaid, or Changed
     (`price`, `total`) if what the wish has seen is not so any more; nothing is stored then. Raises
     RequestInProgress while the same request is at work, and IdempotencyKeyReused if the key belongs to
     another request. Raises Busy or OperationalError if the database is busy; there may be a hold then, which
-    the resolver finds.
+    the resolver takes (bookings/writing_later.py).
     """
     if settings.BOOKING_LANES and wish.staff is None:
         return event_loop.run(aplace(wish, InLanes()))
@@ -120,19 +125,28 @@ async def _replay(booking: Booking, wish: Wish, steps: Steps) -> Booking:
 
 
 async def _charge_and_settle(booking: Booking, wish: Wish, steps: Steps) -> Booking:
-    """Returns the booking: settled, or PENDING if there is no answer or it cannot be written."""
+    """Returns the booking: settled, or PENDING if there is no answer or it cannot be written now."""
     try:
         answer = await steps.charge(booking)
     except GatewayUnavailable:
-        return await _leave_to_resolver(booking, wish, steps, due=booking.hold_expires_at)
+        mark = partial(_mark, booking, wish, due=booking.hold_expires_at)
+        return await _leave_to_resolver(booking, steps, mark, otherwise=mark)
+    write = partial(_write, booking, answer, wish)
     for _ in range(2):  # a busy moment is often over at the second try
         try:
-            if isinstance(answer, ActionNeeded):
-                return await _await_customer(booking, answer, wish, steps)
-            return await settle_by(booking, answer, steps, now=wish.time_now())
+            return await write(steps)
         except (OperationalError, InterfaceError, Busy) as exc:
             logger.warning("Booking %s: %s, but not settled", booking.pk, answer, exc_info=exc)
-    return await _leave_to_resolver(booking, wish, steps, due=wish.time_now())
+    mark = partial(_mark, booking, wish, due=wish.time_now())
+    return await _leave_to_resolver(booking, steps, mark, otherwise=write)
+
+
+async def _write(
+    booking: Booking, answer: Outcome | ActionNeeded, wish: Wish, steps: Steps
+) -> Booking:
+    if isinstance(answer, ActionNeeded):
+        return await _await_customer(booking, answer, wish, steps)
+    return await settle_by(booking, answer, steps, now=wish.time_now())
 
 
 async def _await_customer(
@@ -147,15 +161,22 @@ async def _await_customer(
     return booking
 
 
-async def _leave_to_resolver(
-    booking: Booking, wish: Wish, steps: Steps, *, due: datetime
-) -> Booking:
-    """Mark the hold: from now on its key answers 202, and the resolver takes it when it is due."""
+async def _mark(booking: Booking, wish: Wish, steps: Steps, *, due: datetime) -> Booking:
+    """From now on the booking's key answers 202, and the resolver takes it when it is due."""
     settlement = Settlement(booking, None, wish.time_now(), due)
+    if await steps.settle(settlement):
+        return settlement.applied()
+    await steps.call(booking.refresh_state)
+    return booking
+
+
+async def _leave_to_resolver(
+    booking: Booking, steps: Steps, mark: Writing, *, otherwise: Writing
+) -> Booking:
+    """`otherwise` is written as soon as the database is back, if it takes no mark now."""
     try:
-        if await steps.settle(settlement):
-            return settlement.applied()
-        await steps.call(booking.refresh_state)
+        return await mark(steps)
     except (OperationalError, InterfaceError, Busy):
         logger.exception("Booking %s could not be marked for the resolver", booking.pk)
+    write_later(partial(otherwise, InLanes()), until=booking.hold_expires_at)
     return booking

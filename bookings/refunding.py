@@ -9,7 +9,8 @@
 | staff give money back, and the customer keeps the tickets | GOODWILL |
 
 `owe` makes the row and defers a job. `send_refunds` sends what is due for a booking, at once or in that job.
-`send_together` sends refunds of many bookings, for a concert that was called off.
+`send_together` sends refunds of many bookings, for a concert that was called off. Cash is sent by nobody: it
+stays due until staff say that they handed it over (`hand_over_cash`).
 """
 
 import logging
@@ -23,22 +24,31 @@ from django.db.models import F
 
 from accounts.models import User
 from bookings import mails, payments
-from bookings.errors import ChangedMeanwhile, NothingToRefund, RefundNotExact, RefundTooLarge
+from bookings.errors import (
+    ChangedMeanwhile,
+    NoCashDue,
+    NothingToRefund,
+    RefundNotExact,
+    RefundTooLarge,
+)
 from bookings.gateways.base import GatewayUnavailable, RefundRefused
 from bookings.jobs import defer
 from bookings.models import Booking, Refund
 from ticketbook.amounts import is_exact, plain
 from ticketbook.postgres.failures import is_busy
+from ticketbook.templatetags.money import money
 
 logger = logging.getLogger(__name__)
 
 
 def lock_booking(booking: Booking) -> None:
-    """Lock a booking's row until the transaction ends, and read its state anew.
+    """Lock a booking's row until the transaction ends, and read anew its state and whose it is.
 
     Call it after the tier's lock, if both are needed.
     """
-    Booking.objects.select_for_update(no_key=True).only("pk").get(pk=booking.pk)
+    row = Booking.objects.select_for_update(no_key=True).only("user_id").get(pk=booking.pk)
+    if row.user_id != booking.user_id:
+        booking.user = row.user
     booking.refresh_state()
 
 
@@ -66,6 +76,7 @@ def owe(
         reason=reason,
         made_by=by,
         note=note,
+        paid_at=booking.paid_and_untouched_at,
         created_at=now,
     )
     defer("refund_booking", booking)
@@ -171,11 +182,40 @@ def _write(booking: Booking, refund: Refund, *, now: datetime, **state: object) 
     with transaction.atomic(durable=True):
         # Under the booking's lock, so that whoever sends the last refund sees that all others were sent.
         lock_booking(booking)
-        written = Refund.objects.due().filter(pk=refund.pk).update(**state)
-        if written and not booking.refundable and not booking.refunds.open().exists():
-            Booking.objects.filter(pk=booking.pk).update(
-                payment_status=Booking.PaymentStatus.REFUNDED, updated_at=now
-            )
+        if Refund.objects.filter(pk=refund.pk, status=Refund.Status.DUE).update(**state):
+            _note_if_all_is_back(booking, now=now)
+
+
+def _note_if_all_is_back(booking: Booking, *, now: datetime) -> None:
+    if not booking.refundable and not booking.refunds.open().exists():
+        Booking.objects.filter(pk=booking.pk).update(
+            payment_status=Booking.PaymentStatus.REFUNDED, updated_at=now
+        )
+
+
+def hand_over_cash(
+    booking: Booking, *, seen: str | None = None, by: User, now: datetime
+) -> Decimal:
+    """Staff have handed over all cash that is due for a booking. Returns how much that is.
+
+    The booking's history says who did it. `seen` is what they were shown (`Booking.as_seen`). Raises
+    NoCashDue and ChangedMeanwhile.
+    """
+    with transaction.atomic(durable=True):
+        lock_booking(booking)
+        due = list(booking.refunds.to_hand_over())
+        if not due:
+            raise NoCashDue
+        check_seen(booking, seen)
+        Refund.objects.filter(pk__in=[refund.pk for refund in due]).update(
+            status=Refund.Status.SENT, sent_at=now
+        )
+        amount = sum((refund.amount for refund in due), Decimal(0))
+        said = f"Handed over {money(amount)} in cash"
+        LogEntry.objects.log_actions(by.pk, [booking], CHANGE, said, single_object=True)
+        _note_if_all_is_back(booking, now=now)
+    booking.refresh_state()
+    return amount
 
 
 def send_again(refund: Refund, *, by: User, note: str = "") -> bool:

@@ -1,7 +1,9 @@
 """To try once more what was not paid: the same tickets, under a new key.
 
-The new key is made of the booking that failed. So two tabs, a double click and the way back send the same
-one, and the tickets are booked once. The page of that booking also knows when it was tried again.
+The new key is made of the booking that failed. A key belongs to a customer, so the customer stays the same
+too: a guest's booking is tried again for the guest, even by somebody who has logged in since. So two tabs,
+two browsers, a double click and the way back send one request, and the tickets are booked once. The page of
+the booking that failed also knows when it was tried again.
 """
 
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from django.utils.crypto import salted_hmac
 
 from bookings.guests import name_for
 from bookings.models import Booking
+from bookings.on_offer import held
 from bookings.seen import Seen
 from concerts.models import Concert
 from concerts.sales import why_not_on_sale
@@ -47,14 +50,22 @@ class NextTry:
 
     @cached_property
     def made(self) -> Booking | None:
-        """The booking that came of it, if it was tried already."""
+        """The booking that came of it, if it was tried already. It may have gone to another address since."""
         mine = Booking.objects.filter(user=self.booking.user_id, idempotency_key=self.key)
-        return mine.first()
+        handed_over = Booking.objects.filter(
+            slips__address=self.booking.user.email, slips__idempotency_key=self.key
+        )
+        return handed_over.first() or mine.first()
 
     @property
     def left(self) -> int:
         """How many tickets of this kind can be bought now."""
         return self.booking.ticket_tier.available_quantity
+
+    @cached_property
+    def held(self) -> bool:
+        """Whether others hold tickets of this kind, which may come back."""
+        return bool(held([self.booking.ticket_tier]))
 
     @property
     def closed(self) -> str:

@@ -1,5 +1,8 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from math import ceil
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -7,18 +10,20 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render, resolve_url
+from django.shortcuts import render, resolve_url
 from django.views import View
 from django.views.decorators.http import require_safe
 
+from accounts import pace
 from accounts.auth import customer
 from bookings import guests
-from bookings.access import guests_too, mine_or_404, of_this_browser, remember
+from bookings.access import LogInFirst, guests_too, mine_or_404, of_this_browser, remember
+from bookings.concert_views import CONCERT_PAGE, gone
 from bookings.errors import (
     BookingError,
     Changed,
+    CustomerLimitReached,
     IdempotencyKeyReused,
     RequestInProgress,
     SalesClosed,
@@ -30,7 +35,6 @@ from bookings.forms import (
     BookingForm,
     form_class,
     new_form,
-    read_seen,
     tier_chosen,
 )
 from bookings.gateways import named
@@ -39,21 +43,23 @@ from bookings.models import Booking, BookingQuerySet
 from bookings.my_bookings import my_bookings
 from bookings.on_offer import sale_of
 from bookings.outcomes import ask_and_settle
+from bookings.payments import hold_length
 from bookings.placing import Placed, aplace, place
 from bookings.seen import Change, Seen
 from bookings.sent_again import STILL_AT_WORK, say_what_became
 from bookings.steps import InLanes
+from bookings.trying_again import key_of_next
 from bookings.wishes import Customer, Wish
 from concerts.models import Concert
 from ticketbook import event_loop
 from ticketbook.copies import cache_server
-from ticketbook.copies.responses import for_all, is_stranger, render_for_strangers
-from ticketbook.errors import BadParameter, Busy, NotFound
+from ticketbook.error_handlers import answer_429
+from ticketbook.errors import BadParameter, Busy, NotFound, Refusal, Throttled
 from ticketbook.front.later import finished, later, may_wait
 from ticketbook.postgres import clock
-from ticketbook.replica.reading import read
 
-CONCERT_PAGE = "bookings/concert.html"
+COUNTED = "bookings.guest_form"
+FORGOTTEN = "This browser does not know that booking any more. Log in if it is in your account now."
 
 
 class SeeOther(HttpResponseRedirect):
@@ -77,61 +83,6 @@ class FormOfBooking(View):
         return SeeOther(resolve_url("bookings:detail", booking_id))
 
 
-@require_safe
-def concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    """A concert with the form that books it.
-
-    The browser may cache this page: going back has to show the same idempotency key.
-    """
-    if is_stranger(request) and not request.GET:
-        return read(request, lambda: _concert_page(request, concert_id))
-    return _concert_page(request, concert_id)
-
-
-def _concert_page(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    concert = Concert.objects.announced().with_tiers().filter(pk=concert_id).first()
-    if concert is None and may_see_drafts(request):
-        return _draft(request, concert_id)
-    if concert is None:
-        if "tier" in request.GET:  # somebody who chose a ticket here, and then logged in
-            return _gone(request, status=404)
-        raise Http404
-    sale = sale_of(concert, request.user)
-    form = new_form(sale, chosen=request.GET, cls=form_class(request))
-    context = {"sale": sale, "form": form}
-    if request.GET:
-        context["changes"] = _changes_since_chosen(concert, request.GET)
-    if is_stranger(request) and not request.GET:
-        return render_for_strangers(request, CONCERT_PAGE, context)
-    return render(request, CONCERT_PAGE, context)
-
-
-def may_see_drafts(request: HttpRequest) -> bool:
-    return request.user.is_staff and request.user.has_perm("concerts.view_concert")
-
-
-def _draft(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    # What staff see of a concert before they publish it. It has no form, and nobody keeps it.
-    concert = get_object_or_404(Concert.objects.with_tiers(), pk=concert_id)
-    response = render(request, CONCERT_PAGE, {"sale": sale_of(concert)})
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-@require_safe
-def whats_left(request: HttpRequest, concert_id: UUID) -> HttpResponse:
-    """What is left of each tier, as a part of the concert's page, which asks for it again and again.
-
-    It is the same for everybody, and has an ETag, so it is answered from copies, mostly by a 304.
-    """
-
-    def left() -> HttpResponse:
-        concert = get_object_or_404(Concert.objects.announced().with_tiers(), pk=concert_id)
-        return for_all(render(request, "bookings/left.html", {"sale": sale_of(concert)}))
-
-    return read(request, left)
-
-
 class Bookings(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         mine = of_customer_or_browser(request)
@@ -150,9 +101,9 @@ class Bookings(View):
             return _log_in_first(request, form)
         if not valid:
             return _ask_again(request, form, status=400)
-        if form.is_guest:
-            return book_as_guest(request, form)
-        return book_as_customer(request, form)
+        if form.cleaned_data["again"]:
+            return try_again(request, form)
+        return book_by_form(request, form)
 
     def out_of_date(self, request: HttpRequest) -> HttpResponse:
         form = form_class(request)(request.POST)
@@ -178,6 +129,30 @@ def _wants_to_log_in(request: HttpRequest) -> bool:
     return "log_in" in request.POST or request.POST.keys().isdisjoint(TYPED)
 
 
+def book_by_form(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    if form.is_guest:
+        return book_as_guest(request, form, {name: form.cleaned_data[name] for name in TYPED})
+    return book_as_customer(request, form)
+
+
+def try_again(request: HttpRequest, form: BookingForm) -> HttpResponse:
+    """For the customer of the booking that failed, whoever has logged in since (bookings/trying_again.py)."""
+    try:
+        failed = mine_or_404(request, form.cleaned_data["again"])
+    except Http404:  # another customer sends the page of the first one: it is their own wish
+        return book_by_form(request, form)
+    except LogInFirst:
+        messages.error(request, FORGOTTEN)
+        return SeeOther(resolve_url("bookings:detail", form.cleaned_data["again"]))
+    of_guest = failed.user.is_guest and form.cleaned_data["idempotency_key"] == key_of_next(failed)
+    typed = {"name": guests.name_for(failed), "email": failed.user.email}
+    if form.is_guest:
+        typed = {name: form.cleaned_data[name] for name in TYPED}
+    if not of_guest or typed["email"] != failed.user.email:
+        return book_by_form(request, form)
+    return book_as_guest(request, form, typed, of=failed)
+
+
 def book_as_customer(request: HttpRequest, form: BookingForm) -> HttpResponse:
     if placing := finished(request):
         return answer(request, form, placing.result)
@@ -189,30 +164,54 @@ def book_as_customer(request: HttpRequest, form: BookingForm) -> HttpResponse:
     return book(request, form, customer(request))
 
 
-def book_as_guest(request: HttpRequest, form: BookingForm) -> HttpResponse:
-    typed = {name: form.cleaned_data[name] for name in TYPED}
+def book_as_guest(
+    request: HttpRequest, form: BookingForm, typed: dict[str, str], *, of: Booking | None = None
+) -> HttpResponse:
+    """`of` is the booking that failed, if the form tries it once more."""
     key = form.cleaned_data["idempotency_key"]
     placing = finished(request)
+    if placing is None:
+        try:
+            _count_form(request)
+        except Throttled as throttled:
+            answer_429(request, throttled)
+            return _ask_again(request, form, refusal=throttled, status=throttled.status)
     if placing and not guests.is_gone(placing.error):
         response = answer(request, form, placing.result)
         if response.status_code == SeeOther.status_code:
             slip = guests.slip_of_form(email=typed["email"], key=key)
             _remember_form(request, response, slip.pk, slip.stops)
         return response
-    return guests.as_long_as_there(lambda: _book_as_guest(request, form, typed, key))
+    return guests.as_long_as_there(lambda: _book_as_guest(request, form, typed, key, of))
 
 
 def _book_as_guest(
-    request: HttpRequest, form: BookingForm, typed: dict[str, str], key: UUID
+    request: HttpRequest, form: BookingForm, typed: dict[str, str], key: UUID, of: Booking | None
 ) -> HttpResponse:
     guest = guests.enter(**typed, key=key)
     if guest.claimed is not None:
         made = Booking.objects.get(pk=guest.claimed)
         return answer(request, form, lambda: _made_before(made, form))
+    if of is not None and of.user_id != guest.id:
+        # It has just moved to an account, which tries it again from its own page.
+        return SeeOther(resolve_url("bookings:detail", of.pk))
     response = book(request, form, guest)
     if response.status_code == SeeOther.status_code:
         _remember_form(request, response, guest.slip, guest.stops)
     return response
+
+
+def _count_form(request: HttpRequest) -> None:
+    # Anybody can type any address, and what is booked for it counts there until it is paid or ends.
+    form = pace.by_address("guest form", settings.GUEST_FORMS_PER_ADDRESS, request)
+    pace.count(*form)
+    request.META[COUNTED] = form
+
+
+def _paid(request: HttpRequest, placed: Placed) -> None:
+    # Whoever pays does not flood, however many of them share an address.
+    if placed.booking.status == Booking.Status.CONFIRMED and placed.booking.total_price:
+        pace.take_back(*request.META.get(COUNTED, ()))
 
 
 def _remember_form(request: HttpRequest, response: HttpResponse, slip: UUID, stops: int) -> None:
@@ -240,7 +239,7 @@ def book(request: HttpRequest, form: BookingForm, user: Customer) -> HttpRespons
     )
     if may_wait(request) and settings.BOOKING_LANES:
         # _page_of_new makes the address of this redirect once the booking is placed.
-        return later(SeeOther("/"), aplace(wish, InLanes()), _page_of_new)
+        return later(SeeOther("/"), aplace(wish, InLanes()), partial(_page_of_new, request))
     return answer(request, form, lambda: place(wish))
 
 
@@ -258,14 +257,19 @@ def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed
         return _ask_again(request, form, status=exc.status)
     except BookingError as exc:
         return _ask_again(request, form, refusal=exc, status=exc.status)
+    if not placed.replayed:
+        _paid(request, placed)
     if placed.replayed and not placed.booking.awaits_customer:
         say_what_became(request, placed.booking)
     return SeeOther(_next_page(placed.booking))
 
 
-def _page_of_new(placed: Placed) -> str | None:
+def _page_of_new(request: HttpRequest, placed: Placed) -> str | None:
     # The page after a new booking; None for a replay, which may need a message and so a view.
-    return None if placed.replayed else _next_page(placed.booking)
+    if placed.replayed:
+        return None
+    _paid(request, placed)
+    return _next_page(placed.booking)
 
 
 def _next_page(booking: Booking) -> str:
@@ -296,26 +300,32 @@ def _log_in_first(request: HttpRequest, form: BookingForm) -> HttpResponse:
 
 
 def _ask_again(
-    request: HttpRequest, form: BookingForm, *, status: int, refusal: BookingError | None = None
+    request: HttpRequest, form: BookingForm, *, status: int, refusal: Refusal | None = None
 ) -> HttpResponse:
     # The concert's page as it is now, with the choice, and the reason why it could not be booked.
     concert = _concert_of(form)
     if concert is None:
         # What nobody has seen was never here.
-        return _gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
+        return gone(request, name=form.seen.name, status=404 if form.seen == Seen() else 410)
     sale, changes = sale_of(concert, request.user), _changes(concert, form)
     if isinstance(refusal, Changed):
         tier = tier_chosen(concert, form.cleaned_data.get("tier"), form.seen)
         chosen = {"quantity": form.cleaned_data.get("quantity", 1)}
         chosen |= {"tier": str(tier.pk)} if tier else {}
-        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data)
+        form = new_form(sale, chosen=chosen, cls=type(form), typed=form.data, tries=form.tries)
     context = {"sale": sale, "form": form, "refusal": refusal, "changes": changes}
+    if isinstance(refusal, CustomerLimitReached):
+        context["until_unpaid_end"] = _until_unpaid_end()
     return render(request, CONCERT_PAGE, context, status=status)
 
 
-def _gone(request: HttpRequest, *, name: str | None = None, status: int) -> HttpResponse:
-    # Instead of a concert that was deleted, or that staff have hidden.
-    return render(request, "bookings/gone.html", {"name": name}, status=status)
+def _until_unpaid_end() -> str:
+    # It says the same whether there is such a booking or not.
+    minutes = ceil(hold_length(named.default()) / timedelta(minutes=1))
+    return (
+        f"What nobody pays for stops counting, as a rule within {minutes} minute{'s' * (minutes > 1)}. "
+        "If somebody else has typed your address, try again then."
+    )
 
 
 def _concert_of(form: BookingForm) -> Concert | None:
@@ -331,18 +341,6 @@ def _changes(concert: Concert, form: BookingForm) -> list[Change]:
     if tier_id is None:
         return form.seen.changes_of_concert(concert)
     return form.seen.changes(concert, tier_chosen(concert, tier_id, form.seen))
-
-
-def _changes_since_chosen(concert: Concert, query: Mapping[str, str]) -> list[Change]:
-    # The address to which log-in leads says what the form had shown, but for its texts: nobody shall make an
-    # address that puts words into this page.
-    try:
-        seen = read_seen({name: query.get(name) for name in ("kind", "price", "date")})
-    except ValidationError:
-        return []
-    if seen == Seen():
-        return []
-    return seen.changes(concert, tier_chosen(concert, query.get("tier"), seen))
 
 
 @require_safe

@@ -300,6 +300,7 @@ class Buyer:
                 async with self.http.request(method, path, json=body, timeout=patience) as response:
                     attempt.status = response.status
                     attempt.replayed = "Idempotent-Replayed" in response.headers
+                    attempt.retry_after = response.headers.get("Retry-After", "")
                     attempt.answer = _without_details(await response.json(content_type=None))
                     attempt.outcome = outcome_of(response.status)
                     if response.status >= 400:

@@ -275,6 +275,7 @@ class Desk:
             ) as response:
                 text = await response.text()
                 attempt.status = response.status
+                attempt.retry_after = response.headers.get("Retry-After", "")
                 if 300 <= response.status < 400:
                     attempt.answer = {"location": response.headers["Location"]}
                 else:

@@ -191,6 +191,7 @@ async def _send(
         async with browser.request(method, path, data=data, allow_redirects=False) as response:
             text = await response.text()
             attempt.status = response.status
+            attempt.retry_after = response.headers.get("Retry-After", "")
             if 300 <= response.status < 400:
                 attempt.answer = {"location": response.headers["Location"]}
             else:

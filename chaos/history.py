@@ -46,6 +46,7 @@ class Attempt:
     replayed: bool = False
     answer: Any = None  # the body, as parsed JSON
     error: str = ""  # what went wrong on the way
+    retry_after: str = ""  # the header, as it came
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """How a sale stands, in the words of a page."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -179,3 +179,25 @@ class Sale:
         """The cheapest ticket that is available, or the cheapest of all if none is."""
         left = [tier.price for tier in self.tiers if tier.available_quantity]
         return min(left or [tier.price for tier in self.tiers], default=None)
+
+
+# Asked which tickets of these tiers are held. The app that sells adds its answer (bookings/apps.py).
+held_of: list[Callable[[Sequence[TicketTier]], Mapping[UUID, Held]]] = []
+
+
+def sales_of(concerts: Iterable[Concert], now: datetime) -> list[Sale]:
+    """How these sales stand. The concerts come with their tiers.
+
+    It asks what is held only if one of them has nothing left, and then once for all of them.
+    """
+    sales = [Sale(concert, now) for concert in concerts]
+    gone = [tier for sale in sales if sale.phase is Phase.SOLD_OUT for tier in sale.tiers]
+    if not gone:
+        return sales
+    held = {tier: its for ask in held_of for tier, its in ask(gone).items()}
+    return [_with_held(sale, held) for sale in sales]
+
+
+def _with_held(sale: Sale, held: Mapping[UUID, Held]) -> Sale:
+    own = {tier.pk: held[tier.pk] for tier in sale.tiers if tier.pk in held}
+    return replace(sale, held=own) if own else sale

@@ -2,7 +2,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from concerts.sales import Sale
+from concerts.sales import sales_of
 from concerts.search import search
 from ticketbook.copies.responses import for_all
 from ticketbook.errors import BadParameter
@@ -31,5 +31,5 @@ def _concert_list(request: HttpRequest) -> HttpResponse:
         page = Page(concerts.with_tiers(), request, keys=["date", "id"], limit=CONCERTS_PER_PAGE)
     except BadParameter:
         raise Http404 from None  # a cursor that no page of ours links to
-    context = {"sales": [Sale(row, now) for row in page.rows], "next_query": page.next_query}
+    context = {"sales": sales_of(page.rows, now), "next_query": page.next_query}
     return for_all(render(request, "concerts/list.html", context))

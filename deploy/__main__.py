@@ -8,8 +8,9 @@ from typing import NoReturn
 from django.core.exceptions import ImproperlyConfigured
 
 from deploy import faults
-from deploy.cluster import Cluster, NotStarted
+from deploy.cluster import Cluster
 from deploy.layout import MEMBERS, Layout, layout
+from deploy.members import NotStarted
 from deploy.packages import MissingPackages
 from ticketbook.embedded.binaries import EmbeddedPostgresError
 
@@ -60,6 +61,7 @@ def welcome(where: Layout, log_ins: str) -> str:
         ("HAProxy", f"http://{port('stats')}/"),
         ("logs", f"{where.logs}/"),
         ("who leads", f"{where.venv}/bin/patronictl -c {config}/n1.yml list"),
+        ("back it up", "make cluster-backup, in another window"),
     ]
     table = "\n".join(f"  {name:<14}{what}" for name, what in rows)
     return (

@@ -30,6 +30,7 @@ def adopt(where: Layout, restored: Path, *, now: datetime) -> Path:
     if server := running_server(restored):
         server.terminate()
         server.wait(60)
+    _archive_history(where, restored)
     before = where.home / f"replaced-{now:%Y%m%dT%H%M%SZ}"
     before.mkdir()
     for name in ("data", "etcd"):  # etcd has Patroni's memory of the earlier data
@@ -43,6 +44,15 @@ def adopt(where: Layout, restored: Path, *, now: datetime) -> Path:
         for path in (folder, *(os.path.join(folder, name) for name in files)):
             configuration.hand_over(Path(path))
     return before
+
+
+def _archive_history(where: Layout, restored: Path) -> None:
+    """Tell the archive of the restored timeline. Without its history a later restore does not get past it."""
+    for history in (restored / "pg_wal").glob("*.history"):
+        kept = where.archive / history.name
+        if not kept.exists():
+            shutil.copy(history, kept)
+            configuration.hand_over(kept)
 
 
 def main() -> None:

@@ -23,8 +23,9 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 
 from deploy import configuration, patroni
-from deploy.cluster import NotStarted, as_server_user
+from deploy.cluster import as_server_user
 from deploy.layout import MEMBERS, Layout, layout
+from deploy.members import NotStarted
 from ticketbook.environment import number
 
 FULL_EVERY = timedelta(days=7)
@@ -167,11 +168,11 @@ def prune(where: Layout, *, now: datetime, keep: timedelta = KEEP) -> list[str]:
     """
     found = existing(where)
     fulls = [each for each in found if each.is_full]
-    # The newest full one from which the first second to keep can be restored, and all after it.
+    # The newest full one from which the first second to keep can be restored, and all after it. As long as
+    # none is so old, every one is needed.
     old_enough = [each for each in fulls if each.ended <= now - keep]
-    first = min(
-        [*fulls[-KEEP_CHAINS:], *old_enough[-1:]], key=lambda each: each.ended, default=None
-    )
+    needed = old_enough[-1:] or fulls[:1]
+    first = min([*fulls[-KEEP_CHAINS:], *needed], key=lambda each: each.ended, default=None)
     if first is None:
         return []
     gone = [each for each in found if chain(found, each)[0].ended < first.ended]

@@ -17,19 +17,16 @@ from typing import IO
 import psutil
 import psycopg
 
-from deploy import configuration, networks, packages, patroni
+from deploy import configuration, disks, etcd, members, networks, packages, patroni
 from deploy.layout import LOCAL, MEMBERS, Layout
+from deploy.members import NotStarted
 from deploy.parts import Part, family
 from ticketbook.embedded import binaries
 from ticketbook.environment import BASE_DIR
 
 WATCH = 0.2  # seconds
-START_LIMIT = 180.0  # seconds for the database, and again for the site
+START_LIMIT = 180.0  # seconds for the primary behind HAProxy, and again for the site
 STOP_LIMIT = 60.0
-
-
-class NotStarted(Exception):
-    """The message is a sentence that says why the cluster does not start."""
 
 
 class Cluster:
@@ -51,6 +48,7 @@ class Cluster:
         self._claim()
         packages.install(self.layout)
         networks.up(self.layout)
+        disks.up(self.layout)
         configuration.make_folders(self.layout)
         configuration.write(self.layout)
         self.parts = {part.name: part for part in self._parts()}
@@ -58,8 +56,7 @@ class Cluster:
             file.unlink()
         say("Starting etcd and three PostgreSQL members under Patroni…")
         self._watch()
-        self._start_members()
-        self._await(lambda: patroni.all_in_place(self.layout), "The members of PostgreSQL")
+        members.bring_up(self.layout, self._start, say)
         say("Starting HAProxy, PgBouncer and Valkey…")
         self._start("haproxy", "pgbouncer", "valkey")
         self._await(self._takes_writes, "The primary behind HAProxy")
@@ -165,20 +162,6 @@ class Cluster:
         )
         return done.returncode, done.stdout.strip()
 
-    def _start_members(self) -> None:
-        etcd_is_new = not any((self.layout.home / "etcd").iterdir())
-        self._start(*(f"e{n}" for n in MEMBERS))
-        members = [f"n{n}" for n in MEMBERS]
-        with_data = [f"n{n}" for n in MEMBERS if self.layout.data(n).exists()]
-        if etcd_is_new and with_data:
-            # After a restore. A member without data would make a new database if it came first.
-            self._start(*with_data)
-            self._await(
-                lambda: any(each.leads for each in patroni.members(self.layout)), "The leader"
-            )
-            members = [name for name in members if name not in with_data]
-        self._start(*members)
-
     def _start(self, *names: str) -> None:
         for name in names:
             self.parts[name].down.unlink(missing_ok=True)
@@ -204,6 +187,15 @@ class Cluster:
         """Whether the site answers that it is ready, through HAProxy."""
         return is_ready(self.layout, "site")
 
+    def is_whole(self) -> bool:
+        """Whether every part runs, etcd and PostgreSQL are in their places, and the site is ready."""
+        return (
+            all(part.lives() for part in self.parts.values())
+            and len(etcd.serving(self.layout)) == len(MEMBERS)
+            and patroni.all_in_place(self.layout)
+            and self.is_ready()
+        )
+
     # --- Watching ---------------------------------------------------------------------------------
 
     def _watch(self) -> None:
@@ -226,6 +218,11 @@ class Cluster:
         if self._watcher is not None:
             self._watcher.join()
         if hasattr(self, "parts"):
+            for name in (
+                "web1",
+                "web2",
+            ):  # together, because each serves for STOP_NOTICE_SECONDS yet
+                self.parts[name].begin_to_stop()
             for part in self._in_order():
                 for process in family(part.process.pid) if part.process and part.lives() else []:
                     with suppress(psutil.NoSuchProcess):
@@ -234,6 +231,7 @@ class Cluster:
         if self._lock is not None:
             self._end_leftovers()
             networks.down(self.layout)
+            disks.down(self.layout)
             self._lock.close()
 
     def _in_order(self) -> list[Part]:

@@ -4,6 +4,7 @@ A part that stays down has a file in the folder `down`, which its launcher looks
 another process (`make cluster-break FAULT=…`). Other parts are started again after a second.
 """
 
+import random
 import signal
 import sys
 from collections.abc import Callable
@@ -11,13 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
+import psycopg
 
-from deploy import networks, patroni
+from deploy import disks, networks, patroni
 from deploy.cluster import is_ready, postmaster
 from deploy.layout import MEMBERS, Layout, layout
 from deploy.parts import family
 
 RESTART_LIMIT = 120.0  # seconds
+WRONG = 180  # seconds by which a clock is wrong
+FILES_OF_WAL = 40
 
 
 def _leader(where: Layout) -> int:
@@ -142,23 +146,67 @@ def cut_network(where: Layout) -> str:
     return f"n{member} and e{member}"
 
 
+def full_disk(where: Layout) -> str:
+    """The primary's disk is full, also for PostgreSQL's log (WAL)."""
+    if not where.disk:
+        raise disks.NoDisks("The members of this cluster have no disks of their own.")
+    member = _leader(where)
+    disks.fill(where, member)
+    _begin_new_wal(where, member)
+    return f"n{member}"
+
+
+def _begin_new_wal(where: Layout, member: int) -> None:
+    # PostgreSQL does so by itself after 16 MB, and has a few empty files in stock.
+    password = where.secrets["superuser_password"]
+    url = f"postgres://postgres:{password}@{where.host(member)}:{where.port_of('postgres', member)}"
+    with (
+        suppress(psycopg.Error),
+        psycopg.connect(f"{url}/postgres", connect_timeout=5, autocommit=True) as connection,
+    ):
+        for _ in range(FILES_OF_WAL):
+            connection.execute("SELECT pg_logical_emit_message(false, 'fault', 'x')")
+            connection.execute("SELECT pg_switch_wal()")
+
+
+def wrong_clock(where: Layout) -> str:
+    if not where.clocks.exists():
+        raise OSError("The clocks of this cluster cannot be set wrong.")
+    ahead = random.choice([-WRONG, WRONG])
+    for process in family(_pid(where, "web1")):
+        (where.clocks / str(process.pid)).write_text(str(ahead))
+    return f"web1, by {ahead:+} s"
+
+
 def switchover(where: Layout) -> str:
     return patroni.switch_over(where).strip()
 
 
 def mend(where: Layout) -> str:
-    """Start again what is down, continue what is frozen, and join what is cut."""
+    """Start what is down, continue what is frozen, join what is cut, make space, and set clocks right."""
     networks.mend(where)
+    disks.mend(where)
+    for file in where.clocks.glob("*"):
+        file.unlink()
+    names = {file.name for file in where.down.iterdir()}
     for member in MEMBERS:
         main = postmaster(where, member)
         with suppress(FileNotFoundError):
-            frozen = family(_pid(where, f"n{member}")) + (family(main.pid) if main else [])
-            for process in frozen:
+            everything = family(_pid(where, f"n{member}")) + (family(main.pid) if main else [])
+            if any(_stands_still(process) for process in everything):
+                names.add(f"n{member}")
+            for process in everything:
                 _send(process, signal.SIGCONT)
-    names = sorted(file.name for file in where.down.iterdir())
-    for name in names:
-        (where.down / name).unlink()
-    return ", ".join(names) or "nothing was down"
+    for file in where.down.iterdir():
+        file.unlink()
+    return ", ".join(sorted(names)) or "nothing was down"
+
+
+def _stands_still(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass(frozen=True)
@@ -166,7 +214,9 @@ class Fault:
     what: str  # what happens
     strike: Callable[[Layout], str]  # returns what was hit
     moves: bool = False  # another member becomes the primary
-    needs_networks: bool = False
+    # What only a failover test gives a cluster: `networks` or `disks` of the members' own, or `clocks` that
+    # can be set wrong.
+    needs: str = ""
 
 
 FAULTS = {
@@ -184,8 +234,9 @@ FAULTS = {
         "the primary's machine is cut off from all others",
         cut_network,
         moves=True,
-        needs_networks=True,
+        needs="networks",
     ),
+    "full_disk": Fault("the primary's disk is full", full_disk, moves=True, needs="disks"),
     "switchover": Fault("a standby takes over by command", switchover, moves=True),
     "standby": Fault("the synchronous standby's machine dies", standby),
     "one_etcd": Fault("an etcd dies", one_etcd),
@@ -193,13 +244,16 @@ FAULTS = {
     "haproxy": Fault("HAProxy is killed", _of_the_site("haproxy")),
     "web": Fault("a web server is killed", _of_the_site("web1")),
     "rolling_restart": Fault("both web servers are restarted in turn", rolling_restart),
+    "wrong_clock": Fault(
+        "the clock of a web server is three minutes wrong", wrong_clock, needs="clocks"
+    ),
     "worker": Fault("the worker is killed", _of_the_site("worker")),
     "valkey": Fault("Valkey is killed", _of_the_site("valkey")),
 }
 
 
 def described() -> str:
-    rows = [(name, fault.what) for name, fault in FAULTS.items() if not fault.needs_networks]
+    rows = [(name, fault.what) for name, fault in FAULTS.items() if not fault.needs]
     rows.append(("mend", "what is down starts again, and what stands still goes on"))
     return "\n".join(f"  make cluster-break FAULT={name:<17}{what}" for name, what in rows)
 
@@ -207,7 +261,7 @@ def described() -> str:
 def main() -> None:
     """`make cluster-break FAULT=…`"""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name != "mend" and (name not in FAULTS or FAULTS[name].needs_networks):
+    if name != "mend" and (name not in FAULTS or FAULTS[name].needs):
         sys.exit(f"Name a fault:\n\n{described()}")
     where = layout()
     if not patroni.members(where):

@@ -50,6 +50,7 @@ class Layout:
     home: Path  # everything that the cluster keeps
     port: int = 8100  # of the site; all others follow it
     network: str = ""  # the first three numbers of the members' own network, if they have one
+    disk: str = ""  # the size of each member's own small disk, if they have one
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -81,8 +82,17 @@ class Layout:
     def backups(self) -> Path:
         return self.home / "backup" / "base"
 
+    @property
+    def clocks(self) -> Path:
+        """Has a file for each process whose clock is wrong (chaos/clock/)."""
+        return self.home / "clocks"
+
+    def own_disk(self, member: int) -> Path:
+        """A member's own disk; the folder of all members' data if it has none."""
+        return self.home / "data" / (f"disk{member}" if self.disk else "")
+
     def data(self, member: int) -> Path:
-        return self.home / "data" / f"n{member}"
+        return self.own_disk(member) / f"n{member}"
 
     def host(self, member: int) -> str:
         return f"{self.network}.{member}" if self.network else LOCAL
@@ -115,13 +125,16 @@ class Layout:
         return f"postgres://ticketbook:{password}@{host}:{port}/ticketbook?sslmode=disable"
 
 
-def layout(*, name: str = "cluster", network: str = "", base: Path | None = None) -> Layout:
+def layout(
+    *, name: str = "cluster", network: str = "", disk: str = "", base: Path | None = None
+) -> Layout:
     """The cluster in `base`, or in DATA_DIR. Makes its folder and its passwords at the first time."""
     home = _home((base or folder("DATA_DIR", ".data")) / name)
     return Layout(
         home=home,
         port=whole("CLUSTER_PORT", 8100, 1024, 65000),
         network=network,
+        disk=disk,
         secrets=_secrets(home / "secrets.json"),
     )
 

@@ -103,12 +103,17 @@ class Part:
             self.process.kill()
             self.process.wait()
 
+    def begin_to_stop(self) -> None:
+        """SIGTERM, without waiting for what comes of it."""
+        if self.process is not None and self.lives():
+            self.process.terminate()
+
     def stop(self) -> None:
         """SIGTERM; SIGKILL after `stop_limit` seconds."""
         if not self.lives():
             return
         assert self.process is not None
-        self.process.terminate()
+        self.begin_to_stop()
         try:
             self.process.wait(self.stop_limit)
         except subprocess.TimeoutExpired:

@@ -5,17 +5,18 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from deploy.controldata import lsn
 from deploy.layout import MEMBERS, Layout
 
 LIMIT = 2.0  # seconds for an answer
 # The servers are on this machine, so a proxy that http_proxy names is not used.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Member:
     state: str  # running, streaming, stopped …
     timeline: int
     lag: int | None  # bytes; None if it is not known
+    lsn: int = 0  # how much WAL it has; 0 if it is not known
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ def members(layout: Layout) -> list[Member]:
 
 def _told(layout: Layout, number: int) -> list[Member]:
     try:
-        with _open(f"{layout.rest(number)}/cluster", timeout=LIMIT) as answer:
+        with ask(f"{layout.rest(number)}/cluster", timeout=LIMIT) as answer:
             rows = json.load(answer)["members"]
     except (OSError, ValueError, KeyError):
         return []
@@ -64,6 +66,7 @@ def _member(row: dict[str, Any]) -> Member:
         state=row["state"],
         timeline=int(row.get("timeline") or 0),
         lag=lag if isinstance(lag, int) else None,
+        lsn=lsn(row.get("lsn", "")),
     )
 
 
@@ -85,7 +88,7 @@ def leader(layout: Layout, *, limit: float = 0) -> Member:
 
 def is_primary(layout: Layout, number: int) -> bool:
     try:
-        with _open(f"{layout.rest(number)}/primary", timeout=LIMIT):
+        with ask(f"{layout.rest(number)}/primary", timeout=LIMIT):
             return True
     except OSError:
         return False
@@ -106,22 +109,34 @@ def all_in_place(layout: Layout) -> bool:
 
     Each is asked itself: what the others know of a member that died is true for another while.
     """
-    found = [_asked(layout, number) for number in MEMBERS]
-    leaders = [each for each in found if each.get("role") in {"primary", "master"}]
+    found = {number: _asked(layout, number) for number in MEMBERS}
+    return not _away(found) and any(told.get("sync_standby") for told in found.values())
+
+
+def away(layout: Layout) -> list[str]:
+    """The names of the members that neither lead nor follow."""
+    return _away({number: _asked(layout, number) for number in MEMBERS})
+
+
+def _away(found: Mapping[int, dict[str, Any]]) -> list[str]:
+    leaders = [told for told in found.values() if told.get("role") in {"primary", "master"}]
     if len(leaders) != 1 or leaders[0]["state"] != "running":
-        return False
-    followers = [each for each in found if each is not leaders[0]]
-    follow = all(
-        each.get("replication_state") == "streaming" and each["timeline"] == leaders[0]["timeline"]
-        for each in followers
-    )
-    return follow and any(each.get("sync_standby") for each in followers)
+        return [f"n{number}" for number in found]
+    return [
+        f"n{number}"
+        for number, told in found.items()
+        if told is not leaders[0]
+        and not (
+            told.get("replication_state") == "streaming"
+            and told["timeline"] == leaders[0]["timeline"]
+        )
+    ]
 
 
 def _asked(layout: Layout, number: int) -> dict[str, Any]:
     # What a member says of itself; nothing if it does not answer.
     try:
-        with _open(f"{layout.rest(number)}/patroni", timeout=LIMIT) as answer:
+        with ask(f"{layout.rest(number)}/patroni", timeout=LIMIT) as answer:
             told: dict[str, Any] = json.load(answer)
             return told
     except (OSError, ValueError):
@@ -149,6 +164,6 @@ def switch_over(layout: Layout) -> str:
         data=body,
         headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
     )
-    with _open(request, timeout=60) as answer:
+    with ask(request, timeout=60) as answer:
         said: str = answer.read().decode()
     return said

@@ -4,11 +4,12 @@ import signal
 import sys
 
 from deploy.backups import BackupFailed
-from deploy.cluster import NotStarted, running
+from deploy.cluster import running
 from deploy.failover.environment import (
     PLAIN,
     of_the_site,
 )  # before chaos/, and before Django is set up
+from deploy.members import NotStarted
 from deploy.packages import MissingPackages
 from deploy.restoring import NoRestore
 

@@ -8,6 +8,7 @@ It changes nothing in the cluster's database. The server listens on 127.0.0.1 on
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -21,8 +22,9 @@ import psycopg
 
 from deploy import backups, configuration, patroni
 from deploy.backups import Backup
-from deploy.cluster import NotStarted, as_server_user
+from deploy.cluster import as_server_user, running_server
 from deploy.layout import LOCAL, Layout, layout
+from deploy.members import NotStarted
 from ticketbook.embedded import binaries
 
 RECOVERY_LIMIT = 3600.0  # seconds
@@ -67,7 +69,10 @@ def plan(found: Sequence[Backup], target: datetime, *, now: datetime) -> list[Ba
     if target > now:
         raise NoRestore(f"{_told(target)} is in the future.")
     if not found:
-        raise NoRestore("There is no backup yet: make cluster-backup")
+        raise NoRestore(
+            "No backup was ever made, so no earlier second can be restored. For the next time, run "
+            "make cluster-backup every night."
+        )
     usable = [each for each in found if each.ended <= target]
     if not usable:
         raise NoRestore(
@@ -80,11 +85,11 @@ def plan(found: Sequence[Backup], target: datetime, *, now: datetime) -> list[Ba
 def restore(where: Layout, target: datetime, into: Path, *, port: int) -> Restored:
     """Restore to this second, verify, start, and wait until it takes writes. Raises NoRestore, NotStarted."""
     used = plan(backups.existing(where), target, now=datetime.now(UTC))
-    if into.exists() and any(into.iterdir()):
-        raise NoRestore(f"{into} is not empty. Name another folder, or one that does not exist.")
-    with suppress(patroni.NoLeader, psycopg.Error):
-        # The last seconds may not be in the archive yet. If no leader is there, they have to be.
-        backups.archived_up_to_now(where)
+    _refuse_what_is_taken(into, port)
+    if patroni.members(where):  # a cluster that was stopped in order has archived all it had
+        with suppress(patroni.NoLeader, psycopg.Error):
+            # The last seconds may not be in the archive yet. If no leader is there, they have to be.
+            backups.archived_up_to_now(where)
     into.mkdir(parents=True, exist_ok=True)
     into.chmod(0o700)
     configuration.hand_over(into)
@@ -98,6 +103,29 @@ def restore(where: Layout, target: datetime, into: Path, *, port: int) -> Restor
         shutil.rmtree(into)  # so that the next try finds it empty
         raise
     return Restored(into, port, process, used)
+
+
+def _refuse_what_is_taken(into: Path, port: int) -> None:
+    if _is_a_restore(into):
+        server = running_server(into)
+        end_it = f"kill -INT {server.pid}; " if server else ""
+        raise NoRestore(
+            f"{into} holds an earlier restore. If nobody needs that one, remove it and try again: "
+            f"{end_it}rm -r '{into}'"
+        )
+    if into.exists() and any(into.iterdir()):
+        raise NoRestore(f"{into} is not empty. Name another folder, or one that does not exist.")
+    with socket.socket() as probe:
+        if probe.connect_ex((LOCAL, port)) == 0:
+            raise NoRestore(
+                f"Another server runs at {LOCAL}:{port}. If it is an earlier restore, end it first: "
+                "kill -INT and the number of the process that it named."
+            )
+
+
+def _is_a_restore(folder: Path) -> bool:
+    settings = folder / "postgresql.auto.conf"  # emptied when a cluster adopts the folder
+    return settings.exists() and settings.read_text().startswith(SETTINGS.splitlines()[0])
 
 
 def _configure(where: Layout, target: datetime, into: Path, port: int) -> None:
@@ -124,8 +152,8 @@ def _start(where: Layout, target: datetime, into: Path, port: int) -> psutil.Pro
     said = log.read_text()
     if "before configured recovery target was reached" in said:
         raise NoRestore(
-            f"The archive ends before {_told(target)}, and no leader is there to ask for the rest. Name an "
-            "earlier second."
+            f"The archive ends before {_told(target)}. If no leader runs, it could not be asked for the "
+            "rest. Name an earlier second."
         )
     raise NoRestore(
         f"The restored server does not start: {said.strip().splitlines()[-1]} (see {log})."

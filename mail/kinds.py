@@ -37,6 +37,11 @@ class Letter:
 # It is called when the mail is sent. None: there is nothing to tell any more.
 Render = Callable[[Mail], Letter | None]
 
+
+class NothingToTell(Exception):
+    """Somebody who was to get a mail has nothing to do with it any more."""
+
+
 _renderers: dict[str, Render] = {}
 
 
@@ -54,4 +59,7 @@ def letter_of(mail: Mail) -> Letter | None:
     render = _renderers.get(mail.kind)
     if render is None:
         raise LookupError(f"There is no kind of mail called {mail.kind!r}.")
-    return render(mail)
+    try:
+        return render(mail)
+    except NothingToTell:
+        return None

@@ -2,22 +2,20 @@
 
 The answer is never older than two seconds, and never late. A primary that stands still, or went away without
 a word, makes /readyz red because it does not answer within LIMIT. All other threads may be waiting for it by
-then.
+then. What ends their waits, and ours, is ticketbook/postgres/silence.py.
 """
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connection, connections
+from django.db import DatabaseError, InterfaceError, connection
 
 from ticketbook import health
 from ticketbook.postgres.losing import leave_this_server
 
 FRESH = 0.5  # seconds for which an answer is given to others who ask
 LIMIT = 1.0  # seconds that an answer may take
-STUCK = 5.0  # seconds after which the question is broken off, and another server looked for
 
 
 LOOKING = "it is still looking whether migrations are missing"
@@ -29,8 +27,7 @@ class Readiness:
         self._asking: asyncio.Future[str] | None = None
         self._began = self._answered = -LIMIT
         self._missing = ""
-        self._connection: Any = None  # Django's, of the thread
-        self._asked_at: float | None = None  # since when the thread has waited for the database
+        self._is_asking = False  # whether the thread waits for the database
 
     async def missing(self) -> str:
         """What is missing; empty if this process can serve its customers."""
@@ -45,11 +42,8 @@ class Readiness:
         done, _ = await asyncio.wait([self._asking], timeout=left)
         if done:
             return self._missing
-        asked_at = self._asked_at
-        if asked_at is None:  # the first look at the migrations takes long on a busy machine
+        if not self._is_asking:  # the first look at the migrations takes long on a busy machine
             return LOOKING
-        if monotonic() - asked_at > STUCK:
-            self._connection.hang_up()
         return health.SILENT
 
     def _learn(self, asked: asyncio.Future[str]) -> None:
@@ -59,15 +53,14 @@ class Readiness:
             self._answered = monotonic()
 
     def _ask(self) -> str:
-        self._connection = connections["default"]  # this thread's own, for `hang_up` on the loop
-        self._asked_at = monotonic()
+        self._is_asking = True
         try:
             missing = health.why_no_writes()
-            self._asked_at = None
+            self._is_asking = False
             missing = missing or health.why_not_migrated()
         except (DatabaseError, InterfaceError):
             missing = health.SILENT
-        self._asked_at = None
+        self._is_asking = False
         if missing == health.NO_WRITES:
             leave_this_server()
         if missing:

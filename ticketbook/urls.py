@@ -4,9 +4,9 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 import accounts.urls
+import bookings.concert_views
 import bookings.guest_views
 import bookings.urls
-import bookings.views
 import concerts.urls
 import tickets.urls
 from bookings.events_api import Events
@@ -32,8 +32,8 @@ api = [
 urlpatterns = [
     path(f"{API[1:]}/", include(api)),
     # The page of a concert sells, so it belongs to bookings; the catalogue only links to it by this name.
-    path("concerts/<id:concert_id>/", bookings.views.concert_page, name="concert"),
-    path("concerts/<id:concert_id>/left/", bookings.views.whats_left, name="left"),
+    path("concerts/<id:concert_id>/", bookings.concert_views.concert_page, name="concert"),
+    path("concerts/<id:concert_id>/left/", bookings.concert_views.whats_left, name="left"),
     path("", include("concerts.urls")),
     path(
         "bookings/",

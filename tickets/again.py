@@ -8,6 +8,7 @@ from django.db import transaction
 from accounts import throttle
 from accounts.models import User
 from bookings.models import Booking
+from bookings.refunding import lock_booking
 from mail import outbox
 from mail.models import Mail
 from tickets.errors import NotConfirmed
@@ -30,6 +31,9 @@ def send_again(booking: Booking, *, key: UUID, by: User | None = None) -> None:
     if by is None:
         throttle.count_mail_about("tickets again", booking.pk)
     with transaction.atomic():
+        lock_booking(booking)  # so that it goes to whoever has it by then
+        if booking.status != Booking.Status.CONFIRMED:
+            raise NotConfirmed
         outbox.post(kind=TICKETS, about=booking.pk, to=booking.user.email, key=event)
         if by is not None:
             LogEntry.objects.log_actions(by.pk, [booking], CHANGE, SENT_AGAIN, single_object=True)

@@ -1,8 +1,9 @@
 """To fulfil a booking: make its tickets and post the mail with them, after the sale and outside its way.
 
-A sale writes nothing for it. What there is to do is asked of the rows, `TO_FULFIL` in bookings/models.py, by
-the worker every two seconds (`fulfil_waiting`), and for one booking when its customer opens it before that
-(`fulfil`). Whoever comes first has locked the booking, so it gets one set of tickets and one mail.
+A sale writes nothing for it. What there is to do is asked of the rows, `TO_FULFIL` in
+bookings/models/states.py, by the worker every two seconds (`fulfil_waiting`), and for one booking when its
+customer opens it before that (`fulfil`). Whoever comes first has locked the booking, so it gets one set of
+tickets and one mail.
 
 A booking that failed after its customer had been told "not known yet" gets no tickets, and a mail that says
 so.

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from bookings.guests import name_for
-from bookings.mails import booking_letter, details_of, link_to, subject_about
+from bookings.mails import booking_for, booking_letter, details_of, link_to, subject_about
 from bookings.models import Booking
 from mail.kinds import Attachment, Letter, Picture
 from mail.models import Mail
@@ -28,7 +28,7 @@ QR_WIDTH = 228  # CSS pixels, half of what the picture has, so that it is sharp 
 
 
 def tickets(mail: Mail) -> Letter | None:
-    booking = Booking.objects.with_details().get(pk=mail.about)
+    booking = booking_for(mail, mail.about)
     kept = [ticket for ticket in tickets_of(booking) if ticket.is_valid]
     if not kept:  # it was cancelled meanwhile, and there is another mail about that
         return None

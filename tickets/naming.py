@@ -24,7 +24,9 @@ def name_holder(ticket: Ticket, name: str, *, now: datetime) -> None:
     if not ticket.nameable_at(now):
         raise NamesClosed
     ticket.holder_name = name
-    ticket.save(update_fields=["holder_name"])
+    # A booking that goes to another address gets new tickets, perhaps at this moment.
+    if not Ticket.objects.filter(pk=ticket.pk).update(holder_name=name):
+        raise TicketVoid
 
 
 def name_holders(booking: Booking, names: Mapping[int, str], *, by: User, now: datetime) -> int:

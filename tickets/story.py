@@ -74,15 +74,7 @@ def _payment(booking: Booking) -> list[Event]:
     if booking.status == Status.PENDING or not booking.total_price:
         return []
     cash = " in cash" if booking.gateway == named.CASH else ""
-    # `updated_at` is the time of the payment as long as the booking has not been changed after it.
-    untouched = booking.status == Status.CONFIRMED and not (
-        booking.returned_quantity or booking.refunded_total
-    )
-    return [
-        Event(
-            f"{money(booking.total_price)} paid{cash}.", booking.updated_at if untouched else None
-        )
-    ]
+    return [Event(f"{money(booking.total_price)} paid{cash}.", booking.paid_at)]
 
 
 def _failure(booking: Booking) -> list[Event]:
@@ -155,6 +147,8 @@ def _refunded(booking: Booking, refund: Refund) -> Event:
         Refund.Reason.GOODWILL: "You keep the tickets. ",
     }.get(Refund.Reason(refund.reason), "")
     if booking.gateway == named.CASH:
+        if refund.sent_at:
+            return Event(f"{why}You got {amount} back in cash.", refund.sent_at)
         return Event(f"{why}You get {amount} back in cash from our staff.", refund.created_at)
     if refund.status == Refund.Status.SENT:
         return Event(f"{why}{amount} was sent back to you.", refund.sent_at)

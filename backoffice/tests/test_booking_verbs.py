@@ -10,12 +10,15 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
+from backoffice.timeline import timeline_of
 from backoffice.verbs import bookings as verbs
 from bookings.audit import audit
-from bookings.cancelling import return_tickets
+from bookings.cancelling import cancel_for_customer, return_tickets
+from bookings.errors import NoCashDue
 from bookings.gateways import named
 from bookings.models import Booking, PaymentEvent, Refund
 from bookings.placing import place
+from bookings.refunding import hand_over_cash, send_refunds
 from bookings.tests.wishing import hold, wish
 from concerts.models import Concert
 from concerts.tests.factories import TicketTierFactory
@@ -26,7 +29,7 @@ from tickets.models import Ticket
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
 OF_BOOKINGS = [verb for verb in verbs.EVERY if verb.model is Booking]
-CONFIRMED = [verb for verb in OF_BOOKINGS if verb.name != "ask-gateway"]
+CONFIRMED = [verb for verb in OF_BOOKINGS if verb.name not in {"ask-gateway", "hand-over-cash"}]
 
 
 @pytest.fixture
@@ -103,6 +106,62 @@ def test_cancel_works_after_the_concert_has_begun_and_with_cash(desk, booking):
     cancel = desk(verbs.Cancel(), booking)
     assert "$40.00 is handed over in cash by you" in cancel.read()
     assert "Hand over $40.00 in cash." in cancel.send(reason="rain")
+
+
+@pytest.fixture
+def cash_due(booking):
+    """A booking that was paid in cash and cancelled."""
+    Booking.objects.update(gateway=named.CASH)
+    booking.refresh_from_db(fields=["gateway"])
+    boss = UserFactory(is_staff=True)
+    facts = {"refund": None, "by": boss, "note": "rain", "now": timezone.now()}
+    cancel_for_customer(booking, 4, **facts)
+    return now_of(booking)
+
+
+def test_cash_waits_until_somebody_says_that_it_was_handed_over(desk, cash_due, admin_user):
+    send_refunds(cash_due, now=timezone.now())  # as the worker does
+    assert now_of(cash_due).payment_status == "SUCCESS"
+    over = desk(verbs.HandOverCash(), cash_due)
+    assert "Give $40.00 to ann@example.com in cash first." in over.read()
+    assert "$40.00 was handed over in cash." in over.send()
+    assert Refund.objects.get().status == "SENT"
+    assert now_of(cash_due).payment_status == "REFUNDED"
+    entry = LogEntry.objects.get(change_message="Handed over $40.00 in cash")
+    assert (entry.user, entry.object_id) == (admin_user, str(cash_due.pk))
+    told = [each.says for each in timeline_of(now_of(cash_due))]
+    assert "$40.00 to be handed over in cash: booking cancelled." in told
+    assert told[-1] == "Handed over $40.00 in cash."
+    assert "was sent before" in over.send()
+    assert audit() == []
+
+
+def test_a_part_that_was_handed_over_leaves_the_rest_due(desk, booking):
+    Booking.objects.update(gateway=named.CASH)
+    desk_refund = desk(verbs.GiveMoneyBack(), booking)
+    desk_refund.read()
+    assert "Hand over $5.00 in cash." in desk_refund.send(amount="5", reason="loud")
+    hand_over_cash(booking, by=UserFactory(), now=timezone.now())
+    assert now_of(booking).payment_status == "SUCCESS"
+    with pytest.raises(NoCashDue):
+        hand_over_cash(booking, by=UserFactory(), now=timezone.now())
+
+
+def test_only_cash_that_is_due_has_the_button(desk, admin_client, booking, cash_due):
+    page = f"/admin/bookings/booking/{cash_due.pk}/change/"
+    assert "Cash was handed over" in admin_client.get(page).content.decode()
+    hand_over_cash(cash_due, by=UserFactory(), now=timezone.now())
+    assert "Cash was handed over" not in admin_client.get(page).content.decode()
+
+
+def test_the_customer_reads_whether_the_cash_was_handed_over(client, cash_due):
+    client.force_login(cash_due.user)
+    page = f"/bookings/{cash_due.pk}/"
+    assert "You get $40.00 back in cash. Please ask our staff" in client.get(page).content.decode()
+    hand_over_cash(cash_due, by=UserFactory(), now=timezone.now())
+    after = client.get(page).content.decode()
+    assert "You got $40.00 back in cash." in after
+    assert "Please ask our staff" not in after
 
 
 def test_some_tickets_go_back_with_their_price_a_sum_or_nothing(desk, booking):
@@ -204,7 +263,7 @@ def test_the_gateway_is_asked_about_a_hold(desk, ann, tier, settings, rate, answ
     Booking.objects.update(outcome_unknown=True, hold_expires_at=ends)
     settings.PAYMENT_SUCCESS_RATE = rate
     ask = desk(verbs.AskGateway(), held)
-    assert "simulated is asked what became of $10.00." in ask.read()
+    assert "Simulated payment is asked what became of $10.00." in ask.read()
     said = ask.send()
     assert f"The gateway says that {answer}. The booking is: {state}." in said
     assert f"Asked the gateway: {answer}" in str(LogEntry.objects.get().change_message)

@@ -48,8 +48,8 @@ def test_the_money_of_each_concert_is_that_of_plain_sql(admin_client, seed):
     assert len(listed) == 5
     for concert in listed:
         takings = concert.standing.takings
-        assert (takings.online, takings.door) == money_by_sql(concert)
-    assert sum(concert.standing.takings.door for concert in listed)
+        assert (takings.online, takings.cash) == money_by_sql(concert)
+    assert sum(concert.standing.takings.cash for concert in listed)
 
 
 def test_the_list_shows_how_full_each_tier_is_and_the_money(admin_client):

@@ -8,7 +8,7 @@ from django.db import connection
 
 from backoffice import days
 from backoffice.days import close_days, days_until, forget
-from backoffice.figures import lately, next_houses
+from backoffice.figures import lately, next_houses, standings
 from backoffice.models import ClosedDay
 from backoffice.tests.random_sales import sell_at_random
 from bookings.models import Booking, Refund
@@ -35,7 +35,9 @@ def rows(sql, *values):
 
 PAID = "status IN ('CONFIRMED', 'CANCELLED')"
 SOLD = f"{PAID} AND total_price <> 0 AND source = 'ONLINE'"
-DOOR = f"{PAID} AND total_price <> 0 AND source IN ('HOUSE', 'ARTIST', 'DOOR')"
+CASH = f"{PAID} AND total_price <> 0 AND source IN ('HOUSE', 'ARTIST', 'DOOR')"
+HOUSE, ARTIST, DOOR = (f"{PAID} AND source = '{source}'" for source in ("HOUSE", "ARTIST", "DOOR"))
+FREE = f"{PAID} AND total_price = 0 AND source = 'ONLINE'"
 SENT = (
     "SELECT day(sent_at), sum(amount) FROM bookings_refund refund JOIN bookings_booking booking"
     " ON booking.id = booking_id WHERE refund.status = 'SENT' AND gateway"
@@ -43,10 +45,11 @@ SENT = (
 BY_DAY = {
     "sold_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {SOLD}",
     "sold_money": f"SELECT day(created_at), sum(total_price) FROM bookings_booking WHERE {SOLD}",
+    "house_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {HOUSE}",
+    "artist_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {ARTIST}",
     "door_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {DOOR}",
-    "door_money": f"SELECT day(created_at), sum(total_price) FROM bookings_booking WHERE {DOOR}",
-    "free_tickets": "SELECT day(created_at), sum(quantity) FROM bookings_booking "
-    f"WHERE {PAID} AND total_price = 0",
+    "door_money": f"SELECT day(created_at), sum(total_price) FROM bookings_booking WHERE {CASH}",
+    "free_tickets": f"SELECT day(created_at), sum(quantity) FROM bookings_booking WHERE {FREE}",
     "late_money": "SELECT day(created_at), sum(amount) FROM bookings_refund WHERE reason = 'LATE'",
     "sent_back": f"{SENT} <> 'cash'",
     "cash_back": f"{SENT} = 'cash'",
@@ -191,9 +194,11 @@ SELECT ticket_tier_id,
     count(*) FILTER (WHERE {PAID}),
     coalesce(sum(quantity) FILTER (WHERE {SOLD}), 0),
     coalesce(sum(total_price) FILTER (WHERE {SOLD}), 0),
+    coalesce(sum(quantity) FILTER (WHERE {HOUSE}), 0),
+    coalesce(sum(quantity) FILTER (WHERE {ARTIST}), 0),
     coalesce(sum(quantity) FILTER (WHERE {DOOR}), 0),
-    coalesce(sum(total_price) FILTER (WHERE {DOOR}), 0),
-    coalesce(sum(quantity) FILTER (WHERE {PAID} AND total_price = 0), 0),
+    coalesce(sum(total_price) FILTER (WHERE {CASH}), 0),
+    coalesce(sum(quantity) FILTER (WHERE {FREE}), 0),
     coalesce(sum(quantity) FILTER (WHERE status = 'PENDING'), 0)
 FROM bookings_booking
 WHERE created_at >= %s AND status <> 'FAILED'
@@ -215,7 +220,8 @@ def test_what_sells_now_equals_plain_sql(seed):
 def figures(sale):
     return (
         sale.tier and sale.tier.pk,
-        *(sale.bookings, sale.sold_tickets, sale.sold_money, sale.door_tickets, sale.door_money),
+        *(sale.bookings, sale.sold_tickets, sale.sold_money, sale.house_tickets),
+        *(sale.artist_tickets, sale.door_tickets, sale.door_money),
         *(sale.free_tickets, sale.held_tickets),
     )
 
@@ -223,7 +229,22 @@ def figures(sale):
 def test_nothing_sold_lately_is_zero():
     found = lately(datetime(2026, 11, 26, 12, tzinfo=UTC))
     assert found.sales == []
-    assert figures(found.total) == (None, 0, 0, Decimal(0), 0, Decimal(0), 0, 0)
+    assert figures(found.total) == (None, 0, 0, Decimal(0), 0, 0, 0, Decimal(0), 0, 0)
+
+
+def test_the_tickets_of_a_concert_are_counted_by_their_source_as_in_plain_sql():
+    sell_at_random(1, now=datetime(2026, 11, 26, 12, tzinfo=UTC), days=9)
+    found = standings(Concert.objects.all(), with_money=True)
+    for source in ("house", "artist", "door"):
+        expected = rows(
+            "SELECT concert_id, sum(quantity - returned_quantity) FROM bookings_booking booking"
+            " JOIN concerts_tickettier tier ON tier.id = ticket_tier_id"
+            f" WHERE {PAID} AND source = %s GROUP BY 1",
+            source.upper(),
+        )
+        counted = {pk: getattr(each.takings, f"{source}_tickets") for pk, each in found.items()}
+        assert counted == dict.fromkeys(counted, 0) | dict(expected)
+        assert any(counted.values())
 
 
 def test_the_next_houses_come_in_order_with_what_is_taken():

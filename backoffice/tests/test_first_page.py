@@ -1,5 +1,6 @@
 """The first page shows staff what needs them, what sells and what comes next, as far as they may see it."""
 
+import html
 import re
 import uuid
 from datetime import timedelta
@@ -66,6 +67,18 @@ def trouble(number):
             status=status,
             sent_at=None if is_wrong else now,
         )
+        in_cash = Booking.objects.create(
+            **usual,
+            idempotency_key=uuid.uuid4(),
+            hold_expires_at=now,
+            status="CONFIRMED",
+            payment_status="SUCCESS",
+            refunded_total=1,
+            gateway="cash",
+            source="DOOR",
+        )
+        handed = {} if is_wrong else {"status": "SENT", "sent_at": now}
+        Refund.objects.create(booking=in_cash, amount=1, reason="GOODWILL", **handed)
         _mail(f"mail {n}", status)
         PaymentEvent.objects.create(
             gateway="hosted", event_id=f"event {n}", type="paid", alert="?" * is_wrong
@@ -126,7 +139,7 @@ def test_a_list_says_what_to_do_about_what_it_shows(admin_client):
 
 def test_an_unknown_need_filters_nothing(admin_client):
     trouble(1)
-    assert rows_of(admin_client, "/admin/bookings/refund/?needs=nonsense") == 4
+    assert rows_of(admin_client, "/admin/bookings/refund/?needs=nonsense") == 6
 
 
 SECTIONS = {
@@ -210,10 +223,24 @@ def test_the_first_page_takes_the_same_queries_however_much_there_is(
     trouble(number)
     sell_at_random(1, now=timezone.now(), days=30, bookings=20 * number)
     admin_client.get(FIRST_PAGE)
-    with django_assert_num_queries(19):
+    with django_assert_num_queries(20):
         admin_client.get(FIRST_PAGE)
     with django_assert_num_queries(4):
         admin_client.get(SELLS_NOW)
+
+
+def test_what_sells_now_leads_to_the_bookings_of_the_last_hour(admin_client):
+    now = timezone.now()
+    sell_at_random(3, now=now, days=1, bookings=200)
+    page = text(admin_client.get(SELLS_NOW))
+    links = [html.unescape(url) for url in re.findall(r'<a href="([^"]+)"', page)]
+    *of_tiers, of_all = links
+    lately = Booking.objects.filter(created_at__gte=now - timedelta(hours=1))
+    assert set(admin_client.get(of_all).context["cl"].queryset) == set(lately)
+    for url in of_tiers:
+        tier = re.search(r"tier=([-0-9a-f]+)", url)[1]
+        found = set(admin_client.get(url).context["cl"].queryset)
+        assert found == set(lately.filter(ticket_tier=tier)) != set()
 
 
 # --- The audit ----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from mail.models import Mail
 from tickets.again import send_again
 from tickets.fulfilment import fulfil
 from tickets.messages import draft, send, write_some
+from tickets.story import story_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
@@ -58,7 +59,7 @@ def entry(booking, beginning):
 def test_a_sale(booking):
     assert told(booking) == [
         "Held 4 × General admission for $40.00.",
-        "Paid $40.00 by simulated.",
+        "Paid $40.00 by simulated payment.",
         "Made the tickets.",
         "Mail “Tickets” to ann@example.com is on its way.",
     ]
@@ -89,6 +90,36 @@ def test_what_the_customer_did(booking):
     assert entry(booking, "Gave back 3 of 4").by == "the customer"
 
 
+@pytest.mark.parametrize("change", ["return", "refund", "cancel", "call off"])
+def test_the_time_of_the_payment_stays_whatever_comes_after_it(booking, boss, change):
+    paid = entry(booking, "Paid")
+    assert paid.at == booking.updated_at
+    for _ in range(2):  # the first change keeps it, and the second leaves it
+        now, facts = timezone.now(), {"by": boss, "note": "x"}
+        match change:
+            case "return":
+                return_tickets(booking, 1, key=uuid.uuid4(), now=now)
+            case "refund":
+                give_money_back(booking, Decimal(1), now=now, **facts)
+            case "cancel":
+                cancel(booking, now=now)
+            case "call off":
+                give_money_back(booking, Decimal(1), now=now, **facts)
+                change = "called off"
+            case "called off":
+                call_off(booking.ticket_tier.concert_id, now=now, **facts)
+        assert entry(booking, "Paid") == paid
+        booking.refresh_from_db()
+
+
+def test_calling_off_at_once_keeps_the_time_of_the_payment(booking, boss):
+    paid = entry(booking, "Paid")
+    call_off(booking.ticket_tier.concert_id, by=boss, note="ill", now=timezone.now())
+    assert entry(booking, "Paid") == paid
+    (of_customer,) = [each for each in story_of(booking) if each.says == "$40.00 paid."]
+    assert of_customer.at == paid.at
+
+
 def test_what_failed_stands_out(booking, boss):
     refund = give_money_back(booking, Decimal(5), by=boss, note="x", now=timezone.now())
     Refund.objects.filter(pk=refund.pk).update(status="FAILED", failure="card closed", sent_at=None)
@@ -101,7 +132,9 @@ def test_messages_of_the_gateway_and_their_dismissal(booking, boss):
     event = PaymentEvent.objects.create(
         gateway="hosted", event_id="1", type="paid", key=booking.pk, found="SUCCEEDED", alert="Odd."
     )
-    assert entry(booking, "hosted told us: paid; asked, it said: SUCCEEDED. Odd.").bad
+    assert entry(
+        booking, "Simulated payment page told us: paid; asked, it said: SUCCEEDED. Odd."
+    ).bad
     dismiss(event, by=boss, note="looked at it")
     gone = entry(booking, "Dismissed “Odd.”")
     assert (gone.by, gone.why) == ("boss@example.com", "looked at it")

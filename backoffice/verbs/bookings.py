@@ -6,6 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.db.models import Sum
+from django.utils.text import capfirst
 
 from accounts.email_field import EmailAddressFormField
 from accounts.models import User
@@ -13,7 +15,7 @@ from backoffice.verbs.verb import Plan, Verb, VerbForm, WithReason
 from bookings import alerts, refunding
 from bookings.asking import ask_now, may_be_asked
 from bookings.cancelling import cancel_for_customer, sums_that_come_back
-from bookings.errors import CustomerLimitReached, RefundTooLarge
+from bookings.errors import CustomerLimitReached, NoCashDue, RefundTooLarge
 from bookings.gateways import named
 from bookings.guests import name_for
 from bookings.handing_over import hand_over
@@ -228,6 +230,36 @@ class GiveMoneyBack(OfBooking):
         return refund.outcome
 
 
+class HandOverCash(OfBooking):
+    name = "hand-over-cash"
+    button = "Cash was handed over"
+    form_class = VerbForm
+    cannot_be_undone = True
+    in_bulk = True
+
+    def why_not(self, row: Booking) -> str:
+        return "" if self._due(row) else str(NoCashDue())
+
+    def _due(self, row: Booking) -> Decimal:
+        if row.gateway != named.CASH:
+            return Decimal(0)
+        due = row.refunds.to_hand_over().aggregate(sum=Sum("amount", default=Decimal(0)))
+        amount: Decimal = due["sum"]
+        return amount
+
+    def plan(self, row: Booking) -> Plan:
+        due = self._due(row)
+        says = f"Give {money(due)} to {row.user} in cash first. Then press the button."
+        then = (
+            "The history keeps who handed it over and when, and the figures count it as of today."
+        )
+        return Plan([says, then], money=due, seen=row.as_seen)
+
+    def do(self, row: Booking, *, by: User, **typed: Any) -> str:
+        amount = refunding.hand_over_cash(row, seen=typed["seen"], by=by, now=clock.ask())
+        return f"{money(amount)} was handed over in cash."
+
+
 # --- The payment --------------------------------------------------------------------------------
 
 
@@ -247,7 +279,8 @@ class AskGateway(OfBooking):
             )
         else:
             what = "If it was paid after all, the money goes back, because the tickets are gone."
-        return Plan([f"{row.gateway} is asked what became of {money(row.total_price)}.", what])
+        asked = capfirst(row.paid_by)
+        return Plan([f"{asked} is asked what became of {money(row.total_price)}.", what])
 
     def do(self, row: Booking, *, by: User, **typed: Any) -> str:
         said = ask_now(row, by=by, now=clock.ask())
@@ -438,6 +471,7 @@ EVERY: list[Verb[Any]] = [
     Cancel(),
     ReturnTickets(),
     GiveMoneyBack(),
+    HandOverCash(),
     AskGateway(),
     SendTicketsAgain(),
     ChangeAddress(),

@@ -17,4 +17,4 @@ class CashGateway:
     async def refund(
         self, *, key: UUID, charge_key: UUID, amount: Decimal, time_limit: float
     ) -> None:
-        """Staff hand the money over."""
+        """It is not called: staff hand the money over, and say so (bookings/refunding.py)."""

@@ -14,8 +14,20 @@ BUILT_IN = {
     "cash": "bookings.gateways.cash.CashGateway",
 }
 FREE, CASH = "none", "cash"
+IN_WORDS = {
+    "simulated": "simulated payment",
+    "hosted": "simulated payment page",
+    FREE: "nothing to pay",
+    CASH: "cash",
+    "main": "payment service",
+}
 FOR_STAFF = {FREE, CASH}  # what a booking made by staff may be paid by
 MAIN = "main"  # the name of the gateway whose path is in PAYMENT_GATEWAY
+
+
+def in_words(name: str) -> str:
+    """What people call the gateway. Those of PAYMENT_GATEWAYS have the name that the settings give them."""
+    return IN_WORDS.get(name) or name.replace("_", " ").replace("-", " ").capitalize()
 
 
 def paths() -> dict[str, str]:

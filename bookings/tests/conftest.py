@@ -17,8 +17,10 @@ from bookings.tests.racing import Stepped
 from bookings.tests.site import Site
 from bookings.tests.wishing import hold, wish
 from bookings.tier_transaction import LockedTier
+from chaos.proxy import Proxy
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.asgi import application
+from ticketbook.postgres import base
 from ticketbook.tests.running import environment
 
 
@@ -44,6 +46,28 @@ def impatient():
 
     yield wait_at_most
     connect_anew(usual)
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """All connections of this process go through it."""
+    direct = base.DatabaseWrapper.get_connection_params
+    port = connection.get_connection_params()["port"]
+    proxy = Proxy(lambda: port)
+    proxy.start()
+    monkeypatch.setattr(
+        base.DatabaseWrapper,
+        "get_connection_params",
+        lambda wrapper: direct(wrapper) | {"port": proxy.port},
+    )
+    booking_lanes.stop()
+    connection.close()
+    yield proxy
+    monkeypatch.undo()
+    proxy.cut_no_more()
+    booking_lanes.stop()
+    connection.close()
+    proxy.stop()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from bookings.errors import SalesClosed
 from bookings.gateways.base import ActionNeeded, GatewayUnavailable, Outcome
 from bookings.models import Booking, Refund
 from bookings.placing import place
-from bookings.refunding import give_money_back
+from bookings.refunding import give_money_back, hand_over_cash
 from bookings.resolving import resolve_expired
 from bookings.settling import Settlement, settle
 from bookings.tests.api_client import Api
@@ -126,6 +126,8 @@ def test_what_was_paid_in_cash_is_cancelled_and_owed(ledger, ann, tier, concert,
     call()
     assert refunds(booking) == [("CALLED_OFF", 2, Decimal(20), "DUE")]
     tasks.send_refunds_of_concert(str(concert.pk))
+    assert state(booking) == ("CANCELLED", "SUCCESS")  # nobody has handed it over
+    hand_over_cash(booking, by=staff, now=timezone.now())
     assert state(booking) == ("CANCELLED", "REFUNDED")
     assert audit() == []
 

@@ -235,6 +235,14 @@ def test_a_declined_guest_tries_again_with_one_button(client, tier, settings):
     assert [b.status for b in Booking.objects.order_by("pk")] == ["FAILED", "CONFIRMED"]
 
 
+def test_of_a_declined_booking_no_mail_is_told(client, tier, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    html = client.get(book_as_guest(client, tier)).content.decode()
+    assert f"Tickets that you book go to {EMAIL}." in html
+    assert "link in our mails" not in html
+    assert "Stop the mailed link" not in html
+
+
 # --- Who may open it ----------------------------------------------------------------------------
 
 PAGES = ["", "cancellation/", "tickets.pdf", "calendar.ics", "payment/"]

@@ -11,6 +11,7 @@ from bookings import access, claiming, views
 from bookings.audit import audit
 from bookings.models import Booking
 from bookings.tests.guest_pages import EMAIL, guest_form
+from bookings.trying_again import key_of_next
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.tests.asgi import ask, only_django
 
@@ -30,9 +31,11 @@ def front(our_host):
     return only_django(threads=1)
 
 
-def send(front, tier, quantity=1, key=None):
-    form = guest_form(tier, quantity, key) | {"csrfmiddlewaretoken": "a" * 32}
-    return ask(front, "POST", "/bookings/", urlencode(form).encode(), headers=HEADERS)
+def send(front, tier, quantity=1, key=None, *, cookie="", **more):
+    form = guest_form(tier, quantity, key) | {"csrfmiddlewaretoken": "a" * 32} | more
+    (_, csrf), *others = HEADERS
+    headers = [("Cookie", "; ".join(filter(None, [csrf, cookie]))), *others]
+    return ask(front, "POST", "/bookings/", urlencode(form).encode(), headers=headers)
 
 
 def cookie_of(answer):
@@ -40,6 +43,21 @@ def cookie_of(answer):
     cookies = [value.decode() for name, value in headers if name == b"set-cookie"]
     (ours,) = (cookie for cookie in cookies if cookie.startswith(f"{access.COOKIE}="))
     return [("Cookie", ours.partition(";")[0])]
+
+
+def test_a_declined_booking_is_tried_again_once(front, tier, settings):
+    settings.PAYMENT_SUCCESS_RATE = 0
+    ((_, cookie),) = cookie_of(send(front, tier))
+    settings.PAYMENT_SUCCESS_RATE = 1
+    failed = Booking.objects.get()
+    fields = {"key": key_of_next(failed), "again": failed.pk, "cookie": cookie}
+    first, again = (send(front, tier, **fields) for _ in range(2))
+    made = Booking.objects.get(status="CONFIRMED")
+    assert first["Location"] == again["Location"] == f"/bookings/{made.pk}/"
+    assert made.user_id == failed.user_id
+    for answer in (first, again):
+        page = ask(front, "GET", answer["Location"], headers=cookie_of(answer))
+        assert page.status_code == 200
 
 
 def test_a_booking_leads_to_its_page_which_this_browser_opens(front, tier):

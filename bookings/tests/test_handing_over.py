@@ -9,24 +9,27 @@ from django.test import Client
 from accounts import closing
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import claiming, guests, links
+from bookings import cancelling, claiming, guests, links
 from bookings.audit import audit
-from bookings.cancelling import cancel
-from bookings.errors import ChangedMeanwhile, CustomerLimitReached
+from bookings.cancelling import cancel, cancel_for_customer
+from bookings.errors import ChangedMeanwhile, CustomerLimitReached, HandedOver
 from bookings.handing_over import NotHandedOver, SameAddress, hand_over
 from bookings.models import Booking, GuestSlip
 from bookings.placing import place
 from bookings.tests.api_client import Api
 from bookings.tests.guest_pages import EMAIL, book_as_guest, guest_form, last_mail, path_in
 from bookings.tests.pages import post
-from bookings.tests.racing import race
+from bookings.tests.racing import Stepped, race
 from bookings.tests.wishing import wish
 from concerts.models import TicketTier
 from mail.composing import compose
 from mail.models import Mail
 from ticketbook.postgres import clock
+from tickets.again import send_again
+from tickets.errors import TicketVoid
 from tickets.fulfilment import fulfil
 from tickets.models import Ticket
+from tickets.naming import name_holder
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -256,6 +259,88 @@ def test_it_races_with_a_claim_and_a_cancellation_and_the_audit_stays_clean(of_g
     assert audit() == []
     tier.refresh_from_db()
     assert tier.taken_quantity == Booking.objects.holding_tickets().tickets()
+
+
+@pytest.fixture
+def meets_hand_over(hand):
+    """Run a verb that has read the booking before, while it is being handed over."""
+
+    def meets_hand_over(booking, act):
+        read = get(booking)
+        handing = Stepped(lambda: hand(booking), after="UPDATE bookings_booking")
+        handing.wait_until_reached()
+        other = Stepped(lambda: act(read)).wait_until_blocked_by(handing)
+        assert isinstance(handing.finish(), Booking)
+        return other.finish()
+
+    yield meets_hand_over
+    Stepped.release_all()
+
+
+def test_the_old_customer_cancels_nothing_that_goes_away_at_this_moment(of_ann, meets_hand_over):
+    found = meets_hand_over(of_ann, lambda read: cancel(read, now=clock.ask()))
+    assert isinstance(found, HandedOver)
+    assert (get(of_ann).status, get(of_ann).user.email) == ("CONFIRMED", NEW)
+    assert not Mail.objects.filter(kind="cancelled").exists()
+    assert audit() == []
+
+
+def test_control_without_a_look_at_whose_it_is_the_old_customer_cancels_it(
+    of_ann, meets_hand_over, monkeypatch
+):
+    monkeypatch.setattr(cancelling, "_lock_for_its_customer", lambda b: b.refresh_state())
+    meets_hand_over(of_ann, lambda read: cancel(read, now=clock.ask()))
+    assert (get(of_ann).status, get(of_ann).user.email) == ("CANCELLED", NEW)
+    assert Mail.objects.get(kind="cancelled").address == of_ann.user.email  # the wrong one
+
+
+def test_staff_who_saw_the_old_customer_cancel_nothing(of_ann, boss, meets_hand_over):
+    def act(read):
+        facts = {"refund": None, "seen": of_ann.as_seen, "by": boss, "note": "ill"}
+        return cancel_for_customer(read, 2, now=clock.ask(), **facts)
+
+    assert isinstance(meets_hand_over(of_ann, act), ChangedMeanwhile)
+    assert get(of_ann).status == "CONFIRMED"
+
+
+def test_tickets_that_are_sent_again_go_to_whoever_has_them_by_then(of_ann, boss, meets_hand_over):
+    key = uuid.uuid4()
+    meets_hand_over(of_ann, lambda read: send_again(read, key=key, by=boss))
+    assert Mail.objects.get(key__endswith=str(key)).address == NEW
+
+
+def test_a_ticket_that_is_replaced_at_this_moment_is_not_named(of_ann, hand):
+    before = Ticket.objects.with_details().filter(booking=of_ann).first()
+    hand(of_ann)
+    with pytest.raises(TicketVoid):
+        name_holder(before, "Olga", now=clock.ask())
+
+
+# --- Mails on their way -------------------------------------------------------------------------
+
+
+def test_a_mail_that_was_on_its_way_to_the_old_address_brings_it_nothing(client, of_guest, hand):
+    """Its tickets and its link would be those of the new person."""
+    (waiting,) = Mail.objects.filter(kind="tickets")
+    assert compose(waiting)
+    hand(of_guest)
+    assert compose(waiting) is None
+    assert compose(Mail.objects.filter(kind="tickets").latest("id")).to == [NEW]
+    assert compose(Mail.objects.get(kind="handed_over")).to == [EMAIL]
+
+
+def test_what_was_returned_before_is_told_to_the_old_address_no_more(client, of_guest, hand):
+    cancelling.return_tickets(of_guest, 1, key=uuid.uuid4(), now=clock.ask())
+    (waiting,) = Mail.objects.filter(kind="part_returned")
+    assert compose(waiting)
+    hand(get(of_guest))
+    assert compose(waiting) is None
+
+
+def test_a_mail_to_an_account_that_claimed_a_booking_still_comes(of_guest):
+    (waiting,) = Mail.objects.filter(kind="tickets")
+    claiming.claim(of_guest.user, UserFactory(email=EMAIL))
+    assert compose(waiting).to == [EMAIL]
 
 
 # --- What is kept -------------------------------------------------------------------------------

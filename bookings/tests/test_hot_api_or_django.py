@@ -115,7 +115,7 @@ def test_made_up_hosts_take_no_room(hot):
 
 def test_a_silent_gateway_delays_few_refusals(settings, hot, monkeypatch):
     """Each tier has an expired hold. The gateway is asked about four at a time; others do not wait."""
-    settings.PAYMENT_LATENCY_MS, settings.PAYMENT_OUTAGE = 1000, True
+    settings.PAYMENT_LATENCY_MS, settings.PAYMENT_OUTAGE = 1500, True
     tiers, bob = [TicketTierFactory(total_quantity=1) for _ in range(12)], UserFactory()
     long_ago = timezone.now() - timedelta(minutes=2)
     for tier in tiers:
@@ -125,9 +125,7 @@ def test_a_silent_gateway_delays_few_refusals(settings, hot, monkeypatch):
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda tier: book_at(application, tier, token), tiers))
     assert {answer.json()["code"] for answer in answers} == {"insufficient_tickets"}
-    assert (
-        time.monotonic() - start < 2.5
-    )  # asking about all twelve, four at a time, would take three
+    assert time.monotonic() - start < 4  # asking about all twelve, four at a time, takes 4.5
 
 
 # --- A client that goes away --------------------------------------------------------------------

@@ -19,38 +19,13 @@ from bookings.settling import Settlement
 from bookings.tests.racing import race
 from bookings.tests.standby import superuser, synchronous
 from bookings.tests.wishing import wish
-from chaos.proxy import COMMIT, SETTLE, Proxy
+from chaos.proxy import COMMIT, SETTLE
 from ticketbook.errors import Busy
-from ticketbook.postgres import base, clock
+from ticketbook.postgres import clock
 from ticketbook.postgres.failures import CommitUnknown, is_busy
 from ticketbook.tests.running import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_modes")]
-
-
-@pytest.fixture
-def proxy(monkeypatch):
-    """All connections of this process go through it."""
-    direct = base.DatabaseWrapper.get_connection_params
-    port = connection.get_connection_params()["port"]
-    proxy = Proxy(lambda: port)
-    proxy.start()
-    monkeypatch.setattr(
-        base.DatabaseWrapper,
-        "get_connection_params",
-        lambda wrapper: direct(wrapper) | {"port": proxy.port},
-    )
-    connect_anew()
-    yield proxy
-    monkeypatch.undo()
-    proxy.cut_no_more()
-    connect_anew()
-    proxy.stop()
-
-
-def connect_anew():
-    booking_lanes.stop()
-    connection.close()
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -168,7 +143,8 @@ def waiting_for_standby(server):
 @pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
 def test_a_wait_for_the_standby_that_is_cancelled_is_no_success(ledger, ann, tier, book, end):
     """PostgreSQL answers the COMMIT then as if all was well. The booking stands on this server only."""
-    connect_anew()
+    booking_lanes.stop()
+    connection.close()
     booked = []
     buyer = threading.Thread(target=lambda: (booked.append(book(ann, tier)), connection.close()))
     with superuser() as server:

@@ -19,7 +19,6 @@ from bookings.cancelling import cancel
 from bookings.models import Booking
 from bookings.resolving import resolve_expired
 from bookings.tests.site import Site, at_once, tokens
-from bookings.tests.test_lost_commits import proxy  # noqa: F401
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.embedded.cluster import Cluster
 from ticketbook.postgres import clock, pooling
@@ -79,7 +78,7 @@ def test_nothing_is_prepared_on_the_server(pooled):
     assert execute("SELECT count(*) FROM pg_prepared_statements", []).fetchone() == (0,)
 
 
-def test_a_booking_takes_no_more_round_trips(proxy, ledger, tier, book, request):  # noqa: F811
+def test_a_booking_takes_no_more_round_trips(proxy, ledger, tier, book, request):
     def round_trips():
         book(UserFactory(), tier)  # connections are made now
         buyer = UserFactory()

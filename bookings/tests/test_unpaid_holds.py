@@ -5,15 +5,18 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
-from bookings import tier_transaction
+from bookings import placing, tier_transaction
 from bookings.audit import audit
 from bookings.errors import TooManyUnpaid
 from bookings.events import receive
 from bookings.models import Booking
 from bookings.resolving import resolve_expired
 from bookings.tests.api_client import problem
+from bookings.tests.guest_pages import guest_form
+from bookings.tests.pages import choice, post
 from bookings.tests.racing import race
 from bookings.tests.redirecting import NAME, SIGNATURE, told
 from concerts.tests.factories import TicketTierFactory
@@ -169,3 +172,25 @@ def test_control_without_the_customers_lock_several_tiers_break_the_limit(
     tiers = [TicketTierFactory() for _ in range(8)]
     race(lambda i: book(ann, tiers[i]), 8)
     assert unpaid(ann) > LIMIT
+
+
+# --- Somebody else has typed the address -------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [None, LIMIT])
+def test_an_owner_whose_limit_a_stranger_has_filled_is_told_when_it_ends(as_ann, ann, limit):
+    """Each hold of the stranger may still be paid, so it has to count until it ends."""
+    tier = TicketTierFactory(max_per_customer=limit)
+    for _ in range(LIMIT):
+        sent = post(Client(), guest_form(tier, 1, email=ann.email))
+        assert sent.status_code == 303
+    refused = post(as_ann, choice(tier, 1))
+    html = refused.content.decode()
+    assert refused.status_code == 409
+    assert "What nobody pays for stops counting, as a rule within 15 minutes." in html
+    assert "try again then" in html
+    Booking.objects.update(hold_expires_at=timezone.now() - timedelta(seconds=1))
+    placing._last_look.clear()  # the next one to be refused looks only after a second
+    assert post(as_ann, choice(tier, 1)).status_code == 303
+    assert Booking.objects.get(user=ann).status == "PENDING"
+    assert audit() == []

@@ -11,7 +11,9 @@ from django.utils import timezone
 from accounts.tests.factories import UserFactory
 from bookings import guests, on_offer
 from bookings.cancelling import cancel
+from bookings.gateways.base import Outcome
 from bookings.models import Booking
+from bookings.settling import settle
 from bookings.tests.pages import choice, drawn_key, form_of, post
 from concerts.models import Concert, TicketTier
 from concerts.tests.factories import TicketTierFactory, sell
@@ -259,3 +261,71 @@ def test_it_says_how_the_sale_stands(client, tier):
     assert attributes() == ("called_off", False)
     Concert.objects.update(status=Concert.Status.DRAFT)
     page(client, f"/concerts/{tier.concert_id}/left/", status=404)
+
+
+# --- The list of concerts -----------------------------------------------------------------------
+
+
+def of_list(client):
+    """What the list says of each concert, in its order."""
+    html = client.get("/concerts/").content.decode()
+    return [
+        words_in(foot) for foot in re.findall(r'<p class="card-foot">(.*?)</p>', html, re.DOTALL)
+    ]
+
+
+def words_in(html):
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_the_list_tells_tickets_that_are_held_from_sold_ones(client, ann, take_hold, book):
+    held, sold, mixed = (
+        TicketTierFactory(total_quantity=2, concert__date=soon(days=n)) for n in (1, 2, 3)
+    )
+    TicketTierFactory(concert=mixed.concert, tier_type=TicketTier.Type.VIP)
+    hold = take_hold(ann, held, 2)
+    book(ann, sold, 2)
+    take_hold(ann, mixed, 2)
+    first, second, third = of_list(client)
+    assert first == "All held right now Some may come back."
+    assert second == "Sold out"
+    assert third.startswith("Available")
+    settle(hold, Outcome.SUCCEEDED, now=timezone.now())
+    assert of_list(client)[0] == "Sold out"
+
+
+def test_the_list_asks_what_is_held_once_and_only_when_a_concert_has_nothing_left(
+    client, ann, take_hold, django_assert_num_queries
+):
+    tiers = [TicketTierFactory(total_quantity=2) for _ in range(3)]
+    with django_assert_num_queries(2):
+        client.get("/concerts/")
+    for tier in tiers:
+        take_hold(ann, tier, 2)
+    with django_assert_num_queries(3):
+        client.get("/concerts/")
+    Concert.objects.update(sales_close_at=soon(hours=-1))
+    with django_assert_num_queries(2):
+        client.get("/concerts/")
+
+
+def test_a_refusal_does_not_call_held_tickets_sold_out(client, ann, bob, take_hold):
+    tier = TicketTierFactory(total_quantity=2)
+    take_hold(ann, tier, 2)
+    client.force_login(bob)
+    refused = client.post("/bookings/", choice(tier)).content.decode()
+    assert (
+        "The last ones are being bought now, and some may come back. Nothing was charged" in refused
+    )
+    assert "sold out" not in refused.lower()
+
+
+def test_a_failed_booking_does_not_call_held_tickets_sold_out(client, ann, bob, take_hold):
+    tier = TicketTierFactory(total_quantity=2)
+    failed = settle(take_hold(bob, tier, 2), Outcome.DECLINED, now=timezone.now())
+    take_hold(ann, tier, 2)
+    client.force_login(bob)
+    html = client.get(f"/bookings/{failed.pk}/").content.decode()
+    assert "All held right now" in html
+    assert "Others are paying for the last ones." in html
+    assert "Sold out" not in html

@@ -2,8 +2,10 @@
 
     make failover-test FAULTS="primary_machine*20 switchover*5 web" REPEAT=2 KEEP=1 CLIENTS=8 POOLER=on
 
+    make failover-test FAULTS="rolling_restart switchover" RATE=200 KEEP=1
+
 FAULTS are all by default. KEEP=1 adds to the figures of earlier runs. QUICK=1 tries two faults, and leaves
-deploy/FAILOVER.md as it is.
+deploy/FAILOVER.md as it is. RATE is how many bookings a second come, instead of those of the usual clients.
 """
 
 import os
@@ -15,19 +17,28 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from deploy import networks
-from deploy.cluster import NotStarted, running
+from deploy import disks, networks
+from deploy.cluster import running
 from deploy.failover import report
-from deploy.failover.environment import PLAIN, of_the_site, with_networks  # before Django is set up
+from deploy.failover.environment import (  # before Django is set up
+    PLAIN,
+    USUAL,
+    of_the_site,
+    with_networks,
+    with_small_disks,
+)
 from deploy.failover.figures import Figures
 from deploy.failover.planned import planned
 from deploy.faults import FAULTS
 from deploy.layout import Layout
+from deploy.members import NotStarted
 from deploy.packages import MissingPackages
 from ticketbook.environment import whole
 
 QUICK = "primary_machine postmaster"
-RUNS = PLAIN.home / "runs"
+RUNS = USUAL.home / "runs"
+# The clusters that faults need. Each is started once.
+CLUSTERS = {"": lambda: PLAIN, "networks": with_networks, "disks": with_small_disks}
 REPORT = Path(__file__).parent.parent / "FAILOVER.md"
 
 
@@ -42,11 +53,11 @@ def main() -> None:
         not_tried = _play(plan)
     except (ValueError, NotStarted, MissingPackages, ImproperlyConfigured) as exc:
         sys.exit(str(exc))
-    from deploy.failover.run import CLIENTS
+    from deploy.failover.customers import CLIENTS
 
     found = _earlier()
     text = report.text(found, clients=CLIENTS, not_tried=not_tried)
-    place = PLAIN.home / "FAILOVER.md" if quick else REPORT
+    place = USUAL.home / "FAILOVER.md" if quick else REPORT
     place.write_text(text)
     print(f"\nThe report is in {place}.")
     failures = [f"{each.fault}: {what}" for each in found for what in each.failures()]
@@ -58,18 +69,21 @@ def main() -> None:
 
 def _play(plan: Sequence[str]) -> list[str]:
     """Strike them all. Returns what could not be tried, a sentence each."""
-    plain = [name for name in plan if not FAULTS[name].needs_networks]
-    cut = [name for name in plan if FAULTS[name].needs_networks]
-    if plain:
-        _strike(PLAIN, plain)
-    if cut:
-        try:
-            where = with_networks()
-        except networks.NoNetworks as exc:
-            print(exc)
-            return [f"{', '.join(cut)}: {exc}"]
-        _strike(where, cut)
-    return []
+    not_tried = []
+    for kind, cluster in CLUSTERS.items():
+        names = [name for name in plan if _kind_of(name) == kind]
+        if names:
+            try:
+                _strike(cluster(), names)
+            except (networks.NoNetworks, disks.NoDisks) as exc:
+                print(exc)
+                not_tried.append(f"{', '.join(names)}: {exc}")
+    return not_tried
+
+
+def _kind_of(name: str) -> str:
+    needs = FAULTS[name].needs
+    return needs if needs in CLUSTERS else ""
 
 
 def _strike(where: Layout, names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from chaos.facts import Facts, owed
 from chaos.history import Attempt, History
@@ -15,7 +15,23 @@ from chaos.history import Attempt, History
 TARGETS = {"postmaster": 10.0, "switchover": 5.0}
 TARGET = 30.0
 # What may cost nobody an answer.
-UNNOTICED = {"rolling_restart"}
+UNNOTICED = {"rolling_restart", "wrong_clock"}
+# Whatever happens, this is all that a client may meet. Only HAProxy's own death cuts connections.
+BUSY = "503 busy"
+CUTS_CONNECTIONS = {"haproxy"}
+NO_RETRY_AFTER = "without Retry-After"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What clients were told, and how it compares with the books when all has come to rest."""
+
+    history: History
+    lost: int
+    taken: str
+    booked: str
+    wrong: list[str]
+    arrivals: dict[str, float] | None = None
 
 
 @dataclass
@@ -26,9 +42,9 @@ class Figures:
     hit: str  # what was hit
     gap: float  # the longest time without an acknowledged booking, counted to the end of the observation
     takes_over: float | None  # until another member led; None if none had to
-    rejoins: (
-        float | None
-    )  # from the mending until all members were in their places; None: they never were
+    # From the mending until every part ran, etcd and PostgreSQL were in their places, and the site was
+    # ready; None if that never came.
+    rejoins: float | None
     bookings: int  # acknowledged
     errors: dict[str, int]  # by kind, from the fault on
     lost: int  # acknowledged bookings that the surviving timeline has not
@@ -40,6 +56,9 @@ class Figures:
     wrong: list[str] = field(
         default_factory=list
     )  # what the referee and the audit found, a sentence each
+    arrivals: dict[str, float] | None = (
+        None  # of a run at a fixed rate (deploy/failover/arrivals.py)
+    )
 
     @property
     def target(self) -> float:
@@ -50,17 +69,25 @@ class Figures:
         found = list(self.wrong)
         if self.gap >= self.target:
             found.append(f"No booking was acknowledged for {self.gap:.1f} s.")
-        if self.errors and self.fault in UNNOTICED:
-            found.append(f"Requests failed: {self.errors}.")
+        found += [f"Requests failed: {number} × {kind}." for kind, number in self._breaches()]
         if self.lost:
             found.append(f"{self.lost} acknowledged bookings are lost.")
         if self.taken != self.booked:
             found.append(f"The gateway has {self.taken}, and the books say {self.booked}.")
         if self.rejoins is None:
-            found.append("Not all members came back.")
+            found.append("Not all parts came back.")
         if self.late_read_only:
             found.append(f"{self.late_read_only} statements met a primary that takes no writes.")
         return found
+
+    def _breaches(self) -> list[tuple[str, int]]:
+        if self.fault in UNNOTICED:
+            return list(self.errors.items())
+        return [(kind, number) for kind, number in self.errors.items() if not self._may_be(kind)]
+
+    def _may_be(self, kind: str) -> bool:
+        is_an_answer = kind[0].isdigit()
+        return kind == BUSY or (self.fault in CUTS_CONNECTIONS and not is_an_answer)
 
     def write(self, folder: Path) -> None:
         (folder / "figures.json").write_text(json.dumps(asdict(self), indent=1))
@@ -72,6 +99,28 @@ class Figures:
 
 def is_acknowledged(attempt: Attempt) -> bool:
     return attempt.verb == "book" and attempt.status == 201 and not attempt.replayed
+
+
+def arrivals_in(journal: Path, *, zero: float) -> list[Attempt]:
+    """What the customers were told, by the journal that they wrote (bench/arrivals.py)."""
+    lines = map(json.loads, journal.read_text().splitlines())
+    return [_attempt(number, told, zero) for number, told in enumerate(lines)]
+
+
+def _attempt(number: int, told: dict[str, Any], zero: float) -> Attempt:
+    return Attempt(
+        number,
+        "crowd",
+        "book",
+        {},
+        began=told["due"] - zero,
+        ended=told["answered"] - zero,
+        status=told["status"],
+        code=told["code"],
+        answer={"id": told["booking"]},
+        error="" if told["status"] else "connection lost: no answer",
+        retry_after=told["retry_after"],
+    )
 
 
 def longest_gap(history: History, *, since: float, until: float) -> float:
@@ -94,7 +143,8 @@ def errors_of(history: History, *, since: float) -> dict[str, int]:
 
 def _kind(attempt: Attempt) -> str:
     if attempt.status >= 500:
-        return f"{attempt.status} {attempt.code}".strip()
+        kind = f"{attempt.status} {attempt.code}".strip()
+        return kind if attempt.retry_after or kind != BUSY else f"{kind} {NO_RETRY_AFTER}"
     if attempt.status:
         return ""
     return attempt.error.partition(":")[0] or "no answer"

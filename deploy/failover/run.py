@@ -1,27 +1,20 @@
-"""One fault: load, the fault, what clients feel, the mending, and what the referee finds."""
+"""One fault: load, the fault, what clients feel, the mending, and what is found afterwards."""
 
 import asyncio
 import os
 import shutil
-from math import inf
 from pathlib import Path
 
-from chaos import clients, quiet, referee, stage
-from chaos.facts import Facts
-from chaos.gathering import Ledgers
-from chaos.history import History, Recorder
 from deploy import patroni
 from deploy.cluster import Cluster
 from deploy.failover import figures
-from deploy.failover.environment import read_from_leader
-from deploy.failover.figures import Figures
-from deploy.failover.gateway import gateway
+from deploy.failover.arrivals import Arrivals
+from deploy.failover.customers import CLIENTS, Customers
+from deploy.failover.environment import RATE, read_from_leader
+from deploy.failover.figures import Figures, Found
 from deploy.failover.logs import ReadOnlyErrors
 from deploy.faults import FAULTS, mend
-from ticketbook.environment import whole
 
-CLIENTS = whole("CLIENTS", 8, 1, 500)
-PLAN: stage.Plan = [[("GA", 10, 400.0, None), ("VIP", 50, 100.0, None)]] * 3
 BEFORE, AFTER = (
     5.0,
     5.0,
@@ -30,7 +23,6 @@ BROKEN = 15.0  # seconds that a fault lasts at least
 LATE = 5.0  # seconds after a member took over, from which no statement may meet a read-only server
 STALLED = 60.0  # seconds after which a fault is mended although nobody took over or nothing is acknowledged
 REJOIN_LIMIT = 180.0
-QUIET_LIMIT = 120.0
 
 
 def run(cluster: Cluster, name: str, folder: Path) -> Figures:
@@ -42,10 +34,9 @@ def run(cluster: Cluster, name: str, folder: Path) -> Figures:
     current.unlink(missing_ok=True)
     current.symlink_to(folder)
     read_from_leader(where)
-    staged = quiet.with_connection(stage.set_up, CLIENTS, PLAN)
-    ledgers = Ledgers(folder / "ledger.sqlite3", folder / "none.sqlite3")
-    with gateway(cluster, ledgers):
-        found = asyncio.run(Drill(cluster, name, folder, staged, ledgers).play())
+    load = Arrivals(where, name, folder, RATE) if RATE else Customers(where, name, folder, CLIENTS)
+    with load.ready(cluster):
+        found = asyncio.run(Drill(cluster, name, load).play())
     found.write(folder)
     return found
 
@@ -53,35 +44,29 @@ def run(cluster: Cluster, name: str, folder: Path) -> Figures:
 class Drill:
     """A cluster under load, and what happens to it."""
 
-    def __init__(
-        self, cluster: Cluster, name: str, folder: Path, staged: stage.Stage, ledgers: Ledgers
-    ) -> None:
+    def __init__(self, cluster: Cluster, name: str, load: Customers | Arrivals) -> None:
         self.cluster, self.name, self.fault = cluster, name, FAULTS[name]
         self.where = cluster.layout
-        self.staged, self.ledgers = staged, ledgers
-        self.folder, self.file = folder, folder / "history.jsonl"
-        customers = {who: customer.email for who, customer in clients.buyers(staged, CLIENTS)}
-        self.recorder = Recorder(self.file, seed=1, schedule=[name], customers=customers)
-        self.crowd = clients.Crowd(staged, self.recorder, self.where.site, 1, inf)
+        self.load, self.recorder = load, load.recorder
         self.refused = ReadOnlyErrors(self.where)
-        self.hit, self.struck_at, self.load = "", 0.0, 0.0
+        self.hit, self.struck_at, self.ended_at, self.busy = "", 0.0, 0.0, 0.0
         self.took_over_at: float | None = None
         self.rejoins: float | None = None
 
     async def play(self) -> Figures:
-        buyers = [clients.Buyer(self.crowd, *each) for each in clients.buyers(self.staged, CLIENTS)]
-        acting = asyncio.gather(*(buyer.run() for buyer in buyers))
+        await self.load.start()
         await asyncio.sleep(BEFORE)
         with self.recorder.fault(self.name, {"arguments": []}) as noted:
             await self._strike()
             noted.note = self.hit
             await self._mend()
         await asyncio.sleep(AFTER)
-        self.load = os.getloadavg()[0]
-        self.crowd.seconds = self.recorder.now()
-        await acting
+        self.busy = os.getloadavg()[0]
+        self.ended_at = self.recorder.now()
+        await self.load.end()
         late = self.refused.count() if self.took_over_at is not None else 0
-        return await self._judged(late)
+        leader = await asyncio.to_thread(read_from_leader, self.where)
+        return self._figures(await self.load.found(), leader, late)
 
     async def _strike(self) -> None:
         before = patroni.leader(self.where, limit=30).number
@@ -101,50 +86,35 @@ class Drill:
                 self.took_over_at = self.recorder.now()
                 await asyncio.sleep(LATE)
                 self.refused.begin()
-        booked = len(self.crowd.booked)
+        booked = self.load.booked()
         stalled = self.recorder.now() + STALLED
-        while len(self.crowd.booked) == booked and self.recorder.now() < stalled:
+        while self.load.booked() == booked and self.recorder.now() < stalled:
             await asyncio.sleep(0.1)
         await asyncio.sleep(max(0.0, self.struck_at + BROKEN - self.recorder.now()))
 
     async def _mend(self) -> None:
         began = self.recorder.now()
         await asyncio.to_thread(mend, self.where)
-
-        def in_place() -> bool:
-            return patroni.all_in_place(self.where) and self.cluster.is_ready()
-
-        if await asyncio.to_thread(patroni.wait, in_place, limit=REJOIN_LIMIT):
+        if await asyncio.to_thread(patroni.wait, self.cluster.is_whole, limit=REJOIN_LIMIT):
             self.rejoins = round(self.recorder.now() - began, 1)
 
-    async def _judged(self, late: int) -> Figures:
-        leader = await asyncio.to_thread(read_from_leader, self.where)
-        tiers = [tier.id for tier in self.staged.tiers]
-        epoch = self.recorder.header.epoch
-        known = await quiet.until_quiet(self.ledgers, tiers, epoch, limit=QUIET_LIMIT)
-        known.write(self.folder / "facts.json")
-        self.recorder.close()
-        history = History.read(self.file)
-        return self._figures(history, known, leader, late)
-
-    def _figures(self, history: History, known: Facts, leader: str, late: int) -> Figures:
-        took = self.took_over_at
-        taken, booked = figures.money(known)
+    def _figures(self, found: Found, leader: str, late: int) -> Figures:
+        took, history = self.took_over_at, found.history
+        gap = figures.longest_gap(history, since=self.struck_at, until=self.ended_at)
         return Figures(
             fault=self.name,
             hit=self.hit,
-            gap=round(
-                figures.longest_gap(history, since=self.struck_at, until=self.crowd.seconds), 2
-            ),
+            gap=round(gap, 2),
             takes_over=None if took is None else round(took - self.struck_at, 1),
             rejoins=self.rejoins,
             bookings=sum(map(figures.is_acknowledged, history.attempts)),
             errors=figures.errors_of(history, since=self.struck_at),
-            lost=len(figures.lost(history, known)),
+            lost=found.lost,
             late_read_only=late,
             leader=leader,
-            taken=taken,
-            booked=booked,
-            load=round(self.load, 1),
-            wrong=[f"{each.check}: {each.sentence}" for each in referee.judge(history, known)],
+            taken=found.taken,
+            booked=found.booked,
+            load=round(self.busy, 1),
+            wrong=found.wrong,
+            arrivals=found.arrivals,
         )

@@ -37,6 +37,16 @@ def test_the_first_member_gets_the_restored_data_and_the_others_none(written, re
     assert not restored.exists()
 
 
+def test_the_archive_gets_the_histories_that_it_lacks(written, restored):
+    (restored / "pg_wal").mkdir()
+    (restored / "pg_wal" / "00000003.history").write_text("of the restore")
+    (restored / "pg_wal" / "00000004.history").write_text("1 to 3, restored")
+    (written.archive / "00000003.history").write_text("archived before")
+    adopt(written, restored, now=NOW)
+    assert (written.archive / "00000003.history").read_text() == "archived before"
+    assert (written.archive / "00000004.history").read_text() == "1 to 3, restored"
+
+
 def test_what_is_no_database_changes_nothing(written, tmp_path, had):
     with pytest.raises(NotAdopted, match="is no database"):
         adopt(written, tmp_path / "nothing", now=NOW)

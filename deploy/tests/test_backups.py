@@ -1,6 +1,7 @@
 """Which backups a restore starts from, which are kept, and which restores are refused."""
 
 import json
+import socket
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -46,6 +47,11 @@ def test_what_the_last_fourteen_days_need_is_kept_with_its_wal(kept):
     assert kept(oldest, built, older, old, newest) == ([older, old, newest], [older.first_wal])
 
 
+def test_all_stay_while_none_is_older_than_what_is_kept(kept):
+    found = [made(3), made(2), made(1)]
+    assert kept(*found) == (found, [found[0].first_wal])
+
+
 def test_two_full_backups_stay_however_old_they_are(kept):
     first, second, third = made(90), made(60), made(50)
     assert kept(first, second, third) == ([second, third], [second.first_wal])
@@ -71,7 +77,7 @@ def test_a_second_before_the_first_backup_is_refused_with_the_first_possible_one
 
 
 def test_a_restore_without_a_backup_or_of_the_future_is_refused():
-    with pytest.raises(NoRestore, match="no backup yet"):
+    with pytest.raises(NoRestore, match="No backup was ever made"):
         restoring.plan([], NOW, now=NOW)
     with pytest.raises(NoRestore, match="in the future"):
         restoring.plan([made(3)], NOW + timedelta(seconds=1), now=NOW)
@@ -85,6 +91,26 @@ def test_a_folder_with_something_in_it_is_never_restored_into(where, tmp_path, m
     with pytest.raises(NoRestore, match="is not empty"):
         restoring.restore(where, NOW - timedelta(days=1), into, port=1)
     assert (into / "letter").read_text() == "dear"
+
+
+def test_an_earlier_restore_is_named_with_the_command_that_removes_it(where, tmp_path, monkeypatch):
+    monkeypatch.setattr(backups, "existing", lambda where: [made(3)])
+    into = tmp_path / "restored"
+    into.mkdir()
+    restoring._configure(where, NOW, into, 1)
+    with pytest.raises(NoRestore, match=f"earlier restore.*: rm -r '{into}'"):
+        restoring.restore(where, NOW - timedelta(days=1), into, port=1)
+
+
+def test_a_port_that_another_server_has_is_never_taken_for_the_restored_one(
+    where, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(backups, "existing", lambda where: [made(3)])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(NoRestore, match=f"Another server runs at 127.0.0.1:{port}"):
+            restoring.restore(where, NOW - timedelta(days=1), tmp_path / "second", port=port)
+    assert not (tmp_path / "second").exists()
 
 
 @pytest.mark.parametrize("at", ["", "yesterday", "2026-11-26 12:00:00"])

@@ -1,14 +1,19 @@
 """The figures of a failover test count what clients felt."""
 
+from dataclasses import replace
+
+import pytest
+
 from chaos.facts import Booking, Capture, Facts
 from chaos.history import Attempt, Header, History
 from deploy.failover import figures, report
 from deploy.failover.figures import Figures
 
 
-def told(at, status=201, *, verb="book", code="", error="", replayed=False, booking="b"):
+def told(at, status=201, *, verb="book", code="", error="", replayed=False, booking="b", after=""):
     answer = {"id": booking} if status == 201 else {}
-    return Attempt(1, "ann", verb, {}, at - 0.1, at, "", status, code, replayed, answer, error)
+    about = (code, replayed, answer, error, after)
+    return Attempt(1, "ann", verb, {}, at - 0.1, at, "", status, *about)
 
 
 def history(*attempts):
@@ -37,7 +42,8 @@ def test_a_replay_or_a_refusal_is_no_new_booking():
 
 def test_errors_are_counted_by_kind_from_the_fault_on():
     seen = history(
-        told(1, 503, code="busy"),
+        told(1, 503, code="busy", after="1"),
+        told(5, 503, code="busy", after="1"),
         told(5, 503, code="busy"),
         told(6, 500, code="server_error"),
         told(7, 0, error="TimeoutError: "),
@@ -45,6 +51,7 @@ def test_errors_are_counted_by_kind_from_the_fault_on():
     )
     assert figures.errors_of(seen, since=4) == {
         "503 busy": 1,
+        "503 busy without Retry-After": 1,
         "500 server_error": 1,
         "TimeoutError": 1,
     }
@@ -93,6 +100,25 @@ def test_what_was_promised_is_no_failure():
     assert GOOD.failures() == []
 
 
+@pytest.mark.parametrize(
+    "kind", ["503 busy without Retry-After", "500 server_error", "TimeoutError"]
+)
+def test_busy_with_retry_after_is_the_only_error(kind):
+    bad = replace(GOOD, errors={"503 busy": 7, kind: 2})
+    assert bad.failures() == [f"Requests failed: 2 × {kind}."]
+
+
+def test_the_death_of_haproxy_itself_may_cut_connections_and_nothing_more():
+    killed = replace(GOOD, fault="haproxy", errors={"ServerDisconnectedError": 5, "503 busy": 1})
+    assert killed.failures() == []
+    killed.errors = {"500 server_error": 1, "503 busy without Retry-After": 1}
+    assert len(killed.failures()) == 2
+
+
+def test_a_rolling_restart_may_cost_no_answer_at_all():
+    assert len(replace(GOOD, fault="rolling_restart").failures()) == 1
+
+
 def test_everything_that_was_not_as_promised_is_said():
     changes = {
         "gap": 10.0,
@@ -102,7 +128,7 @@ def test_everything_that_was_not_as_promised_is_said():
         "late_read_only": 2,
         "wrong": ["audit: one ticket too many."],
     }
-    bad = Figures(**(vars(GOOD) | changes))
+    bad = replace(GOOD, **changes)
     assert len(bad.failures()) == len(changes)
     told = report.text([GOOD, bad], clients=8, not_tried=["cut_network: no."])
     assert all(sentence in told for sentence in bad.failures())

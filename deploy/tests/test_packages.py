@@ -5,9 +5,10 @@ import fcntl
 import pytest
 
 from deploy import packages
-from deploy.cluster import Cluster, NotStarted
+from deploy.cluster import Cluster
 from deploy.failover.planned import planned
 from deploy.faults import FAULTS, described
+from deploy.members import NotStarted
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them():
@@ -39,9 +40,7 @@ def test_a_second_cluster_in_the_same_folder_does_not_start(where, monkeypatch):
 
 
 def test_every_fault_that_a_person_can_strike_is_described():
-    assert all(
-        f"FAULT={name} " in described() for name in FAULTS if not FAULTS[name].needs_networks
-    )
+    assert all(f"FAULT={name} " in described() for name in FAULTS if not FAULTS[name].needs)
 
 
 def test_faults_can_be_asked_for_by_name_and_number():

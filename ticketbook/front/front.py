@@ -30,6 +30,7 @@ from ticketbook.front.bodies import ClientGone, body_of
 from ticketbook.front.calls import WSGIApplication
 from ticketbook.front.site import Endpoint, Site
 from ticketbook.page_security import page_headers
+from ticketbook.postgres.silence import Watch
 from ticketbook.readiness import Readiness
 
 Result = TypeVar("Result")
@@ -61,7 +62,7 @@ class Front:
         self._end = end
         self.tasks: set[asyncio.Task[Any]] = set()
         self.draining = False
-        self.readiness = Readiness()
+        self.readiness, self.watch = Readiness(), Watch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -134,6 +135,7 @@ class Front:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.start()
+                self.watch.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.end()
@@ -155,6 +157,7 @@ class Front:
             await asyncio.wait(self.tasks)
         await self._end()
         self.readiness.stop()
+        self.watch.stop()
         self.site.stop()
 
 

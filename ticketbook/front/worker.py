@@ -253,6 +253,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         """Serve until SIGTERM. Then end in order: /readyz, no new clients, requests in flight, lanes."""
         await self.asgi.start()
+        self.asgi.watch.start()
         self.clients = Clients(
             most=as_many_as_files_allow(self.cfg.worker_connections),
             most_of_one=settings.WEB_CONNECTIONS_PER_ADDRESS,

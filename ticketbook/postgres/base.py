@@ -1,9 +1,7 @@
 """Django's PostgreSQL backend with the embedded server, version 18, its clock and a cheaper health check."""
 
-import os
 import select
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -25,7 +23,7 @@ from django.utils.functional import cached_property
 from ticketbook.embedded import membership
 from ticketbook.embedded.binaries import binary
 from ticketbook.embedded.roles import ROLE
-from ticketbook.postgres import clock, losing
+from ticketbook.postgres import clock, losing, silence
 from ticketbook.postgres.failures import CommitUnknown
 
 
@@ -120,7 +118,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         # Counted before it connects, so that leaving the server meanwhile ends this connection too.
         self._servers_left, self.unreplicated = losing.servers_left(), False
+        silence.refuse_to_wait()
         connection = super().get_new_connection(conn_params)
+        silence.remember(connection)
         connection.add_notice_handler(self._note)
         return connection
 
@@ -189,17 +189,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.connection = None
         else:  # COMMIT or ROLLBACK has failed: Django drops the connection, and does not connect anew now
             self.closed_in_transaction = True
-
-    def hang_up(self) -> None:
-        """Break the connection off, from any thread. A thread that waits for its server gets an error."""
-        connection = self.connection
-        if connection is None or connection.closed:
-            return
-        with (
-            suppress(OSError, psycopg.Error),
-            socket.socket(fileno=os.dup(connection.fileno())) as s,
-        ):
-            s.shutdown(socket.SHUT_RDWR)
 
     def server_cursor(self, *, prepare: bool) -> CursorWrapper:
         """A cursor whose parameters the server binds, in binary.

@@ -9,12 +9,16 @@ when it is looked at next. Nothing has to be restarted, and no thread goes on re
 behind.
 """
 
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from django.db.utils import DatabaseErrorWrapper, OperationalError
 
 from ticketbook.postgres.failures import NO_WRITES, ends_connection
+
+TAKES_WRITES: LiteralString = (
+    "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::bool)"
+)
 
 _left = 0  # how many servers this process has left
 

@@ -25,6 +25,8 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.utils import gen_with_timeout
 
 from ticketbook.postgres.failures import ends_connection
+from ticketbook.postgres.losing import TAKES_WRITES
+from ticketbook.postgres.silence import Watch, remember
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class WorkerConnector(PsycopgConnector):
     def __init__(self, django: Connector) -> None:
         # A pool that has found no server for so long rests until somebody asks it again.
         params = connector_params(django.alias) | settings.DATABASE_DIRECT
-        super().__init__(kwargs=params, reconnect_timeout=5)
+        super().__init__(kwargs=params, reconnect_timeout=5, configure=_remember)
         self._django = django
         self._stopping = False
 
@@ -114,7 +116,8 @@ class WorkerConnector(PsycopgConnector):
         self._stopping = True
 
 
-TAKES_WRITES = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::bool)"
+async def _remember(connection: Any) -> None:
+    remember(connection)
 
 
 async def _check_that_it_takes_writes(connection: Any) -> None:
@@ -135,7 +138,15 @@ def _is_lost(exc: ConnectorException) -> bool:
 
 
 class Worker(worker.Worker):
-    """A worker that can be told to stop while its database is away."""
+    """A worker that can be told to stop while its database is away, and waits for none that stands still."""
+
+    async def run(self) -> None:
+        watch = Watch()
+        watch.start()
+        try:
+            await super().run()  # type: ignore[no-untyped-call]
+        finally:
+            watch.stop()
 
     def stop(self) -> None:
         connector = self.app.connector

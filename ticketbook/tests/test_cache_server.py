@@ -46,6 +46,21 @@ def ask(key="key", make=read):
     return store.copy_of(key, make).body
 
 
+def quickest(work, times=5):
+    """The fewest seconds that it takes, of several times: other work on the machine only adds to them."""
+    took = []
+    for n in range(times):
+        start = time.monotonic()
+        work(n)
+        took.append(time.monotonic() - start)
+    return min(took)
+
+
+def ask_a_hundred_times(name):
+    for n in range(100):
+        ask(f"{name} {n}")
+
+
 def raw_key(key="key"):
     """The key as the cache server knows it."""
     return cache.make_key(store._name(key))
@@ -79,18 +94,23 @@ def test_a_process_that_fails_to_read_does_not_keep_others_from_reading(valkey):
     def fail():
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        ask(make=fail)
-    start = time.monotonic()
-    assert ask() == b"from the database"
-    assert time.monotonic() - start < 0.15
+    keys = [f"key {n}" for n in range(5)]
+    for key in keys:
+        with pytest.raises(ZeroDivisionError):
+            ask(key, make=fail)
+
+    def ask_again(n):
+        assert ask(keys[n]) == b"from the database"
+
+    assert quickest(ask_again) < 0.15
 
 
 def test_a_process_that_dies_while_it_reads_delays_others_for_a_moment_only(valkey):
-    cache_server.claim(f"{store._name('key')}:claim", seconds=60)
-    start = time.monotonic()
-    assert ask() == b"from the database"
-    assert time.monotonic() - start < 0.5
+    def ask_for_a_claimed_one(n):
+        cache_server.claim(f"{store._name(n)}:claim", seconds=60)
+        assert ask(n) == b"from the database"
+
+    assert quickest(ask_for_a_claimed_one, times=3) < 0.5
 
 
 def kept_at_the_server(key):
@@ -126,10 +146,7 @@ def test_a_server_that_restarts_between_two_questions_goes_unnoticed(valkey, cap
 def test_a_server_that_is_not_there_costs_next_to_nothing(use_cache_server, caplog):
     use_cache_server(f"valkey://ann:hush@127.0.0.1:{free_port()}/0")
     assert ask() == b"from the database"
-    start = time.monotonic()
-    for n in range(100):
-        ask(n)
-    assert time.monotonic() - start < 0.2
+    assert quickest(ask_a_hundred_times, times=3) < 0.2
     assert len(caplog.records) == 1
     assert "hush" not in caplog.text
 
@@ -160,10 +177,7 @@ def test_a_server_that_does_not_answer_costs_a_quarter_of_a_second_once(impostor
     start = time.monotonic()
     assert ask() == b"from the database"
     assert time.monotonic() - start < 0.6
-    start = time.monotonic()
-    for n in range(100):
-        ask(n)
-    assert time.monotonic() - start < 0.2
+    assert quickest(ask_a_hundred_times, times=3) < 0.2
     assert len(caplog.records) == 1
 
 
