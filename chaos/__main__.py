@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from chaos import clients, facts, faults, referee, report, stage
+from chaos import clients, everybody, facts, faults, referee, report, stage
 from chaos.faults import Planned
 from chaos.history import BUSY_MACHINE, History, Recorder
 from chaos.quiet import until_quiet, with_connection
@@ -173,11 +173,11 @@ async def _play(seed: int, schedule: list[Planned], folder: Path, staged: stage.
             seed=seed,
             schedule=plan,
             failpoints=FAILPOINTS,
-            customers={name: customer.email for name, customer in clients.buyers(staged, CLIENTS)},
+            customers=everybody.customers(staged, CLIENTS),
         )
         crowd = clients.Crowd(staged, recorder, system.url, seed, SECONDS, REQUESTS)
         await asyncio.gather(
-            clients.run(crowd, CLIENTS, staff),
+            everybody.run(crowd, CLIENTS, staff),
             faults.inject(schedule, system, recorder),
             _watch(recorder, crowd),
         )

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 from chaos.facts import Facts
-from chaos.history import REFUSED, Attempt, History
+from chaos.history import OK, REFUSED, Attempt, History
 from chaos.stock_order import Operation, Order, find_order
-from chaos.stories import BOOKS, Change, Shown, Story, Values, changes_of, stories_of
+from chaos.stories import BOOKS, Change, Shown, Story, Values, changes_of, presses_of, stories_of
 
 BEHIND = 0.1  # seconds that a refusal for lack of stock may be behind a give-back
 
@@ -45,9 +46,63 @@ class Case:
     facts: Facts
 
     def is_own(self, attempt: Attempt, booking: str) -> bool:
-        """Whether the client asked about a booking of its own customer."""
+        """Whether the client asked about a booking of its own customer.
+
+        What a guest has kept in an account is that account's too, from then on.
+        """
+        row, who = self.facts.bookings.get(booking), self.history.customer_of(attempt)
+        if row is None or who == row.maker:
+            return row is not None
+        return row.kept and who == row.user and self._may_be_kept(row.user, attempt.ended)
+
+    def may_have_moved(self, attempt: Attempt, booking: str) -> bool:
+        """Whether another customer may have had it when the client asked: an account, or a new address."""
+        row = self.facts.bookings[booking]
+        if self.handed_over(booking)[0] <= attempt.ended:
+            return True
+        is_maker = self.history.customer_of(attempt) == row.maker
+        return row.kept and is_maker and self._may_be_kept(row.user, attempt.ended)
+
+    def handed_over(self, booking: str) -> tuple[float, float]:
+        """When it can have gone to another address at first, and at last; `inf` for never."""
         row = self.facts.bookings.get(booking)
-        return row is not None and self.history.customer_of(attempt) == row.user
+        if row is None or not row.handed_to:
+            return inf, inf
+        sent = self._handings.get(booking, [])
+        told = [attempt.ended for attempt in sent if attempt.outcome == OK]
+        return min((each.began for each in sent), default=inf), min(told, default=inf)
+
+    @cached_property
+    def _handings(self) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.history.attempts:
+            if attempt.verb == "hand_over" and attempt.outcome != REFUSED:
+                found.setdefault(attempt.request["booking"], []).append(attempt)
+        return found
+
+    def _may_be_kept(self, person: str, time: float) -> bool:
+        return any(each.began <= time for each in self._keeps.get(person, []))
+
+    def kept_at(self, story: Story) -> float:
+        """When a guest's booking is in the account at the latest; `inf` if that is not certain."""
+        if story.row is None or not story.row.kept:
+            return inf
+        # One that began when the booking was there has moved it, or one before has.
+        done = [
+            each
+            for each in self._keeps.get(story.row.user, [])
+            if each.outcome == OK and each.began > story.latest
+        ]
+        return min((each.ended for each in done), default=inf)
+
+    @cached_property
+    def _keeps(self) -> dict[str, list[Attempt]]:
+        """By person: when they kept their guest's bookings in their account, but for refusals."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.history.attempts:
+            if attempt.verb == "keep" and attempt.outcome != REFUSED:
+                found.setdefault(self.history.person_of(attempt), []).append(attempt)
+        return found
 
     @cached_property
     def stories(self) -> dict[str, Story]:
@@ -63,6 +118,10 @@ class Case:
     @cached_property
     def changes(self) -> dict[str, list[Change]]:
         return changes_of(self.history, self.facts)
+
+    @cached_property
+    def presses(self) -> dict[str, list[Attempt]]:
+        return presses_of(self.history)
 
     def first_value(self, tier: str, name: str) -> int:
         """What a tier's `total` or `kept_back` was before the run."""
@@ -160,3 +219,11 @@ def _refusals(case: Case, tier: str) -> Iterator[Operation]:
                 left_said(attempt),
             )
             yield Operation(name, attempt.began, attempt.ended, wanted=wanted, left=left)
+        if attempt.code == REFUSED_TO_DESK.get(attempt.verb) and attempt.request["tier"] == tier:
+            wanted, left = abs(attempt.request["tickets"]), left_said(attempt)
+            name = f"{wanted} for {attempt.verb} refused to {who_asked(attempt)}"
+            yield Operation(name, attempt.began, attempt.ended, wanted=wanted, left=left)
+
+
+# What the back office says if too few tickets are in stock, by verb.
+REFUSED_TO_DESK = {"keep_more_back": "insufficient_tickets", "add_tickets": "capacity_below_sold"}

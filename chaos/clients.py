@@ -1,4 +1,4 @@
-"""Clients of a chaos run: customers over HTTP, and staff.
+"""Clients of a chaos run: customers with an account over HTTP, and staff. Guests are in chaos/guests.py.
 
 Each draws what it does from a generator of its own, seeded by the run's seed and its name. They are rude:
 they send again under the same key what got no answer, send one key on two connections at once, send old keys
@@ -58,6 +58,7 @@ STAFF_WISHES = {
 # What a customer does at the payment page, of a hundred. Some come when their time is about to end.
 BUTTONS = {"pay": 62, "late": 10, "decline": 8, "twice": 5, "slow": 5, "close": 4, "nothing": 6}
 CALLS_OFF_AT = 0.75  # of the run
+SEE_OTHER = "see_other"  # the code of an answer which says that another page has more
 
 
 @dataclass
@@ -78,19 +79,13 @@ class Crowd:
         return now >= self.seconds * (1 if enough else MOST)
 
 
-async def run(crowd: Crowd, clients: int, staff: "Staff") -> None:
-    """Let so many customers and one member of staff do what they like until the time is over."""
-    crowd_of_buyers = [Buyer(crowd, *each) for each in buyers(crowd.stage, clients)]
-    await asyncio.gather(staff.run(crowd), *(buyer.run() for buyer in crowd_of_buyers))
-
-
 def buyers(stage: Stage, clients: int) -> Iterator[tuple[str, Customer]]:
     """The names of so many clients, and who each of them is."""
     for number in range(clients):
         yield f"buyer-{number}", stage.customers[number % len(stage.customers)]
 
 
-def _drawn(draw: random.Random) -> str:
+def drawn(draw: random.Random) -> str:
     # A UUID by seed.
     return str(uuid.UUID(int=draw.getrandbits(128), version=4))
 
@@ -118,19 +113,24 @@ class Buyer:
 
     async def act(self) -> None:
         while not self.crowd.is_over():
-            [wish] = self.draw.choices(list(WISHES), weights=list(WISHES.values()))
+            wishes = self.wishes()
+            [wish] = self.draw.choices(list(wishes), weights=list(wishes.values()))
             await getattr(self, wish)()
             await asyncio.sleep(self.draw.uniform(0, THINKS))
+
+    def wishes(self) -> Mapping[str, int]:
+        return WISHES
 
     # --- Verbs --------------------------------------------------------------------------------------------
 
     async def book(self) -> None:
-        tier = self.draw.choice(self.crowd.stage.tiers)
+        tiers = self.crowd.stage.tiers
+        [tier] = self.draw.choices(tiers, weights=[each.wished for each in tiers])
         [quantity] = self.draw.choices([1, 2, 3, 4, 10], weights=[45, 30, 12, 10, 3])
         await self.book_some(tier, quantity)
 
     async def book_some(self, tier: StagedTier, quantity: int) -> None:
-        request = {"tier": tier.id, "quantity": quantity, "key": _drawn(self.draw)}
+        request = {"tier": tier.id, "quantity": quantity, "key": drawn(self.draw)}
         if self.draw.random() < 0.7:
             request["max_total"] = str(self.prices[tier.id] * quantity)
         self.sent.append(request)
@@ -210,7 +210,7 @@ class Buyer:
                 async with self.http.post(
                     address, data={"button": button}, allow_redirects=False
                 ) as response:
-                    attempt.status, attempt.outcome = response.status, _outcome_of(response.status)
+                    attempt.status, attempt.outcome = response.status, outcome_of(response.status)
             except (aiohttp.ClientError, TimeoutError) as exc:
                 attempt.error = f"{type(exc).__name__}: {exc}"
         for _ in range(3):
@@ -224,14 +224,14 @@ class Buyer:
             request = {"booking": booking["id"]}
             body = {}
             if self.draw.random() < 0.3:
-                request["key"] = body["idempotencyKey"] = _drawn(self.draw)
+                request["key"] = body["idempotencyKey"] = drawn(self.draw)
             path = f"{API}/bookings/{booking['id']}/cancellation"
             await self._insist("cancel", request, "POST", path, body)
 
     async def return_tickets(self) -> None:
         if booking := self._some_booking():
             number = self.draw.randint(1, booking["quantity"])
-            key = _drawn(self.draw)
+            key = drawn(self.draw)
             request = {"booking": booking["id"], "quantity": number, "key": key}
             path = f"{API}/bookings/{booking['id']}/cancellation"
             body = {"quantity": number, "idempotencyKey": key}
@@ -302,7 +302,7 @@ class Buyer:
                     attempt.replayed = "Idempotent-Replayed" in response.headers
                     attempt.retry_after = response.headers.get("Retry-After", "")
                     attempt.answer = _without_details(await response.json(content_type=None))
-                    attempt.outcome = _outcome_of(response.status)
+                    attempt.outcome = outcome_of(response.status)
                     if response.status >= 400:
                         attempt.code = attempt.answer["code"]
             except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as exc:
@@ -324,7 +324,7 @@ def _without_details(answer: Any) -> Any:
     ]
 
 
-def _outcome_of(status: int) -> str:
+def outcome_of(status: int) -> str:
     if status == 202 or status >= 500:
         return UNKNOWN
     return REFUSED if status >= 400 else OK
@@ -337,7 +337,8 @@ def _next_action(attempt: Attempt) -> str:
 
 
 def _is_definite(attempt: Attempt) -> bool:
-    return attempt.outcome != UNKNOWN and attempt.code != "request_in_progress"
+    is_known = attempt.outcome != UNKNOWN and attempt.code != "request_in_progress"
+    return is_known or attempt.code == SEE_OTHER
 
 
 class Staff:
@@ -408,7 +409,7 @@ class Staff:
             "tier": tier.id,
             "quantity": self.draw.randint(1, 3),
             "customer": self.draw.choice(self.crowd.stage.customers).email,
-            "key": _drawn(self.draw),
+            "key": drawn(self.draw),
             "from_kept_back": self.draw.random() < 0.5,
         }
 

@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+from chaos.history import GUEST
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -27,6 +29,8 @@ class Concert:
 
 @dataclass(frozen=True)
 class Booking:
+    """A booking of whoever has made it, also after it was handed over to another address."""
+
     user: str
     tier: str
     quantity: int
@@ -42,6 +46,14 @@ class Booking:
     called_off: bool
     created_at: float
     updated_at: float
+    guest: bool = False  # made by the form of a guest
+    kept: bool = False  # a guest has made it, and it is, or was, in an account since
+    handed_to: str = ""  # the address to which it was handed over
+
+    @property
+    def maker(self) -> str:
+        """Who has made it, as the history names customers."""
+        return GUEST + self.user if self.guest else self.user
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,22 @@ class CapacityChange:
     field: str  # "total" or "kept_back"
     old: int
     new: int
+    press: str = ""  # the form of the back office that did it
+
+
+@dataclass(frozen=True)
+class Press:
+    """What the history of a row says that a form of the back office has done."""
+
+    key: str  # of the form
+    about: str  # concert, tier or booking
+
+
+@dataclass(frozen=True)
+class Move:
+    """A concert got another date or place."""
+
+    concert: str
 
 
 @dataclass
@@ -140,6 +168,10 @@ class Facts:
     sent_back: list[SentBack] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     capacity: list[CapacityChange] = field(default_factory=list)
+    # Failed bookings that keep the key of one used that was handed over.
+    stand_ins: list[str] = field(default_factory=list)
+    presses: list[Press] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     apps: list[str] = field(default_factory=list)  # `tickets` and `mail`, if the site has them
     tickets: list[Ticket] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
@@ -173,6 +205,8 @@ LISTS: dict[str, Any] = {
     "mails": Mail,
     "letters": Letter,
     "capacity": CapacityChange,
+    "presses": Press,
+    "moves": Move,
 }
 
 

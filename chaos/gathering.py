@@ -20,7 +20,9 @@ from chaos.facts import (
     Facts,
     Letter,
     Mail,
+    Move,
     Payment,
+    Press,
     Refund,
     Return,
     SentBack,
@@ -28,6 +30,7 @@ from chaos.facts import (
     Tier,
 )
 from chaos.letters import arrived
+from chaos.stage import ACCOUNTS
 
 Seconds = Callable[[datetime], float]  # a moment on the history's clock
 
@@ -47,6 +50,8 @@ class Ledgers:
 
 # What concerts/stock.py writes into a tier's history.
 CHANGED = re.compile(r"(Capacity|Kept back) (\d+) → (\d+):")
+# What staff type as their reason (chaos/desk.py).
+PRESSED = re.compile(r"press ([0-9a-f-]{36})")
 
 
 def gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
@@ -83,6 +88,8 @@ def _gather(ledgers: Ledgers, tiers: Sequence[str], epoch: float) -> Facts:
         )
     _read_rows(facts, keys, seconds)
     facts.capacity = list(_capacity_changes(tiers, seconds))
+    facts.presses = list(_presses([*tiers, *facts.concerts, *facts.bookings]))
+    facts.moves = list(_moves(facts.concerts))
     _read_ledger(facts, ledgers.main, epoch)
     if ledgers.page.exists():
         _read_page_ledger(facts, ledgers.page, epoch)
@@ -98,9 +105,18 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
     from bookings import models
 
     bookings = models.Booking.objects.filter(ticket_tier__in=keys).select_related("user")
+    # Of bookings that belong to another customer than the one who has made them.
+    slips = models.GuestSlip.objects.filter(booking__ticket_tier__in=keys)
+    first = {slip.booking_id: slip for slip in slips}
+    used = {(slip.address, slip.idempotency_key): slip.booking_id for slip in slips}
     for row in bookings.order_by("pk"):
+        slip, address = first.get(row.pk), row.user.email
+        if used.get((address, row.idempotency_key), row.pk) != row.pk:
+            facts.stand_ins.append(str(row.pk))
+            continue
+        handed = slip is not None and slip.address != address
         facts.bookings[str(row.pk)] = Booking(
-            user=row.user.email,
+            user=slip.address if slip else address,
             tier=str(row.ticket_tier_id),
             quantity=row.quantity,
             returned=row.returned_quantity,
@@ -109,12 +125,15 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
             failure_reason=row.failure_reason,
             total=str(row.total_price),
             refunded=str(row.refunded_total),
-            key=str(row.idempotency_key),
+            key=str(slip.idempotency_key if slip else row.idempotency_key),
             gateway=row.gateway,
             source=row.source,
             called_off=row.called_off,
             created_at=seconds(row.created_at),
             updated_at=seconds(row.updated_at),
+            guest=_was_a_guests(slip) if slip else row.user.is_guest,
+            kept=slip is not None and _was_a_guests(slip),
+            handed_to=address if handed else "",
         )
     for refund in models.Refund.objects.filter(booking__ticket_tier__in=keys).order_by("pk"):
         facts.refunds.append(
@@ -132,6 +151,11 @@ def _read_rows(facts: Facts, keys: list[UUID], seconds: Seconds) -> None:
         facts.returns.append(Return(str(made.pk), str(made.booking_id), made.tickets, key))
 
 
+def _was_a_guests(slip: Any) -> bool:
+    # The slip of an account has its name.
+    return not slip.name.startswith(ACCOUNTS)
+
+
 def _capacity_changes(tiers: Sequence[str], seconds: Seconds) -> Iterable[CapacityChange]:
     from django.contrib.admin.models import LogEntry
     from django.contrib.contenttypes.models import ContentType
@@ -144,7 +168,25 @@ def _capacity_changes(tiers: Sequence[str], seconds: Seconds) -> Iterable[Capaci
             what, old, new = match.groups()
             name = "total" if what == "Capacity" else "kept_back"
             at = seconds(entry.action_time)
-            yield CapacityChange(str(entry.object_id), at, name, int(old), int(new))
+            pressed = PRESSED.search(entry.change_message)
+            press = pressed[1] if pressed else ""
+            yield CapacityChange(str(entry.object_id), at, name, int(old), int(new), press)
+
+
+def _presses(rows: Iterable[str]) -> Iterable[Press]:
+    from django.contrib.admin.models import LogEntry
+
+    found = LogEntry.objects.filter(object_id__in=rows, change_message__contains="press ")
+    for entry in found.order_by("id"):
+        if match := PRESSED.search(entry.change_message):
+            yield Press(match[1], str(entry.object_id))
+
+
+def _moves(concerts: Iterable[str]) -> Iterable[Move]:
+    from concerts import models
+
+    for move in models.Move.objects.filter(concert__in=map(UUID, concerts)).order_by("pk"):
+        yield Move(str(move.concert_id))
 
 
 def _read_ledger(facts: Facts, ledger: Path, epoch: float) -> None:
@@ -213,7 +255,7 @@ def _read_papers(facts: Facts, tiers: list[UUID]) -> None:
             facts.tickets.append(Ticket(str(row.booking_id), row.number, row.code, valid))
     if "mail" in models:
         # Runs before this one have left mails in the database, and none of them is about these customers.
-        customers = {row.user for row in facts.bookings.values()}
+        customers = {who for row in facts.bookings.values() for who in (row.user, row.handed_to)}
         for mail in models["mail"].objects.filter(address__in=customers):
             row = Mail(mail.key, str(mail.about), mail.status, mail.message_id, mail.address)
             facts.mails.append(row)

@@ -19,6 +19,13 @@ OK = "ok"  # a definite success
 REFUSED = "refused"  # a definite refusal, 4xx
 UNKNOWN = "unknown"  # 202, 5xx, a cut connection, a time-out: it may have happened, now or later
 
+# Before the address of a customer who books as a guest. The account with the same address is somebody else
+# to the site, but for the limit: that is counted by person.
+GUEST = "guest:"
+
+# Clients that are staff: by the verbs of the core, and by the pages of the back office.
+STAFF, DESK = "staff", "desk"
+
 FAULT = "fault"
 BUSY_MACHINE = "busy_machine"  # no fault of ours: the machine had no time for the clients
 
@@ -75,6 +82,10 @@ class History:
             return ""
         customer = attempt.request.get("customer")  # staff book for somebody
         return str(customer or self.header.customers.get(attempt.client, attempt.client))
+
+    def person_of(self, attempt: Attempt) -> str:
+        """The address of the customer, who may be a guest or have an account."""
+        return self.customer_of(attempt).removeprefix(GUEST)
 
     @classmethod
     def read(cls, file: Path) -> Self:

@@ -52,9 +52,10 @@ class Run:
     tickets: int = 1  # so many times the usual number
     schedule: str = ""
     failpoints: str = ""  # delays widen the windows of races
-    # Other weights than usual: of customers, of staff, and at the payment page.
+    # Other weights than usual: of customers, of staff, at the desk, and at the payment page.
     wishes: Mapping[str, int] = field(default_factory=dict)
     staff: Mapping[str, int] = field(default_factory=dict)
+    desk: Mapping[str, int] = field(default_factory=dict)
     buttons: Mapping[str, int] = field(default_factory=dict)
     bursts: float = 0.1  # how often a client asks many times at once what is available
     # Seconds after the last fault. A control may wait longer, until lost jobs are found again.
@@ -104,6 +105,13 @@ RUNS = {
     ),
     # Customers who have seen an old price.
     "prices": Run(wishes={"book": 80, "availability": 2}, staff={"price": 300}),
+    # Staff who press many buttons.
+    "office": Run(
+        seconds=16,
+        requests=500,
+        wishes={"cancel": 2, "return": 2},
+        desk={"move": 40, "publish": 25, "unpublish": 40, "book_for": 4, "add_tickets": 25},
+    ),
     "returns": Run(requests=300, wishes={"return": 50, "cancel": 30}),
     # Few customers, who return some tickets, keep the others, and come again.
     "regulars": Run(
@@ -240,6 +248,7 @@ def make_run(
         "SEED": str(seed),
         "SCHEDULE": run.schedule,
         "SHRINK": "0",
+        "JOBS": "1",  # of a run; ours are runs at a time
         "FAILPOINTS": run.failpoints,
     }
     began = time.monotonic()
@@ -274,12 +283,13 @@ def make_run(
 def _in_a_copy(name: str, quiet_limit: float) -> None:
     # In a process of its own, whose modules are those of the copy.
     from chaos import __main__ as chaos
-    from chaos import clients, stage
+    from chaos import clients, desk, stage
 
     run = RUNS[name]
     chaos.QUIET_LIMIT = quiet_limit
     clients.WISHES |= run.wishes
     clients.STAFF_WISHES |= run.staff
+    desk.WISHES |= run.desk
     clients.BURSTS = run.bursts
     clients.BUTTONS |= run.buttons
     stage.CONCERTS = [

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from chaos.case import Case, Finding, Violation
-from chaos.checks import answers, bookings, money, papers, prices, reads, stock
+from chaos.checks import answers, bookings, desk, money, papers, prices, reads, stock
 from chaos.facts import Facts, unsettled
 from chaos.history import History
 from chaos.stories import BOOKS
@@ -91,6 +91,10 @@ CHECKS: dict[str, tuple[Check, Things]] = {
     "tickets": (papers.tickets, lambda case: len(case.facts.tickets)),
     "mails": (papers.mails, lambda case: len(case.facts.mails)),
     "told_twice": (papers.told_twice, lambda case: len(case.facts.letters)),
+    "pressed_once": (desk.pressed_once, lambda case: len(desk.presses(case))),
+    "hidden": (desk.hidden, lambda case: len(desk.shown_or_hidden(case))),
+    "handed_over": (desk.handed_over, lambda case: len(desk.handings(case))),
+    "told_of_moves": (desk.told_of_moves, lambda case: len(desk.moves(case))),
     "no_answer": (answers.no_answer, lambda case: len(answers.http(case))),
     "server_error": (answers.server_error, lambda case: len(answers.http(case))),
 }

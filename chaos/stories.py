@@ -143,9 +143,11 @@ def stories_of(history: History, facts: Facts) -> dict[str, Story]:
             by_key.setdefault(key, []).append(attempt)
     stories = {}
     for pk, row in facts.bookings.items():
-        asked = by_key.get((row.user if history.header.customers else "", row.key), [])
+        asked = by_key.get((row.maker if history.header.customers else "", row.key), [])
         stories[pk] = Story(pk, row, row.tier, row.quantity, asked)
     for shown, pk in _all_shown(history):
+        if pk in facts.stand_ins:
+            continue
         if pk not in stories:
             customer = history.customer_of(shown.attempt)
             stories[pk] = _story_without_row(pk, shown, by_key, customer)
@@ -274,11 +276,33 @@ def changes_of(history: History, facts: Facts) -> dict[str, list[Change]]:
             if attempt.verb == verb and attempt.outcome != REFUSED:
                 what = attempt.request["tier"], verb, attempt.request[argument]
                 asked.setdefault(what, []).append(attempt)
+    presses = presses_of(history)
     changes: dict[str, list[Change]] = {}
     for made in facts.capacity:
+        if made.press:
+            changes.setdefault(made.tier, []).append(_dated_by_press(made, presses))
+            continue
         candidates = asked.get((made.tier, VERB_OF[made.field][0], made.new), [])
         changes.setdefault(made.tier, []).append(_dated(made, candidates))
     return changes
+
+
+def presses_of(history: History) -> dict[str, list[Attempt]]:
+    """By the key of a form of the back office: all times that it was sent."""
+    found: dict[str, list[Attempt]] = {}
+    for attempt in history.attempts:
+        if press := attempt.request.get("press"):
+            found.setdefault(press, []).append(attempt)
+    return found
+
+
+def _dated_by_press(made: CapacityChange, presses: dict[str, list[Attempt]]) -> Change:
+    # By the form's key. The web server's clock, which the row has, may be wrong.
+    sent = presses.get(made.press, [])
+    told = [attempt for attempt in sent if attempt.outcome == OK]
+    earliest = min((attempt.began for attempt in sent), default=0.0)
+    latest = min((attempt.ended for attempt in told), default=inf)
+    return Change(made, earliest, latest, told[0] if told else next(iter(sent), None))
 
 
 def _dated(made: CapacityChange, candidates: list[Attempt]) -> Change:

@@ -7,7 +7,7 @@ from math import inf
 
 from chaos.case import Case, Finding, who_asked
 from chaos.facts import owed
-from chaos.history import OK, REFUSED, UNKNOWN, Attempt
+from chaos.history import DESK, OK, REFUSED, STAFF, UNKNOWN, Attempt
 from chaos.stories import (
     BOOKS,
     GIVES_BACK,
@@ -107,7 +107,7 @@ def key_story(case: Case) -> Iterator[Finding]:
                 tuple(attempts),
                 tuple(stories),
             )
-    rows = Counter((row.user, row.key) for row in case.facts.bookings.values())
+    rows = Counter((row.maker, row.key) for row in case.facts.bookings.values())
     for (user, key), number in rows.items():
         if number > 1:
             same = tuple(pk for pk, row in case.facts.bookings.items() if row.key == key)
@@ -157,7 +157,7 @@ def _one_story(story: Story) -> Iterator[Finding]:
 def _reused_without_use(case: Case) -> Iterator[Finding]:
     rows = defaultdict(list)
     for pk, row in case.facts.bookings.items():
-        user = row.user if case.history.header.customers else ""
+        user = row.maker if case.history.header.customers else ""
         rows[user, row.key].append((pk, row.tier, row.quantity))
     for attempt in case.history.attempts:
         if attempt.verb in BOOKS and attempt.code == "idempotency_key_reused":
@@ -180,12 +180,14 @@ def stale_answer(case: Case) -> Iterator[Finding]:
         if story.latest < inf and story.row is not None:
             first[story.booking] = story.latest
             if story.row.source == "ONLINE":
-                known[story.row.user].append((story.latest, story.booking))
+                known[story.row.maker].append((story.latest, story.booking))
+            if (kept_at := case.kept_at(story)) < inf:
+                known[story.row.user].append((kept_at, story.booking))
     for attempt in reads(case):
         if attempt.verb != "my_bookings":
             booking = attempt.request["booking"]
-            own = case.is_own(attempt, booking)
-            if own and attempt.status == 404 and first.get(booking, inf) < attempt.began:
+            own = case.is_own(attempt, booking) and not case.may_have_moved(attempt, booking)
+            if own and attempt.code == "not_found" and first.get(booking, inf) < attempt.began:
                 sentence = (
                     f"{who_asked(attempt)} did not find booking {booking}, which was told before."
                 )
@@ -194,7 +196,8 @@ def stale_answer(case: Case) -> Iterator[Finding]:
         listed = {body["id"] for body in attempt.answer}
         oldest = min(listed, default="") if len(listed) >= PAGE else ""
         for told, booking in known[case.history.customer_of(attempt)]:
-            if told < attempt.began and booking not in listed and booking >= oldest:
+            missing = told < attempt.began and booking not in listed and booking >= oldest
+            if missing and case.handed_over(booking)[0] > attempt.ended:
                 yield Finding(
                     f"{who_asked(attempt)} was not shown booking {booking}, which was told at second "
                     f"{told:.3f}.",
@@ -239,10 +242,17 @@ def _progress(shown: Shown) -> tuple[int, int]:
 
 
 def stranger(case: Case) -> Iterator[Finding]:
-    """Nobody is shown a booking of somebody else, nor can cancel it, nor meets it by the same key."""
+    """Nobody is shown a booking of somebody else, nor can cancel it, nor meets it by the same key.
+
+    Whoever has made one that was handed over is a stranger to it from then on.
+    """
     for story in case.stories.values():
+        given_away = case.handed_over(story.booking)[1]
         for shown in story.shown if story.row is not None else []:
-            if is_customers(shown.attempt) and not case.is_own(shown.attempt, story.booking):
+            is_own = case.is_own(shown.attempt, story.booking)
+            # A form that is sent again leads to the booking's page, which opens it no more.
+            is_own = is_own and (shown.attempt.began < given_away or not shown.status)
+            if is_customers(shown.attempt) and not is_own:
                 assert story.row is not None
                 yield Finding(
                     f"{who_asked(shown.attempt)} was shown booking {story.booking} of {story.row.user}.",
@@ -252,7 +262,7 @@ def stranger(case: Case) -> Iterator[Finding]:
 
 
 def is_customers(attempt: Attempt) -> bool:
-    return attempt.client != "staff"
+    return attempt.client not in {STAFF, DESK}
 
 
 def kept_after_call_off(case: Case) -> Iterator[Finding]:

@@ -26,7 +26,9 @@ def not_as_agreed(case: Case) -> Iterator[Finding]:
         yield from _too_dear(story)
         yield from _never_its_price(story, prices.get(story.tier))
     for attempt in case.history.attempts:
-        if attempt.code == "changed" and attempt.request["tier"] in prices:
+        # The page of a guest may say that something else has changed, or that it is cheaper now.
+        told = "price" in (attempt.answer or {})
+        if attempt.code == "changed" and told and attempt.request["tier"] in prices:
             yield from _nothing_changed(attempt, prices[attempt.request["tier"]])
     for payment in case.facts.payments:
         row = case.facts.bookings.get(payment.booking)

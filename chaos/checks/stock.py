@@ -113,22 +113,45 @@ def sold_out_lie(case: Case) -> Iterator[Finding]:
 
 
 def limit_exceeded(case: Case) -> Iterator[Finding]:
-    """A customer never certainly has more tickets than allowed. Staff may waive the limit."""
+    """Nobody ever certainly has more tickets than allowed, as a guest and with an account together.
+
+    Staff may waive the limit.
+    """
     for (user, tier), stories in limited(case).items():
         limit = case.facts.tiers[tier].max_per_customer
         assert limit is not None
-        has = Steps(change for story in stories for change in story.certain())
+        has = Steps(change for story in stories for change in _certainly_theirs(case, story))
         times = [time for time in has.times if has.at(time) > limit]
-        if times or sum(map(_kept, stories)) > limit:
+        in_the_end = sum(_kept(each) for each in stories if each.row and not each.row.handed_to)
+        if times or in_the_end > limit:
             time = times[0] if times else inf
             when = f"at second {time:.3f}" if times else "in the end"
             holding = [each for each in stories if Steps(each.certain()).at(time) > 0]
-            number = has.at(time) if times else sum(map(_kept, stories))
+            number = has.at(time) if times else in_the_end
             yield Finding(
                 f"{user} had {number} tickets of tier {tier} {when}, and {limit} are allowed.",
                 tuple(attempt for each in holding for attempt in each.asked),
                 (tier, *(each.booking for each in holding)),
             )
+
+
+def _certainly_theirs(case: Case, story: Story) -> Iterator[tuple[float, int]]:
+    """When whoever has made a booking certainly has its tickets; not once it may be another's."""
+    return _until(case.handed_over(story.booking)[0], story.certain())
+
+
+def _possibly_theirs(case: Case, story: Story) -> Iterator[tuple[float, int]]:
+    return _until(case.handed_over(story.booking)[1], story.possible())
+
+
+def _until(end: float, changes: Iterator[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+    left = 0
+    for time, number in changes:
+        if time <= end:
+            left += number
+            yield time, number
+    if end < inf:
+        yield nextafter(end, inf), -left
 
 
 def limit_lie(case: Case) -> Iterator[Finding]:
@@ -139,8 +162,8 @@ def limit_lie(case: Case) -> Iterator[Finding]:
             theirs[story.row.user, story.tier].append(story)
     for attempt in refused_for_limit(case):
         tier = attempt.request["tier"]
-        stories = theirs[case.history.customer_of(attempt), tier]
-        has = Steps(change for story in stories for change in story.possible())
+        stories = theirs[case.history.person_of(attempt), tier]
+        has = Steps(change for story in stories for change in _possibly_theirs(case, story))
         during = [time for time in has.times if attempt.began < time <= attempt.ended]
         most = max(has.at(time) for time in [attempt.began, *during])
         limit, wanted = case.facts.tiers[tier].max_per_customer, attempt.request["quantity"]

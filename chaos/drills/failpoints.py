@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from chaos import clients, stage
+from chaos import clients, everybody, stage
 from chaos.drills.running import Rest, at_rest, copies, end, running, set_up
 from chaos.history import OK
 from chaos.quiet import with_connection
@@ -82,7 +82,7 @@ async def _visit(place: str, staged: stage.Stage) -> list[str]:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, LIMIT)
         staff = BusyStaff(drill.system.environment())
         await staff.start()
-        acting = asyncio.create_task(clients.run(crowd, CLIENTS, staff))
+        acting = asyncio.create_task(everybody.run(crowd, CLIENTS, staff))
         folder = drill.system.folder / "failpoints"
         began = time.monotonic()
         while (reached := _reached(folder, place)) != wanted and not acting.done():

@@ -18,7 +18,7 @@ from math import inf
 from pathlib import Path
 from typing import NoReturn
 
-from chaos import clients, stage
+from chaos import clients, everybody, stage
 from chaos.drills.running import Drill, Rest, at_rest, end, running, set_up
 from chaos.quiet import with_connection
 from chaos.system import DATA_DIR
@@ -80,7 +80,7 @@ async def _drill(staged: stage.Stage) -> list[str]:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, inf)
         staff = clients.Staff(drill.system.environment())
         await staff.start()
-        acting = asyncio.create_task(clients.run(crowd, CLIENTS, staff))
+        acting = asyncio.create_task(everybody.run(crowd, CLIENTS, staff))
         for new_log in ROUNDS:
             await asyncio.sleep(LOAD)
             await _fill(drill, new_log=new_log)

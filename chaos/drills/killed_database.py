@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import inf
 
-from chaos import clients, stage
+from chaos import clients, everybody, stage
 from chaos.drills.running import Drill, at_rest, end, running, set_up
 from chaos.history import Attempt, History
 from chaos.quiet import with_connection
@@ -52,7 +52,7 @@ async def _drill(staged: stage.Stage) -> list[str]:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, inf)
         staff = clients.Staff(drill.system.environment())
         await staff.start()
-        acting = asyncio.create_task(clients.run(crowd, CLIENTS, staff))
+        acting = asyncio.create_task(everybody.run(crowd, CLIENTS, staff))
         await asyncio.sleep(LOAD)
         for _ in range(KILLS):
             await _kill(drill, crowd)

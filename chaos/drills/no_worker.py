@@ -12,10 +12,12 @@ import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from chaos import clients, facts, referee, stage
+from chaos import clients, everybody, facts, referee, stage
 from chaos.drills.running import Drill, at_rest, end, running, set_up
 from chaos.facts import Facts
+from chaos.guests import Guest
 from chaos.history import History
 from chaos.quiet import with_connection
 from chaos.system import HOLD_SECONDS
@@ -32,19 +34,27 @@ class Question:
     """A request of a customer whose booking is pending."""
 
     client: str
-    request: dict[str, object]
+    request: dict[str, Any]
 
 
 class Asker(clients.Buyer):
     """A customer who asks again about what is pending, and nothing else."""
 
-    def __init__(self, crowd: clients.Crowd, question: Question) -> None:
-        customer = dict(clients.buyers(crowd.stage, CLIENTS))[question.client]
-        super().__init__(crowd, question.client, customer)
-        self.question = question
+    question: Question
 
     async def act(self) -> None:
         await self.ask_to_book(self.question.request)
+
+
+class AskingGuest(Asker, Guest):
+    pass
+
+
+def _asker(crowd: clients.Crowd, question: Question) -> Asker:
+    customer = dict(everybody.clients_of(crowd.stage, CLIENTS))[question.client]
+    asker = (Asker if customer.token else AskingGuest)(crowd, question.client, customer)
+    asker.question = question
+    return asker
 
 
 def main() -> None:
@@ -59,7 +69,7 @@ async def _drill(staged: stage.Stage) -> list[str]:
         crowd = clients.Crowd(staged, drill.recorder, drill.system.url, 1, SECONDS)
         staff = clients.Staff(drill.system.environment())
         await staff.start()
-        await clients.run(crowd, CLIENTS, staff)
+        await everybody.run(crowd, CLIENTS, staff)
         await staff.end()
         wrong = await _without_a_worker(drill, crowd)
         rest = await at_rest(drill)
@@ -76,7 +86,7 @@ async def _without_a_worker(drill: Drill, crowd: clients.Crowd) -> list[str]:
             break
         await asyncio.sleep(HOLD_SECONDS + 1 if not _ else GAP)
         questions = _questions(History.read(drill.file), known, pending)
-        await asyncio.gather(*(Asker(crowd, each).run() for each in questions))
+        await asyncio.gather(*(_asker(crowd, each).run() for each in questions))
         known = await drill.facts_now()
     return _judge(History.read(drill.file), known)
 
@@ -86,7 +96,7 @@ def _pending(known: Facts) -> set[str]:
 
 
 def _questions(history: History, known: Facts, pending: set[str]) -> Iterator[Question]:
-    rows = {(known.bookings[pk].user, known.bookings[pk].key): known.bookings[pk] for pk in pending}
+    rows = {(row.maker, row.key): row for row in map(known.bookings.__getitem__, pending)}
     for attempt in history.attempts:
         if attempt.verb != "book":
             continue

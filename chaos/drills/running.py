@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos import clients, facts, referee
+from chaos import everybody, facts, referee
 from chaos.gathering import Ledgers
 from chaos.history import History, Recorder
 from chaos.quiet import known_now, until_quiet
@@ -72,7 +72,7 @@ async def running(
     file = folder / "history.jsonl"
     try:
         await system.start(worker=worker, cache=False)
-        customers = {name: customer.email for name, customer in clients.buyers(staged, number)}
+        customers = everybody.customers(staged, number)
         failpoints = (settings or {}).get("FAILPOINTS", "")
         recorder = Recorder(file, seed=1, schedule=[], failpoints=failpoints, customers=customers)
         try:

@@ -17,16 +17,19 @@ from chaos.facts import (
     Facts,
     Letter,
     Mail,
+    Move,
     Payment,
+    Press,
     Refund,
     Return,
     SentBack,
     Ticket,
     Tier,
 )
-from chaos.history import OK, REFUSED, UNKNOWN, Attempt, Header, History
+from chaos.history import GUEST, OK, REFUSED, UNKNOWN, Attempt, Header, History
 
 PRICE = 10
+CLIENTS = [*(f"buyer-{number}" for number in range(4)), "guest:buyer-0"]
 ONE = Booking(
     user="",
     tier="t",
@@ -59,19 +62,21 @@ class Site:
 
     def __post_init__(self):
         self.draw = random.Random(self.seed)
-        self.facts.concerts["c"] = Concert("PUBLISHED")
+        self.facts.concerts |= {"c": Concert("PUBLISHED"), "draft": Concert("DRAFT")}
         self.facts.tiers["t"] = Tier("c", self.capacity, 0, self.capacity, self.limit, "10.00")
 
     # --- Steps --------------------------------------------------------------------------------------------
 
     def book(self, client=None, quantity=None, request=None):
         """Ask for tickets. Whoever gets a hold waits for its settlement."""
-        client = client or f"buyer-{self.draw.randrange(4)}"
+        client = client or self.draw.choice(CLIENTS)
         request = request or self.wish(quantity or self.draw.choice([1, 1, 2, 3]))
         self.asked.append({"client": client, "request": request})
         attempt = self.begin(client, "book", request)
         for pk, row in self.facts.bookings.items():
             if row.key == request["key"]:
+                if row.handed_to:
+                    return self.answer_for_another(attempt, pk)
                 return self.answer_again(attempt, pk)
         if self.facts.concerts["c"].status == "CANCELLED":
             return self.refuse(attempt, 409, "sales_closed")
@@ -83,7 +88,9 @@ class Site:
         has = sum(
             row.quantity - row.returned
             for row in self.facts.bookings.values()
-            if row.user == client and row.status in {"PENDING", "CONFIRMED"}
+            if row.user == client.removeprefix(GUEST)
+            and not row.handed_to
+            and row.status in {"PENDING", "CONFIRMED"}
         )
         if tier.max_per_customer is not None and has + request["quantity"] > tier.max_per_customer:
             return self.refuse(attempt, 409, "customer_limit_reached")
@@ -92,7 +99,12 @@ class Site:
         if float(request.get("max_total", total)) < float(total):
             return self.refuse(attempt, 409, "changed", price=f"{self.price}.00", total=total)
         self.facts.bookings[pk] = replace(
-            ONE, user=client, quantity=request["quantity"], total=total, key=request["key"]
+            ONE,
+            user=client.removeprefix(GUEST),
+            guest=client.startswith(GUEST),
+            quantity=request["quantity"],
+            total=total,
+            key=request["key"],
         )
         self.move(-request["quantity"])
         attempt.error = pk  # it waits
@@ -133,7 +145,7 @@ class Site:
     def cancel(self, pk=None):
         if pk := pk or self.some_booking():
             row = self.facts.bookings[pk]
-            attempt = self.begin(row.user, "cancel", {"booking": pk})
+            attempt = self.begin(self.owner(row), "cancel", {"booking": pk})
             if row.status == "PENDING":
                 return self.refuse(attempt, 409, "request_in_progress", bookingId=pk)
             if row.status == "FAILED":
@@ -147,7 +159,7 @@ class Site:
         if pk := pk or self.some_booking():
             row, key = self.facts.bookings[pk], self.name()
             request = {"booking": pk, "quantity": number, "key": key}
-            attempt = self.begin(row.user, "return", request)
+            attempt = self.begin(self.owner(row), "return", request)
             if row.status != "CONFIRMED":
                 return self.refuse(attempt, 409, "not_cancellable")
             self.give_back(pk, number, key)
@@ -156,14 +168,28 @@ class Site:
 
     def look_up(self):
         if pk := self.some_booking():
-            user = self.facts.bookings[pk].user
-            self.answer(self.begin(user, "look_up", {"booking": pk}), 200, self.body(pk))
+            owner = self.owner(self.facts.bookings[pk])
+            self.answer(self.begin(owner, "look_up", {"booking": pk}), 200, self.body(pk))
 
     def my_bookings(self):
         client = f"buyer-{self.draw.randrange(4)}"
         attempt = self.begin(client, "my_bookings", {})
-        theirs = [pk for pk, row in self.facts.bookings.items() if row.user == client]
+        theirs = [pk for pk, row in self.facts.bookings.items() if self.owner(row) == client]
         self.answer(attempt, 200, [self.body(pk) for pk in theirs])
+
+    def keep(self, person="buyer-0"):
+        """A guest keeps their bookings in the account with the same address."""
+        attempt = self.begin(GUEST + person, "keep", {"email": person})
+        for pk, row in self.facts.bookings.items():
+            if row.user == person and row.guest and not row.handed_to:
+                self.facts.bookings[pk] = replace(row, kept=True)
+        self.answer(attempt, 303, None)
+
+    @staticmethod
+    def owner(row):
+        if row.handed_to:
+            return GUEST + row.handed_to
+        return row.user if row.kept else row.maker
 
     def availability(self):
         tier = self.facts.tiers["t"]
@@ -216,6 +242,98 @@ class Site:
                 self.give_back(pk, row.quantity - row.returned, "", "CALLED_OFF")
         self.answer(attempt, 0, {})
 
+    # --- Staff at the pages of the back office ------------------------------------------------------------
+
+    def press(self, verb, about, request):
+        return self.begin("desk", verb, {**about, **request, "press": self.name()})
+
+    def done(self, attempt, about):
+        self.facts.presses.append(Press(attempt.request["press"], about))
+        self.answer(attempt, 302, {})
+
+    def add_tickets(self, tickets=None):
+        tier, tickets = self.facts.tiers["t"], tickets or self.draw.choice([-3, -1, 1, 2])
+        attempt = self.press("add_tickets", {"tier": "t"}, {"tickets": tickets})
+        if tier.available + tickets < 0:
+            return self.refuse(attempt, 409, "capacity_below_sold", available=tier.available)
+        self.note_change(attempt, "total", tier.total, tickets)
+        self.set_tier(total=tier.total + tickets, available=tier.available + tickets)
+        return self.done(attempt, "t")
+
+    def keep_more_back(self, tickets=1):
+        tier = self.facts.tiers["t"]
+        attempt = self.press("keep_more_back", {"tier": "t"}, {"tickets": tickets})
+        if tier.available < tickets:
+            return self.refuse(attempt, 409, "insufficient_tickets", available=tier.available)
+        self.note_change(attempt, "kept_back", tier.kept_back, tickets)
+        self.set_tier(kept_back=tier.kept_back + tickets, available=tier.available - tickets)
+        return self.done(attempt, "t")
+
+    def put_on_sale(self, tickets=1):
+        tier = self.facts.tiers["t"]
+        attempt = self.press("put_on_sale", {"tier": "t"}, {"tickets": tickets})
+        if tier.kept_back < tickets:
+            return self.refuse(attempt, 409, "not_kept_back")
+        self.note_change(attempt, "kept_back", tier.kept_back, -tickets)
+        self.set_tier(kept_back=tier.kept_back - tickets, available=tier.available + tickets)
+        return self.done(attempt, "t")
+
+    def note_change(self, attempt, what, old, more):
+        press = attempt.request["press"]
+        self.facts.capacity.append(CapacityChange("t", 0.0, what, old, old + more, press))
+
+    def publish(self, concert="draft"):
+        attempt = self.press("publish", {"concert": concert}, {})
+        if self.facts.concerts[concert].status != "DRAFT":
+            return self.refuse(attempt, 409, "published_before")
+        self.facts.concerts[concert] = Concert("PUBLISHED")
+        return self.answer(attempt, 302, {})
+
+    def unpublish(self, concert="draft"):
+        attempt = self.press("unpublish", {"concert": concert}, {})
+        if self.facts.concerts[concert].status == "DRAFT":
+            return self.refuse(attempt, 409, "not_published")
+        self.facts.concerts[concert] = Concert("DRAFT")
+        return self.answer(attempt, 302, {})
+
+    def move_concert(self):
+        attempt = self.press("move", {"concert": "c"}, {"drawn": self.time})
+        if self.facts.concerts["c"].status == "CANCELLED":
+            return self.refuse(attempt, 409, "sales_closed")
+        change = len(self.facts.moves)
+        self.facts.moves.append(Move("c"))
+        holders = {
+            self.owner(row): (pk, row.handed_to or row.user)
+            for pk, row in self.facts.bookings.items()
+            if row.status == "CONFIRMED"
+        }
+        for pk, address in holders.values():
+            name = f"<moved {pk} {change}>"
+            self.facts.mails.append(Mail(f"moved:{pk}:{change}", pk, "SENT", name, address))
+            self.facts.letters.append(Letter(name, self.time))
+        return self.done(attempt, "c")
+
+    def hand_over(self, pk=None):
+        if pk := pk or self.some_booking():
+            row, heir = self.facts.bookings[pk], f"heir-{self.time}"
+            attempt = self.press("hand_over", {"booking": pk}, {"email": heir})
+            if row.status != "CONFIRMED":
+                return self.refuse(attempt, 409, "not_confirmed")
+            self.facts.bookings[pk] = replace(row, handed_to=heir)
+            if not row.guest or row.kept:
+                self.facts.stand_ins.append(f"instead of {pk}")
+            name = f"<handed {pk}>"
+            self.facts.mails.append(Mail(f"handed_over:{pk}:k", pk, "SENT", name, row.user))
+            self.facts.letters.append(Letter(name, self.time))
+            self.done(attempt, pk)
+        return None
+
+    def answer_for_another(self, attempt, pk):
+        if attempt.client.startswith(GUEST):
+            return self.answer(attempt, 303, {"bookingId": pk})
+        body = self.body(pk) | {"id": f"instead of {pk}", "status": "FAILED"}
+        return self.refuse(attempt, 402, "payment_declined", booking=body)
+
     # --- Rows ---------------------------------------------------------------------------------------------
 
     def write(self, pk, outcome):
@@ -262,7 +380,8 @@ class Site:
         self.facts.tiers["t"] = replace(self.facts.tiers["t"], **values)
 
     def some_booking(self):
-        return self.draw.choice(list(self.facts.bookings)[-8:]) if self.facts.bookings else None
+        left = [pk for pk, row in self.facts.bookings.items() if not row.handed_to]
+        return self.draw.choice(left[-8:]) if left else None
 
     # --- Answers ------------------------------------------------------------------------------------------
 
@@ -358,11 +477,19 @@ STEPS = {
     Site.return_tickets: 3,
     Site.look_up: 2,
     Site.my_bookings: 2,
+    Site.keep: 1,
     Site.availability: 2,
     Site.change_price: 1,
     Site.change_capacity: 2,
     Site.keep_back: 2,
     Site.goodwill: 1,
+    Site.add_tickets: 1,
+    Site.keep_more_back: 1,
+    Site.put_on_sale: 1,
+    Site.publish: 1,
+    Site.unpublish: 1,
+    Site.move_concert: 1,
+    Site.hand_over: 1,
 }
 
 

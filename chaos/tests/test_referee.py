@@ -18,6 +18,7 @@ from chaos.facts import (
     Letter,
     Mail,
     Payment,
+    Press,
     Refund,
     Return,
     SentBack,
@@ -56,6 +57,234 @@ def later(history, client, verb, request, *, code="", status=0, answer=None, out
 GAVE_UP = "TimeoutError"  # what a client notes that waits no longer
 
 
+# --- Guests -----------------------------------------------------------------------------------------------
+
+
+def test_the_limit_counts_what_somebody_has_as_a_guest_and_with_an_account():
+    site, _ = ann_booked(2, limit=4)
+    site.book("guest:ann", 2)
+    site.settle("paid")
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    facts.tiers["t"] = replace(facts.tiers["t"], max_per_customer=3)
+    assert broken(history, facts) == {"limit_exceeded"}
+
+
+def test_the_limit_is_rightly_refused_for_what_an_account_has():
+    site, pk = ann_booked(2, limit=3)
+    site.book("guest:ann", 2)
+    history, facts = site.told()
+    assert history.attempts[-1].code == "customer_limit_reached"
+    assert broken(history, facts) == set()
+    facts.bookings[pk] = replace(facts.bookings[pk], user="bob")
+    assert "limit_lie" in broken(history, facts)
+
+
+def test_an_account_sees_the_bookings_of_its_guest_once_they_are_kept():
+    site = Site()
+    site.book("guest:ann", 2)
+    site.settle("paid")
+    (pk,) = site.facts.bookings
+    history, facts = site.told()
+    later(history, "ann", "look_up", {"booking": pk}, status=200, answer=site.body(pk))
+    history.header.customers["ann"] = "ann"
+    assert broken(history, facts) == {"stranger"}
+    site.keep("ann")
+    site.look_up()
+    assert broken(*site.told()) == set()
+
+
+def test_what_a_guest_has_kept_is_among_the_bookings_of_the_account():
+    site = Site()
+    site.book("guest:ann", 2)
+    site.settle("paid")
+    site.keep("ann")
+    history, facts = site.told()
+    history.header.customers["ann"] = "ann"
+    later(history, "ann", "my_bookings", {}, status=200, answer=[])
+    assert broken(history, facts) == {"stale_answer"}
+
+
+def test_a_key_is_a_guests_or_an_accounts():
+    site, pk = ann_booked(2)
+    request = site.attempts[0].request
+    history, facts = site.told()
+    history.header.customers["guest:ann"] = "guest:ann"
+    later(history, "guest:ann", "book", request, status=201, answer=site.body(pk))
+    assert "stranger" in broken(history, facts)
+
+
+# --- The pages of the back office -------------------------------------------------------------------------
+
+
+def test_a_press_that_is_done_twice_is_noticed():
+    site = Site()
+    site.add_tickets(2)
+    history, facts = site.told()
+    facts.capacity.append(replace(facts.capacity[0], old=10, new=12))
+    facts.presses.append(facts.presses[0])
+    facts.tiers["t"] = replace(facts.tiers["t"], total=12, available=12)
+    assert broken(history, facts) == {"pressed_once"}
+
+
+def test_a_press_that_was_told_and_is_not_done_is_noticed():
+    site = Site()
+    site.keep_more_back(2)
+    history, facts = site.told()
+    facts.capacity, facts.presses = [], []
+    facts.tiers["t"] = replace(facts.tiers["t"], kept_back=0, available=8)
+    assert broken(history, facts) == {"pressed_once"}
+
+
+def test_a_press_that_was_refused_and_is_done_is_noticed():
+    site = Site()
+    site.put_on_sale(2)
+    assert broken(*site.told()) == set()
+    site.done(site.attempts[-1], "t")
+    history, facts = site.told()
+    history.attempts[-1].outcome = REFUSED
+    assert broken(history, facts) == {"pressed_once"}
+
+
+def test_a_press_that_changes_another_number_is_noticed():
+    site = Site()
+    site.add_tickets(2)
+    history, facts = site.told()
+    history.attempts[-1].request["tickets"] = 1
+    assert broken(history, facts) == {"pressed_once"}
+
+
+def test_a_press_without_an_answer_may_be_done_later_or_never():
+    site = Site()
+    site.keep_more_back(8)
+    site.book("ann", 1)  # is refused
+    history, facts = site.told()
+    press, _ = history.attempts
+    press.outcome, press.status, press.answer, press.error = UNKNOWN, 0, None, GAVE_UP
+    assert broken(history, facts) == set()
+    facts.capacity, facts.presses = [], []
+    facts.tiers["t"] = replace(facts.tiers["t"], kept_back=0, available=8)
+    assert broken(history, facts) == {"sold_out_lie", "stock_order"}
+
+
+def test_staff_are_told_truly_how_many_tickets_are_free():
+    site = Site()
+    site.keep_more_back(9)
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    history.attempts[-1].answer["available"] = 4
+    assert broken(history, facts) == {"stock_order"}
+
+
+def test_a_concert_moves_once_for_each_page_that_shows_it_as_it_is():
+    site = Site()
+    site.move_concert()
+    site.move_concert()
+    assert broken(*site.told()) == set()
+    history, facts = site.told()
+    history.attempts[-1].request["drawn"] = 0.0
+    assert broken(history, facts) == {"pressed_once"}
+
+
+def test_each_holder_is_told_once_of_each_move():
+    site, _ = ann_booked(2)
+    site.book("guest:ann", 1)
+    site.settle("paid")
+    site.move_concert()
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    moved = [mail for mail in facts.mails if mail.key.startswith("moved:")]
+    assert len(moved) == 2
+    again = replace(moved[0], message_id="<again>")
+    facts.mails.append(again)
+    facts.letters.append(Letter("<again>", 9.0))
+    assert broken(history, facts) == {"told_of_moves"}
+    for mail in [*moved, again]:
+        facts.mails.remove(mail)
+    facts.letters = [
+        each for each in facts.letters if each.message_id[1:6] not in {"moved", "again"}
+    ]
+    assert broken(history, facts) == {"told_of_moves"}
+
+
+def test_whoever_hands_a_booking_over_is_a_stranger_to_it_from_then_on():
+    site, pk = ann_booked(2)
+    site.hand_over(pk)
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    later(history, "ann", "look_up", {"booking": pk}, status=200, answer=site.body(pk))
+    assert broken(history, facts) == {"stranger"}
+    history, facts = site.told()
+    later(history, "ann", "look_up", {"booking": pk}, status=404, code="not_found")
+    later(history, "ann", "my_bookings", {}, status=200, answer=[])
+    assert broken(history, facts) == set()
+
+
+def test_what_was_handed_over_does_not_count_towards_the_limit_of_its_first_customer():
+    site, pk = ann_booked(2, limit=3)
+    site.hand_over(pk)
+    site.book("ann", 3)
+    site.settle("paid")
+    history, facts = site.told()
+    assert broken(history, facts) == set()
+    history.attempts[-2].outcome = UNKNOWN  # it may have been handed over later
+    assert history.attempts[-2].verb == "hand_over"
+    assert broken(history, facts) == set()
+    history.attempts[-2].began, history.attempts[-1].ended = 90.0, 80.0
+    assert broken(history, facts) == {"limit_exceeded"}
+
+
+def test_a_booking_that_was_handed_over_keeps_the_key_of_its_first_customer():
+    for client in ("ann", "guest:ann"):
+        site = Site()
+        request = site.wish(2)
+        site.book(client, request=request)
+        site.settle("paid")
+        site.hand_over(next(iter(site.facts.bookings)))
+        site.book(client, request=request)
+        assert broken(*site.told()) == set()
+
+
+def test_a_concert_that_was_booked_is_not_hidden():
+    site, _ = ann_booked(2)
+    site.press("unpublish", {"concert": "c"}, {})
+    site.answer(site.attempts[-1], 302, {})
+    history, facts = site.told()
+    assert broken(history, facts) == {"hidden"}
+    facts.concerts["c"] = Concert("DRAFT")
+    assert len(said("hidden", history, facts)) >= 2
+
+
+def test_nobody_books_or_sees_a_concert_while_it_is_hidden():
+    site = Site()
+    site.publish()
+    site.unpublish()
+    site.book("ann", 1)
+    site.settle("paid")
+    history, facts = site.told()
+    facts.tiers["t"] = replace(facts.tiers["t"], concert="draft")
+    assert "hidden" in broken(history, facts)
+    site = Site()
+    site.publish()
+    site.unpublish()
+    history, facts = site.told()
+    shown = later(history, "ann", "concert", {"concert": "draft"}, status=200, answer={})
+    assert broken(history, facts) == set()  # a copy may be a second old
+    shown.began, shown.ended = shown.began + 2, shown.ended + 2
+    assert broken(history, facts) == {"hidden"}
+
+
+def test_a_concert_that_is_published_is_found():
+    site = Site()
+    site.publish()
+    history, facts = site.told()
+    missed = later(history, "ann", "concert", {"concert": "draft"}, status=404, code="not_found")
+    missed.began, missed.ended = missed.began + 2, missed.ended + 2
+    assert broken(history, facts) == {"hidden"}
+    missed.client = "desk"
+    assert broken(history, facts) == set()
+
+
 # --- What is right ----------------------------------------------------------------------------------------
 
 
@@ -76,7 +305,7 @@ def test_a_site_that_keeps_its_promises_is_never_accused(
 
 
 def test_every_check_has_something_to_look_at():
-    site = played(3, 150, called_off=True, limit=4)
+    site = played(5, 150, called_off=True, limit=4)
     found = verdict(*site.told(1.0, 0.1))
     assert found.examined.keys() == CHECKS.keys()
     assert all(found.examined.values())
@@ -509,6 +738,31 @@ def fail(history, facts, ann, bob):
     later(history, "eve", "my_bookings", {}, code=code, status=500, answer={}, outcome=UNKNOWN)
 
 
+def press_twice(history, facts, ann, bob):
+    request = {"tier": "t", "tickets": 1, "press": "p"}
+    later(history, "desk", "add_tickets", request, status=302, answer={})
+    facts.presses += [Press("p", "t"), Press("p", "t")]
+
+
+def hide_what_is_booked(history, facts, ann, bob):
+    request = {"concert": "c", "press": "p"}
+    later(history, "desk", "unpublish", request, status=302, answer={})
+
+
+def tell_of_no_move(history, facts, ann, bob):
+    for number in range(len(facts.moves) + 1):
+        facts.mails.append(Mail(f"moved:{ann}:m{number}", ann, "SENT", f"<{ann}>", "ann"))
+
+
+def hand_over_unasked(history, facts, ann, bob):
+    facts.bookings[ann] = replace(facts.bookings[ann], handed_to="eve")
+
+
+def forget_the_handing(history, facts, ann, bob):
+    request = {"booking": ann, "email": "eve", "press": "p"}
+    later(history, "desk", "hand_over", request, status=302, answer={})
+
+
 WRONG = [
     ("oversold", sell_one_more, "existed. The last ones were told to eve (request"),
     ("lost_booking", drop_the_booking, "which does not exist."),
@@ -569,6 +823,12 @@ WRONG = [
     ("mails", lose_a_mail, "was sent, and did not arrive."),
     ("told_twice", mail_twice, "and no fault explains it."),
     ("mails", write_twice_to_one, "The message m was written to ann@example.com 2 times."),
+    ("pressed_once", press_twice, "was done 2 times, and told 1 times."),
+    ("hidden", hide_what_is_booked, "has hidden concert c, and there was booking"),
+    ("handed_over", hand_over_unasked, "went to eve, and nobody asked for that."),
+    ("handed_over", hand_over_unasked, "was told 0 times that booking"),
+    ("handed_over", forget_the_handing, "was handed over, and it was not."),
+    ("told_of_moves", tell_of_no_move, "has moved, which it did"),
     ("mails", forget_a_mail, "were made, and never mailed."),
     ("no_answer", never_answer, "got no answer to book within 15.0 seconds"),
     ("no_answer", hang_up, "(ServerDisconnectedError), and no fault explains it."),

@@ -36,6 +36,7 @@ def test_a_short_run_with_two_faults_breaks_no_promise(tmp_path):
     history = History.read(folder / "history.jsonl")
     assert [fault.name for fault in history.faults] == ["kill_web", "cut_at_commit"]
     assert {"book"} <= {attempt.verb for attempt in history.attempts if attempt.outcome == "ok"}
+    assert not [each.code for each in history.attempts if each.code.startswith("unread")]
     assert facts.Facts.read(folder / "facts.json").captures
     assert json.loads((folder / "verdict.json").read_text())["violations"] == []
 
