@@ -25,6 +25,7 @@ from bookings.errors import (
     Changed,
     CustomerLimitReached,
     IdempotencyKeyReused,
+    InsufficientTickets,
     RequestInProgress,
     SalesClosed,
 )
@@ -59,6 +60,7 @@ from ticketbook.front.later import finished, later, may_wait
 from ticketbook.postgres import clock
 
 COUNTED = "bookings.guest_form"
+HOLDS_NOTHING = InsufficientTickets, SalesClosed, Changed
 FORGOTTEN = "This browser does not know that booking any more. Log in if it is in your account now."
 
 
@@ -170,9 +172,11 @@ def book_as_guest(
     """`of` is the booking that failed, if the form tries it once more."""
     key = form.cleaned_data["idempotency_key"]
     placing = finished(request)
+    # Anybody can type any address, and what is booked for it counts there until it is paid or ends.
+    request.META[COUNTED] = pace.by_address("guest form", settings.GUEST_FORMS_PER_ADDRESS, request)
     if placing is None:
         try:
-            _count_form(request)
+            pace.count(*request.META[COUNTED])
         except Throttled as throttled:
             answer_429(request, throttled)
             return _ask_again(request, form, refusal=throttled, status=throttled.status)
@@ -201,17 +205,15 @@ def _book_as_guest(
     return response
 
 
-def _count_form(request: HttpRequest) -> None:
-    # Anybody can type any address, and what is booked for it counts there until it is paid or ends.
-    form = pace.by_address("guest form", settings.GUEST_FORMS_PER_ADDRESS, request)
-    pace.count(*form)
-    request.META[COUNTED] = form
-
-
-def _paid(request: HttpRequest, placed: Placed) -> None:
-    # Whoever pays does not flood, however many of them share an address.
+def _note_if_paid(request: HttpRequest, placed: Placed) -> None:
+    # Free tickets are mailed to whatever address was typed, so they count.
     if placed.booking.status == Booking.Status.CONFIRMED and placed.booking.total_price:
-        pace.take_back(*request.META.get(COUNTED, ()))
+        _does_no_harm(request)
+
+
+def _does_no_harm(request: HttpRequest) -> None:
+    # Whoever pays, or gets nothing, does not flood, however many of them share an address.
+    pace.take_back(*request.META.pop(COUNTED, ()))
 
 
 def _remember_form(request: HttpRequest, response: HttpResponse, slip: UUID, stops: int) -> None:
@@ -248,6 +250,7 @@ def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed
     try:
         placed = placing()
     except NotFound:  # the kind of ticket has gone, or the whole concert
+        _does_no_harm(request)
         return _ask_again(request, form, refusal=Changed(), status=Changed.status)
     except RequestInProgress as exc:
         messages.info(request, STILL_AT_WORK)
@@ -256,9 +259,11 @@ def answer(request: HttpRequest, form: BookingForm, placing: Callable[[], Placed
         form.add_error("idempotency_key", KEY_REUSED)
         return _ask_again(request, form, status=exc.status)
     except BookingError as exc:
+        if isinstance(exc, HOLDS_NOTHING):
+            _does_no_harm(request)
         return _ask_again(request, form, refusal=exc, status=exc.status)
     if not placed.replayed:
-        _paid(request, placed)
+        _note_if_paid(request, placed)
     if placed.replayed and not placed.booking.awaits_customer:
         say_what_became(request, placed.booking)
     return SeeOther(_next_page(placed.booking))
@@ -268,7 +273,7 @@ def _page_of_new(request: HttpRequest, placed: Placed) -> str | None:
     # The page after a new booking; None for a replay, which may need a message and so a view.
     if placed.replayed:
         return None
-    _paid(request, placed)
+    _note_if_paid(request, placed)
     return _next_page(placed.booking)
 
 

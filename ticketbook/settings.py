@@ -220,7 +220,7 @@ LOGIN_LONGEST_WAIT = number("LOGIN_LONGEST_WAIT", 15 * 60, 1, 24 * 3600)
 LOGIN_FAILURES_PER_ADDRESS = whole("LOGIN_FAILURES_PER_ADDRESS", 300, 0, 1_000_000)
 SIGNUPS_PER_ADDRESS = whole("SIGNUPS_PER_ADDRESS", 600, 0, 1_000_000)
 # Forms that guests book with, in each process. One whose tickets were paid at once does not count.
-GUEST_FORMS_PER_ADDRESS = whole("GUEST_FORMS_PER_ADDRESS", 600, 0, 1_000_000)
+GUEST_FORMS_PER_ADDRESS = whole("GUEST_FORMS_PER_ADDRESS", 2000, 0, 1_000_000)
 # Mails that somebody wants to have sent, such as a link for a forgotten password.
 MAILS_PER_ADDRESS = whole("MAILS_PER_ADDRESS", 60, 0, 1_000_000)
 # How long a link for a forgotten password works, in seconds. The mail says so too.

@@ -105,10 +105,16 @@ def test_free_tickets_count_because_they_are_mailed(settings):
     assert flood(TicketTierFactory(price=0), forms=LIMIT + 1) == [303] * LIMIT + [429]
 
 
-def test_refusals_count(tier):
+def test_a_crowd_that_comes_too_late_is_told_so(tier):
     one = TicketTierFactory(total_quantity=1)
-    fields = guest_form(one, 2)
-    assert [send(fields).status_code for _ in range(LIMIT + 1)] == [409] * LIMIT + [429]
+    assert [send(guest_form(one, 2)).status_code for _ in range(3 * LIMIT)] == [409] * 3 * LIMIT
+
+
+def test_refusals_that_tell_of_an_address_count(settings):
+    tier = TicketTierFactory(max_per_customer=1)
+    assert send(guest_form(tier, 1)).status_code == 303
+    codes = [send(guest_form(tier, 1)).status_code for _ in range(LIMIT + 1)]
+    assert codes == [409] * LIMIT + [429]
 
 
 @pytest.mark.usefixtures("declined")
@@ -123,12 +129,14 @@ def test_on_the_loop_too(tier, settings, our_host):
     settings.TRUSTED_PROXIES = []
     front = only_django(threads=1)
 
-    def send_to_front(n):
+    def send_to_front(n, tier=tier):
         form = guest_form(tier, email=f"{n}@example.com") | {"csrfmiddlewaretoken": "a" * 32}
         answer = ask(front, "POST", "/bookings/", urlencode(form).encode(), headers=HEADERS)
         return answer.status_code
 
     assert [send_to_front(n) for n in range(2 * LIMIT)] == [303] * 2 * LIMIT  # all are paid
+    gone = TicketTierFactory(total_quantity=0)
+    assert [send_to_front(n, gone) for n in range(2 * LIMIT)] == [409] * 2 * LIMIT
     settings.PAYMENT_SUCCESS_RATE = 0
     assert [send_to_front(n) for n in range(LIMIT + 1)] == [303] * LIMIT + [429]
     assert Booking.objects.count() == 3 * LIMIT
