@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
-from deploy import faults
+from deploy import backups, faults, patroni
 from deploy.cluster import Cluster
 from deploy.layout import MEMBERS, Layout, layout
 from deploy.members import NotStarted
@@ -25,6 +25,7 @@ def main() -> None:
         cluster = Cluster(layout())
         cluster.start(say)
         log_ins = cluster.manage("load_demo", "--yes")
+        back_up_first(cluster.layout)
         say(welcome(cluster.layout, log_ins))
         while True:
             time.sleep(3600)
@@ -39,6 +40,16 @@ def main() -> None:
             say("\nStopping…")
             cluster.stop()
             say("Stopped.")
+
+
+def back_up_first(where: Layout) -> None:
+    """A backup if there is none, so that from now on every second can be restored."""
+    if backups.existing(where):
+        return
+    try:
+        backups.take(where)
+    except (backups.BackupFailed, patroni.NoLeader, NotStarted) as exc:
+        say(f"There is no backup, so nothing can be restored. make cluster-backup makes one. {exc}")
 
 
 def welcome(where: Layout, log_ins: str) -> str:

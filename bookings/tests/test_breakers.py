@@ -218,7 +218,7 @@ def test_the_first_page_names_the_gateway_until_it_answers(outage, tier, book, c
     open_it(book, tier)
     wait_until(GatewayPause.objects.exists)
     page = client.get("/admin/").content.decode()
-    assert "The payment gateway simulated has failed, or been too slow," in page
+    assert "The payment gateway (simulated payment) has failed, or been too slow," in page
     assert "Nothing needs you now" not in page
     outage.end()
     rest_is_over()
