@@ -130,13 +130,13 @@ def test_a_replica_that_was_cut_off_from_its_primary_does_not_look_fresh(
     wait_until(lambda: is_read_again(client, url))
     conninfo = standby.ask("SHOW primary_conninfo")
     try:
-        standby.ask_all("ALTER SYSTEM SET primary_conninfo = ''")
+        standby.change("ALTER SYSTEM SET primary_conninfo = ''")
         wait_until(lambda: not standby.ask("SELECT count(*) FROM pg_stat_wal_receiver"))
         rename(concert)
         wait_until(lambda: shown(client, url) == "New name", limit=BOUND * 10)
         assert not is_read_again(client, url)
     finally:
-        standby.ask_all(f"ALTER SYSTEM SET primary_conninfo = $${conninfo}$$")
+        standby.change(f"ALTER SYSTEM SET primary_conninfo = $${conninfo}$$")
 
 
 def test_an_idle_primary_makes_no_replica_look_late(client, standby, use_replica, concert):

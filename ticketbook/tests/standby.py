@@ -26,6 +26,8 @@ class Standby:
     def __init__(self, folder: Path):
         self.folder, self.port = folder, free_port()
         self.primary = membership.join_as_superuser(project.DATA_DIR)
+        # However long it is held while other tests write a lot, it finds what it has missed.
+        _change(self.primary, "ALTER SYSTEM SET wal_keep_size = '1GB'")
         self.log = open(folder.with_suffix(".log"), "w")  # noqa: SIM115
         words = " ".join(f"{k}='{v}'" for k, v in self.primary.items())
         copy = ["-D", str(folder), "-d", f"{words} application_name=standby", "-R", "-c", "fast"]
@@ -53,6 +55,12 @@ class Standby:
             process.send_signal(signal.SIGCONT)
         self.server.send_signal(signal.SIGINT)
         self.server.wait()
+
+    def remove(self):
+        if self.is_running:
+            self.stop()
+        _change(self.primary, "ALTER SYSTEM RESET wal_keep_size")
+        shutil.rmtree(self.folder.parent)
 
     @property
     def is_running(self):
@@ -89,13 +97,10 @@ class Standby:
 
     def stay_behind(self, seconds):
         """It replays what was committed so many seconds ago."""
-        self.ask_all(f"ALTER SYSTEM SET recovery_min_apply_delay = '{seconds}s'")
+        self.change(f"ALTER SYSTEM SET recovery_min_apply_delay = '{seconds}s'")
 
-    def ask_all(self, statement):
-        where = self.primary | {"port": self.port}
-        with psycopg.connect(dbname="postgres", autocommit=True, **where) as db:
-            db.execute(statement)
-            db.execute("SELECT pg_reload_conf()")
+    def change(self, statement):
+        _change(self.primary | {"port": self.port}, statement)
 
     def catch_up(self):
         """Wait until it has replayed whatever the primary has committed by now."""
@@ -105,6 +110,12 @@ class Standby:
         wait_until(lambda: self.ask(f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
 
 
+def _change(where, statement):
+    with psycopg.connect(dbname="postgres", autocommit=True, **where) as db:
+        db.execute(statement)
+        db.execute("SELECT pg_reload_conf()")
+
+
 @pytest.fixture(scope="session")
 def standby_server():
     home = Path(tempfile.mkdtemp(prefix="standby-"))
@@ -112,9 +123,7 @@ def standby_server():
     shutil.chown(home, user.pw_uid, user.pw_gid)
     standby = Standby(home / "data")
     yield standby
-    if standby.is_running:
-        standby.stop()
-    shutil.rmtree(home)
+    standby.remove()
 
 
 @pytest.fixture
