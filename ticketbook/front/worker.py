@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import sys
 import threading
@@ -209,6 +210,10 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 
 
 class Worker(ASGIWorker):  # type: ignore[misc]
+    # Held for good by the first process that refuses to start. gunicorn ends with a traceback if a second one
+    # says so while it stops. It loads this module before it forks, so all processes have the same lock.
+    has_refused = multiprocessing.Lock()
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.clients: Clients[Connection] = Clients(most=1, most_of_one=1)
@@ -243,7 +248,9 @@ class Worker(ASGIWorker):  # type: ignore[misc]
 
             check_database()
         except ImproperlyConfigured as exc:
-            # One sentence instead of a traceback; with this exit code gunicorn does not start it again.
+            if not self.has_refused.acquire(block=False):
+                sys.exit(0)
+            # One sentence instead of a traceback; with this exit code gunicorn stops.
             print(exc, file=sys.stderr)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         finally:
