@@ -25,7 +25,8 @@ A journal outside of the cluster has what clients were told.
   old primary as a standby, and the site ready.
 - **lost**: acknowledged bookings that are not on the timeline of the leader that living members name.
 - **errors**: `busy` with `Retry-After` is the only one that may be; a rolling restart may cause none at all.
-  The death of HAProxy itself may also cut connections.
+  The death of HAProxy itself may also cut connections. `TimeoutError` is a client that went after 4 s. The
+  site looks for a booking whose COMMIT had no answer for up to 8 s, because many failovers are over by then.
 - **25006**: statements that a read-only server refused later than 5 s after another member took writes.
 - **found**: what the referee of `make chaos` and the audit found wrong in books, answers and money.
 - **money**: what the gateway took and did not send back, by its own ledger. The books say the same, or both
