@@ -148,7 +148,7 @@ class _Crowd:
         self.ended = True
 
     def stop(self) -> None:
-        """Let nobody arrive any more."""
+        """No more customers arrive."""
         self.end = min(self.end, self.loop.time())
 
     @property

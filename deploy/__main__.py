@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def back_up_first(where: Layout) -> None:
-    """A backup if there is none, so that from now on every second can be restored."""
+    """Make the first backup, if there is none. From then on every second can be restored."""
     if backups.existing(where):
         return
     try:

@@ -13,7 +13,7 @@ def serving(layout: Layout) -> list[str]:
 
 
 def remembers(layout: Layout) -> bool:
-    """Whether it knows of the database that there is."""
+    """Whether etcd still knows the database that the members have."""
     return _value(layout, "initialize") is not None
 
 

@@ -13,7 +13,7 @@ from ticketbook.embedded import binaries
 
 @pytest.fixture
 def empty(where, monkeypatch):
-    """A cluster of which nothing runs, and nothing is waited for."""
+    """A cluster that does not run. Its tests wait for nothing."""
     monkeypatch.setattr(configuration, "hand_over", lambda path: None)
     for limit in ("ETCD_LIMIT", "LEADER_LIMIT", "OTHERS_LIMIT", "LAST_LIMIT"):
         monkeypatch.setattr(members, limit, 0)

@@ -124,7 +124,7 @@ def _set_silent(silent: bool) -> None:
 
 
 def _reacts() -> bool:
-    """Whether there was any reaction. A refusal is one, because whoever is refused does not wait."""
+    """Whether the server answered. A refusal is an answer too: whoever is refused does not wait."""
     try:
         drop_dead_connection()
         with connection.cursor() as cursor:

@@ -26,7 +26,7 @@ class Standby:
     def __init__(self, folder: Path):
         self.folder, self.port = folder, free_port()
         self.primary = membership.join_as_superuser(project.DATA_DIR)
-        # However long it is held while other tests write a lot, it finds what it has missed.
+        # Other tests write a lot while the replica is held. The primary keeps that WAL for it.
         _change(self.primary, "ALTER SYSTEM SET wal_keep_size = '1GB'")
         self.log = open(folder.with_suffix(".log"), "w")  # noqa: SIM115
         words = " ".join(f"{k}='{v}'" for k, v in self.primary.items())
