@@ -13,8 +13,8 @@ from bookings.audit import audit
 from bookings.lanes import Batch
 from bookings.models import Booking
 from bookings.placing import aplace
-from bookings.resolving import resolve_expired
 from bookings.tests.jam import Jam, holding, kinds
+from bookings.tests.leftovers import resolve_all
 from bookings.tests.racing import Stepped
 from bookings.tests.wishing import hold, wish
 from bookings.tier_transaction import LockedTier
@@ -149,8 +149,7 @@ def test_two_hundred_tasks_cancelled_at_random_moments_end_settled(ledger, tier)
     assert audit() == []
     booking_lanes.stop()
     ledger.wait_until_quiet()  # a real hold expires long after its charge reached the gateway
-    resolve_expired(now=timezone.now() + timezone.timedelta(minutes=5), limit=1000)
-    assert not Booking.objects.pending().exists()
+    resolve_all(now=timezone.now() + timezone.timedelta(minutes=5))
     confirmed = Booking.objects.filter(status="CONFIRMED")
     assert {str(pk) for pk in confirmed.values_list("pk", flat=True)} == set(ledger.kept())
     tier.refresh_from_db()

@@ -16,8 +16,8 @@ from bookings.audit import audit
 from bookings.errors import IdempotencyKeyReused
 from bookings.models import Booking
 from bookings.placing import aplace
-from bookings.resolving import resolve_expired
 from bookings.tests.jam import Jam, blocked, holding, kinds, until
+from bookings.tests.leftovers import resolve_all
 from bookings.tests.racing import Stepped
 from bookings.tests.wishing import hold, wish
 from bookings.wishes import Held
@@ -201,7 +201,7 @@ def test_a_confirmation_that_fails_is_tried_again(ann, tier, monkeypatch, times)
     assert (booking.status, booking.outcome_unknown) == expected
     monkeypatch.undo()
     later = timezone.now() + timezone.timedelta(minutes=2)
-    resolve_expired(now=timezone.now() if times == 2 else later)
+    resolve_all(now=timezone.now() if times == 2 else later)
     booking.refresh_from_db()
     assert booking.status == "CONFIRMED"
     assert audit() == []

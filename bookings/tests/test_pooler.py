@@ -17,7 +17,7 @@ from bookings import booking_lanes
 from bookings.audit import audit
 from bookings.cancelling import cancel
 from bookings.models import Booking
-from bookings.resolving import resolve_expired
+from bookings.tests.leftovers import resolve_all
 from bookings.tests.site import Site, at_once, tokens
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.embedded.cluster import Cluster
@@ -169,7 +169,7 @@ def test_a_race_through_pgbouncer_sells_each_ticket_once(pooler, ledger, start_w
         answers = Counter(status for statuses in at_once(buy, 60) for status in statuses)
         # A busy machine may keep the gateway's answer back. Such a booking is resolved.
         assert (answers[201] + answers[202], answers[409]) == (120, 60)
-        resolve_expired(now=timezone.now() + timedelta(minutes=10))
+        resolve_all(now=timezone.now() + timedelta(minutes=10))
         assert Booking.objects.filter(status="CONFIRMED").count() == 120
         assert len(list(ledger.kept())) == 120
         assert audit() == []
