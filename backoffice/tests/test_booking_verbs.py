@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.factories import UserFactory
 from backoffice.timeline import timeline_of
-from backoffice.verbs import bookings as verbs
+from backoffice.verbs import customers, money_back, payments
+from backoffice.verbs.every import EVERY
 from bookings.audit import audit
 from bookings.cancelling import cancel_for_customer, return_tickets
 from bookings.errors import NoCashDue
@@ -28,7 +29,7 @@ from tickets.models import Ticket
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_payment_succeeds")]
 
-OF_BOOKINGS = [verb for verb in verbs.EVERY if verb.model is Booking]
+OF_BOOKINGS = [verb for verb in EVERY if verb.model is Booking]
 CONFIRMED = [verb for verb in OF_BOOKINGS if verb.name not in {"ask-gateway", "hand-over-cash"}]
 
 
@@ -80,7 +81,7 @@ def now_of(booking):
 
 
 def test_cancel_says_the_sum_and_sends_it_back(desk, booking, tier):
-    cancel = desk(verbs.Cancel(), booking)
+    cancel = desk(money_back.Cancel(), booking)
     page = cancel.read()
     assert "4 tickets go back on sale, and $40.00 is sent back to ann@example.com" in page
     assert "This cannot be undone." in page
@@ -103,7 +104,7 @@ def test_cancel_says_the_sum_and_sends_it_back(desk, booking, tier):
 def test_cancel_works_after_the_concert_has_begun_and_with_cash(desk, booking):
     Concert.objects.update(date=timezone.now() - timedelta(hours=1))
     Booking.objects.update(gateway=named.CASH)
-    cancel = desk(verbs.Cancel(), booking)
+    cancel = desk(money_back.Cancel(), booking)
     assert "$40.00 is handed over in cash by you" in cancel.read()
     assert "Hand over $40.00 in cash." in cancel.send(reason="rain")
 
@@ -122,7 +123,7 @@ def cash_due(booking):
 def test_cash_waits_until_somebody_says_that_it_was_handed_over(desk, cash_due, admin_user):
     send_refunds(cash_due, now=timezone.now())  # as the worker does
     assert now_of(cash_due).payment_status == "SUCCESS"
-    over = desk(verbs.HandOverCash(), cash_due)
+    over = desk(money_back.HandOverCash(), cash_due)
     assert "Give $40.00 to ann@example.com in cash first." in over.read()
     assert "$40.00 was handed over in cash." in over.send()
     assert Refund.objects.get().status == "SENT"
@@ -138,7 +139,7 @@ def test_cash_waits_until_somebody_says_that_it_was_handed_over(desk, cash_due, 
 
 def test_a_part_that_was_handed_over_leaves_the_rest_due(desk, booking):
     Booking.objects.update(gateway=named.CASH)
-    desk_refund = desk(verbs.GiveMoneyBack(), booking)
+    desk_refund = desk(money_back.GiveMoneyBack(), booking)
     desk_refund.read()
     assert "Hand over $5.00 in cash." in desk_refund.send(amount="5", reason="loud")
     hand_over_cash(booking, by=UserFactory(), now=timezone.now())
@@ -165,7 +166,7 @@ def test_the_customer_reads_whether_the_cash_was_handed_over(client, cash_due):
 
 
 def test_some_tickets_go_back_with_their_price_a_sum_or_nothing(desk, booking):
-    give = desk(verbs.ReturnTickets(), booking)
+    give = desk(money_back.ReturnTickets(), booking)
     page = give.read()
     assert "1 ticket: $10.00, 2 tickets: $20.00, 3 tickets: $30.00, 4 tickets: $40.00" in page
     code = Ticket.objects.get(booking=booking, number=2).code
@@ -206,7 +207,7 @@ def test_some_tickets_go_back_with_their_price_a_sum_or_nothing(desk, booking):
     ],
 )
 def test_bad_input_gets_a_sentence_and_changes_nothing(desk, booking, typed, sentence):
-    give = desk(verbs.ReturnTickets(), booking)
+    give = desk(money_back.ReturnTickets(), booking)
     give.read()
     page = give.send(**{"numbers": ["2"], "refund": "price", "reason": "ill"} | typed)
     assert give.answer.status_code == 409
@@ -217,7 +218,7 @@ def test_bad_input_gets_a_sentence_and_changes_nothing(desk, booking, typed, sen
 
 
 def test_money_goes_back_and_the_tickets_stay(desk, booking):
-    refund = desk(verbs.GiveMoneyBack(), booking)
+    refund = desk(money_back.GiveMoneyBack(), booking)
     page = refund.read()
     assert "$40.00 was paid, and $0.00 of it was given back." in page
     assert "The customer keeps 4 tickets." in page
@@ -230,9 +231,9 @@ def test_money_goes_back_and_the_tickets_stay(desk, booking):
 
 def test_a_stale_page_changes_nothing(desk, booking):
     pages = [
-        (desk(verbs.Cancel(), booking), {}),
-        (desk(verbs.ReturnTickets(), booking), {"numbers": ["2"], "refund": "price"}),
-        (desk(verbs.GiveMoneyBack(), booking), {"amount": "1"}),
+        (desk(money_back.Cancel(), booking), {}),
+        (desk(money_back.ReturnTickets(), booking), {"numbers": ["2"], "refund": "price"}),
+        (desk(money_back.GiveMoneyBack(), booking), {"amount": "1"}),
     ]
     for page, _ in pages:
         page.read()
@@ -262,7 +263,7 @@ def test_the_gateway_is_asked_about_a_hold(desk, ann, tier, settings, rate, answ
     ends = timezone.now() + timedelta(minutes=0 if overdue else 5)
     Booking.objects.update(outcome_unknown=True, hold_expires_at=ends)
     settings.PAYMENT_SUCCESS_RATE = rate
-    ask = desk(verbs.AskGateway(), held)
+    ask = desk(payments.AskGateway(), held)
     assert "Simulated payment is asked what became of $10.00." in ask.read()
     said = ask.send()
     assert f"The gateway says that {answer}. The booking is: {state}." in said
@@ -277,7 +278,7 @@ def test_a_payment_that_came_too_late_is_found_and_goes_back(desk, ann, tier):
     tier.available_quantity += 1
     tier.save()
     failed = Booking.objects.get()
-    ask = desk(verbs.AskGateway(), failed)
+    ask = desk(payments.AskGateway(), failed)
     assert "If it was paid after all, the money goes back" in ask.read()
     assert "Failed: paid too late, money to be sent back." in ask.send()
     assert Refund.objects.get().reason == "LATE"
@@ -288,7 +289,7 @@ def test_a_gateway_that_is_silent_changes_nothing(desk, ann, tier, settings):
     held = hold(wish(ann, tier, 1)).booking
     Booking.objects.update(outcome_unknown=True)
     settings.PAYMENT_LATENCY_MS, settings.PAYMENT_TIME_LIMIT_MS = 5000, 10
-    ask = desk(verbs.AskGateway(), held)
+    ask = desk(payments.AskGateway(), held)
     ask.read()
     assert "The payment gateway does not answer, so nothing has changed." in ask.send()
     assert now_of(held).status == "PENDING"
@@ -298,20 +299,20 @@ def test_the_gateway_is_not_asked_while_a_request_is_at_work_or_when_all_is_know
     desk, ann, tier, booking
 ):
     held = hold(wish(ann, tier, 1)).booking
-    ask = desk(verbs.AskGateway(), held)
+    ask = desk(payments.AskGateway(), held)
     ask.read()
     assert "This booking is being made at this moment." in ask.send()
     assert (
         "Its payment is known: Confirmed, paid."
-        in desk(verbs.AskGateway(), booking)
-        .client.get(verbs.AskGateway().address(booking))
+        in desk(payments.AskGateway(), booking)
+        .client.get(payments.AskGateway().address(booking))
         .content.decode()
     )
 
 
 def test_tickets_are_sent_once_for_each_press(desk, booking):
     mails = Mail.objects.filter(kind="tickets", about=booking.pk)
-    send = desk(verbs.SendTicketsAgain(), booking)
+    send = desk(customers.SendTicketsAgain(), booking)
     for n in range(1, 6):
         assert "ann@example.com gets one more mail with 4 tickets" in send.read()
         assert "The tickets are on their way to ann@example.com." in send.send()
@@ -321,7 +322,7 @@ def test_tickets_are_sent_once_for_each_press(desk, booking):
 
 
 def test_the_address_is_changed(desk, booking):
-    change = desk(verbs.ChangeAddress(), booking)
+    change = desk(customers.ChangeAddress(), booking)
     page = change.read()
     assert "The booking belongs to ann@example.com (in an account)." in page
     assert 'value="Ann"' in page
@@ -341,14 +342,14 @@ def test_the_limit_of_the_new_address_is_told(desk, booking, tier):
     tier.max_per_customer = 5
     tier.save()
     place(wish(UserFactory(email="nora@example.com"), tier, 2))
-    change = desk(verbs.ChangeAddress(), booking)
+    change = desk(customers.ChangeAddress(), booking)
     change.read()
     said = change.send(email="nora@example.com", name="Nora", reason="typo")
     assert "The new address has 2 tickets of this tier, and may have 5 at most." in said
 
 
 def test_names_are_written_on_tickets(desk, booking):
-    names = desk(verbs.NameTickets(), booking)
+    names = desk(customers.NameTickets(), booking)
     names.read()
     said = names.send(ticket_1="Olga", ticket_2="  Igor ", ticket_3="", ticket_4="")
     assert "2 names changed." in said
@@ -365,7 +366,7 @@ def test_names_are_written_on_tickets(desk, booking):
 
 
 def test_two_who_name_tickets_do_not_overwrite_each_other(desk, booking):
-    one, other = desk(verbs.NameTickets(), booking), desk(verbs.NameTickets(), booking)
+    one, other = desk(customers.NameTickets(), booking), desk(customers.NameTickets(), booking)
     one.read()
     other.read()
     one.send(ticket_1="Olga")
@@ -374,16 +375,16 @@ def test_two_who_name_tickets_do_not_overwrite_each_other(desk, booking):
 
 
 def test_a_refused_refund_is_sent_again(desk, booking):
-    cancel = desk(verbs.Cancel(), booking)
+    cancel = desk(money_back.Cancel(), booking)
     cancel.read()
     cancel.send(reason="x")
     refund = Refund.objects.get()
     assert (
         "Only a refused refund is sent again."
-        in cancel.client.get(verbs.SendRefundAgain().address(refund)).content.decode()
+        in cancel.client.get(payments.SendRefundAgain().address(refund)).content.decode()
     )
     Refund.objects.update(status="FAILED", failure="card closed", sent_at=None)
-    again = desk(verbs.SendRefundAgain(), refund)
+    again = desk(payments.SendRefundAgain(), refund)
     assert "The gateway refused to send $40.00 back: card closed" in again.read()
     assert "$40.00 is sent again within a minute." in again.send(reason="new card")
     assert Refund.objects.get().status == "DUE"
@@ -394,14 +395,14 @@ def test_a_refused_refund_is_sent_again(desk, booking):
 
 def test_an_alert_is_dismissed_with_a_reason(desk, admin_client):
     event = PaymentEvent.objects.create(gateway="hosted", event_id="1", type="paid", alert="Odd.")
-    dismiss = desk(verbs.DismissAlert(), event)
+    dismiss = desk(payments.DismissAlert(), event)
     assert "Odd." in dismiss.read()
     assert "This field is required." in dismiss.send(reason="")
     assert "The alert is dismissed." in dismiss.send(reason="looked at it")
     event.refresh_from_db()
     assert event.alert == ""
     assert LogEntry.objects.get().change_message == "Dismissed “Odd.”: looked at it"
-    assert admin_client.get(verbs.DismissAlert().address(event)).status_code == 409
+    assert admin_client.get(payments.DismissAlert().address(event)).status_code == 409
 
 
 @pytest.mark.parametrize("verb", CONFIRMED, ids=lambda verb: verb.name)

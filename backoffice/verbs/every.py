@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from backoffice.verbs import bookings, concerts, desk_sales, guest_list, messages, stock
+from backoffice.verbs import (
+    concerts,
+    customers,
+    desk_sales,
+    guest_list,
+    messages,
+    money_back,
+    payments,
+    stock,
+)
 from backoffice.verbs.verb import Verb
 
 EVERY: list[Verb[Any]] = [
@@ -18,5 +27,14 @@ EVERY: list[Verb[Any]] = [
     stock.KeepBack(),
     stock.GiveFree(),
     messages.MessageToTier(),
-    *bookings.EVERY,
+    money_back.Cancel(),
+    money_back.ReturnTickets(),
+    money_back.GiveMoneyBack(),
+    money_back.HandOverCash(),
+    payments.AskGateway(),
+    customers.SendTicketsAgain(),
+    customers.ChangeAddress(),
+    customers.NameTickets(),
+    payments.SendRefundAgain(),
+    payments.DismissAlert(),
 ]
