@@ -28,6 +28,7 @@ SESSIONS = 64  # customers who are logged in
 READERS = 50  # customers who have bookings and look at them
 BOOKINGS_OF_A_READER = 2
 
+ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("BENCH_HOME") or ".data/bench").absolute()
 
 
@@ -61,16 +62,15 @@ class Site:
         return (self.data_dir / f"bench-{name}").read_text().split()
 
     def fill(self, *, concerts: int, bookings: int) -> None:
-        """Fill the database, unless it has been filled with these numbers before."""
-        size, filled = f"{concerts} {bookings}", self.data_dir / "bench-filled"
-        if not (filled.exists() and filled.read_text() == size):
+        """Fill the database, unless it has been filled with these numbers and this schema before."""
+        numbers, filled = [str(concerts), str(bookings)], self.data_dir / "bench-filled"
+        wanted = " ".join([*numbers, *_newest_migrations()])
+        if not (filled.exists() and filled.read_text() == wanted):
             shutil.rmtree(self.data_dir, ignore_errors=True)
             subprocess.run(
-                [sys.executable, "-m", "bench.site", *size.split()],
-                env=self.environment,
-                check=True,
+                [sys.executable, "-m", "bench.site", *numbers], env=self.environment, check=True
             )
-            filled.write_text(size)
+            filled.write_text(wanted)
 
     def audit(self) -> list[str]:
         """Return what `manage.py audit_inventory` says if it fails, line by line; [] if all is well."""
@@ -81,6 +81,15 @@ class Site:
             text=True,
         )
         return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
+
+
+def _newest_migrations() -> list[str]:
+    """Of each app, such as "bookings/0010_paid_at"."""
+    newest = {
+        path.parts[-3]: f"{path.parts[-3]}/{path.stem}"
+        for path in sorted(ROOT.glob("*/migrations/[0-9]*.py"))
+    }
+    return list(newest.values())
 
 
 SMALL = Site("small")
