@@ -21,6 +21,7 @@ from bookings.models import Booking
 from bookings.tests.leftovers import resolve_all
 from bookings.tests.site import at_once, tokens
 from concerts.tests.factories import TicketTierFactory
+from ticketbook.tests.running import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -109,6 +110,19 @@ def test_idle_clients_do_not_delay_the_end(start):
     assert time.monotonic() - before < 4
     for client in idle:
         client.close()
+
+
+def test_processes_that_are_still_loading_end_at_once(start):
+    site = start()
+    for worker in site.workers():
+        worker.kill()
+        worker.wait(10)
+    wait_until(lambda: len(site.workers()) == 2)  # gunicorn starts others, which load for a second
+    time.sleep(0.3)
+    before = time.monotonic()
+    site.process.terminate()
+    assert site.process.wait(timeout=30) == 0
+    assert time.monotonic() - before < 10
 
 
 def test_a_booking_on_a_thread_is_finished_though_its_client_is_gone(start, ledger, ann, tier):

@@ -4,12 +4,13 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from django.conf import settings
@@ -218,6 +219,17 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.clients: Clients[Connection] = Clients(most=1, most_of_one=1)
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        # uvloop forgets a signal that comes before its loop runs. gunicorn would wait for graceful_timeout,
+        # and then kill this process. While it loads the application it serves nobody, so it can end at once.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._end_loading)
+
+    def _end_loading(self, *signal_and_frame: object) -> NoReturn:
+        self.alive = False  # in case that what is being loaded catches the exception
+        sys.exit(0)
+
     @contextmanager
     def _alive(self) -> Iterator[None]:
         # The first start of a version compresses its static files. On a busy machine that may take longer
@@ -259,6 +271,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         """Serve until SIGTERM. Then end in order: /readyz, no new clients, requests in flight, lanes."""
+        super().init_signals()
         await self.asgi.start()
         self.asgi.watch.start()
         self.clients = Clients(
