@@ -84,7 +84,7 @@ class Site:
 
 
 def _newest_migrations() -> list[str]:
-    """Of each app, such as "bookings/0010_paid_at"."""
+    """The newest migration of each app, such as "bookings/0010_paid_at"."""
     newest = {
         path.parts[-3]: f"{path.parts[-3]}/{path.stem}"
         for path in sorted(ROOT.glob("*/migrations/[0-9]*.py"))

@@ -9,11 +9,11 @@ ROUNDS = 5
 
 
 def resolve_all(*, now):
-    """Resolve what is overdue, in rounds, as the worker does; fails if a hold is left.
+    """Resolve what is overdue, in rounds, as the worker does. Fails if a hold is left after ROUNDS.
 
-    One round may not be enough. The resolver skips a hold that somebody writes at this moment
-    (bookings/writing_later.py does about a second after its request), and a gateway on a busy machine may not
-    answer in time.
+    One round may not be enough. The resolver skips a hold whose row somebody is writing
+    (bookings/writing_later.py does so about a second after the request), and on a busy machine the gateway
+    may not answer in time.
     """
     for round_ in range(ROUNDS):
         if round_:

@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from bookings import booking_lanes, lanes, settling, steps
+from bookings import booking_lanes, lanes, placing, settling, steps
 from bookings.audit import audit
 from bookings.errors import IdempotencyKeyReused
 from bookings.models import Booking
 from bookings.placing import aplace
+from bookings.resolving import resolve_expired
 from bookings.tests.jam import Jam, blocked, holding, kinds, until
-from bookings.tests.leftovers import resolve_all
 from bookings.tests.racing import Stepped
 from bookings.tests.wishing import hold, wish
 from bookings.wishes import Held
@@ -193,15 +193,17 @@ def place_together(user, tier):
 def test_a_confirmation_that_fails_is_tried_again(ann, tier, monkeypatch, times):
     """After one failure the second try confirms it. After two the answer is 202, and the resolver may confirm
     it at once. After more not even that could be written, so the resolver waits until the hold has expired.
+    Nothing is written later, as if the process had died.
     """
     monkeypatch.setattr(settling, "write", losing_the_connection(times))
+    monkeypatch.setattr(placing, "write_later", lambda write, *, until: None)
     booking = place_together(ann, tier)
     expected = {1: ("CONFIRMED", False), 2: ("PENDING", True)}.get(times, ("PENDING", False))
     booking.refresh_from_db()
     assert (booking.status, booking.outcome_unknown) == expected
     monkeypatch.undo()
     later = timezone.now() + timezone.timedelta(minutes=2)
-    resolve_all(now=timezone.now() if times == 2 else later)
+    resolve_expired(now=timezone.now() if times == 2 else later)
     booking.refresh_from_db()
     assert booking.status == "CONFIRMED"
     assert audit() == []
