@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections import Counter
+from threading import Barrier
 
 import pytest
 from django.conf import settings as project
@@ -16,7 +17,7 @@ from bookings.tests.api_client import URL, Api, FrontClient
 from bookings.tests.racing import Stepped
 from bookings.tests.site import Site
 from bookings.tests.wishing import hold, wish
-from bookings.tier_transaction import LockedTier
+from bookings.tier_transaction import Allocation, LockedTier
 from chaos.proxy import Proxy
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.asgi import application
@@ -28,6 +29,27 @@ from ticketbook.tests.running import environment
 def both_modes(request, settings, lanes_need_commits):
     """Run the test with lanes and without: what is promised does not depend on them."""
     settings.BOOKING_LANES = request.param
+
+
+@pytest.fixture
+def count_together(settings, monkeypatch):
+    """After `count_together(4)` nobody takes tickets before four requests have counted what customers have.
+
+    For controls: with the locks as they are, they cannot all come so far.
+    """
+    settings.BOOKING_LANES = False  # in a lane one thread counts for all
+    count = Allocation.count
+
+    def wait_for(requests):
+        all_have_counted = Barrier(requests, timeout=30)
+
+        def count_and_wait(allocation, *sent):
+            count(allocation, *sent)
+            all_have_counted.wait()
+
+        monkeypatch.setattr(Allocation, "count", count_and_wait)
+
+    return wait_for
 
 
 @pytest.fixture

@@ -180,14 +180,18 @@ def test_unpaid_bookings_of_guest_and_account_count_together(book, account, both
 
 
 @pytest.mark.usefixtures("unpaid_limit")
-def test_control_locked_by_user_several_tiers_break_the_limit(book, account, settings, monkeypatch):
-    settings.BOOKING_LANES = False
+def test_control_locked_by_user_several_tiers_break_the_limit(
+    book, account, count_together, monkeypatch
+):
+    """One place is left for the two together, and each of them takes it."""
     by_user = tier_transaction.LOCK_CUSTOMERS.replace("email", "id::text")
-    slow = by_user + " WHERE pg_sleep(0.5) IS NOT NULL"
-    monkeypatch.setattr(tier_transaction, "LOCK_CUSTOMERS", slow)
-    guest, tiers = enter(), [TicketTierFactory() for _ in range(8)]
-    race(lambda i: book((guest, account)[i % 2], tiers[i]), 8)
-    assert Booking.objects.pending().count() > 3
+    monkeypatch.setattr(tier_transaction, "LOCK_CUSTOMERS", by_user)
+    both, tiers = (enter(), account), [TicketTierFactory() for _ in range(4)]
+    for customer, tier in zip(both, tiers, strict=False):
+        book(customer, tier)
+    count_together(2)
+    assert race(lambda i: book(both[i], tiers[2 + i]), 2) == {Booking: 2}
+    assert Booking.objects.pending().count() == 4
 
 
 @pytest.mark.usefixtures("unpaid_limit")
