@@ -17,6 +17,9 @@ from knox.models import AuthToken
 
 from ticketbook.tests.running import free_port
 
+# The server closes idle connections after five seconds. A slow machine may need longer to make a crowd.
+KEEP_IDLE = {"GUNICORN_CMD_ARGS": "--keep-alive 60"}
+
 
 class Site:
     """gunicorn with two processes on the test database, paying at the test gateway."""

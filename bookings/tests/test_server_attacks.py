@@ -13,7 +13,7 @@ from django.test import Client
 from bookings.models import Booking
 from bookings.tests.api_client import Api
 from bookings.tests.pages import choice, drawn, post
-from bookings.tests.site import at_once, tokens
+from bookings.tests.site import KEEP_IDLE, at_once, tokens
 from ticketbook.tests.running import environment, python, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -257,11 +257,7 @@ def test_where_there_is_no_room_the_longest_silent_client_makes_some(start, limi
 
 def test_a_crowd_of_one_address_that_speaks_keeps_its_connections(start):
     """Only the new one is refused, as before."""
-    site = start(
-        WEB_CONCURRENCY="1",
-        WEB_CONNECTIONS_PER_ADDRESS="20",
-        GUNICORN_CMD_ARGS="--keep-alive 60",  # no place comes free while a slow machine makes the crowd
-    )
+    site = start(WEB_CONCURRENCY="1", WEB_CONNECTIONS_PER_ADDRESS="20", **KEEP_IDLE)
     ask = get("/livez", "Host: localhost").replace(CLOSE, b"")
     with ExitStack() as stack:
         crowd = []
