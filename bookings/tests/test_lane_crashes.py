@@ -93,7 +93,7 @@ def catching(act):
 
 
 def test_a_waiter_that_cannot_be_woken_keeps_nobody_else_waiting(tier, monkeypatch):
-    monkeypatch.setattr(lanes, "PATIENCE", 1.0)
+    monkeypatch.setattr(lanes, "PATIENCE", 3.0)
     jam, buyers = Jam(tier), UserFactory.create_batch(3)
     jam.lead(holding(buyers[0], tier))
     for buyer in buyers[1:]:

@@ -146,13 +146,14 @@ def test_ten_bookings_wait_for_the_gateway_on_one_thread(one_thread, tier, setti
 def test_a_client_that_hangs_up_meanwhile_has_its_booking(one_thread, ann, tier, settings):
     if not settings.BOOKING_LANES:
         pytest.skip("without lanes the thread makes the booking itself")
-    settings.PAYMENT_LATENCY_MS = 500
+    settings.PAYMENT_LATENCY_MS = 1000
     headers = [("Host", "testserver"), *headers_of(ann)]
 
     async def hang_up():
         exchange = Exchange(scope_of("POST", "/bookings/", headers), form(tier))
         task = asyncio.create_task(exchange.run(one_thread))
-        await asyncio.sleep(0.3)
+        while not await asyncio.to_thread(holds):
+            await asyncio.sleep(0.02)
         task.cancel()
         await one_thread.end()
 
