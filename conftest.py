@@ -135,6 +135,24 @@ def busy(monkeypatch):
     monkeypatch.setattr(store, "QUIET", 0)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of the copies in this process. It moves only when the test adds to `now`.
+
+    So no copy gets old because the machine is slow.
+    """
+
+    class Clock:
+        now = 1000.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(store, "monotonic", clock)
+    return clock
+
+
 @pytest.fixture(scope="session")
 def gateway_process(tmp_path_factory):
     with running_gateway(tmp_path_factory.mktemp("gateway") / "ledger.sqlite3") as ledger:

@@ -8,7 +8,7 @@ from concerts.models import Concert, TicketTier
 from concerts.tests.factories import ConcertFactory, TicketTierFactory, sell
 from ticketbook.copies import store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
 
 # --- What it costs ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from bookings.tests.pages import drawn
 from concerts.tests.factories import TicketTierFactory
 from ticketbook.copies import store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from demo import staging
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("every_payment_succeeds"),
+    pytest.mark.usefixtures("every_payment_succeeds", "clock"),
 ]
 
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
@@ -18,7 +18,7 @@ from ticketbook.copies.responses import CopiesMiddleware
 from ticketbook.front import front
 from ticketbook.tests.asgi import ask
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("our_host")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("our_host", "clock")]
 
 
 @pytest.fixture
@@ -57,9 +57,7 @@ def plain(answer):
     ],
     ids=lambda headers: headers[0][0] if headers else "plain",
 )
-def test_the_loop_answers_as_a_thread_does(on_the_loop, kind, method, headers, monkeypatch):
-    now = monotonic()
-    monkeypatch.setattr(store, "monotonic", lambda: now)  # no copy gets old on a busy machine
+def test_the_loop_answers_as_a_thread_does(on_the_loop, kind, method, headers):
     url = address(kind, TicketTierFactory().concert)
     first = ask(application, "GET", url)
     headers = [
@@ -124,8 +122,6 @@ def test_on_a_quiet_site_each_request_is_counted_once_and_answered_anew(monkeypa
 
 def test_in_a_rush_one_request_reads_and_the_others_wait_on_the_loop(on_the_loop, monkeypatch):
     url, read, may_read, waiting = address("left", TicketTierFactory().concert), [], Event(), set()
-    now = store.monotonic()
-    monkeypatch.setattr(store, "monotonic", lambda: now)  # however long this test takes
     monkeypatch.setattr(front, "WAITS", 10_000)
     ask(application, "GET", url)
     [entry] = store._entries.values()

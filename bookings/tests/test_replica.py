@@ -166,7 +166,7 @@ def test_who_is_logged_in_sees_a_concert_of_the_primary(client, replica, concert
     assert shown(Client(), address("concert page", concert)) == "Old name"
 
 
-def test_copies_are_made_of_what_the_replica_says(client, replica, concert, busy):
+def test_copies_are_made_of_what_the_replica_says(client, replica, concert, busy, clock):
     hold(replica, client, concert)
     url = address("availability", concert)
     assert shown(client, url) == shown(client, url) == "Old name"

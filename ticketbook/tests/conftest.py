@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ticketbook.copies import store
 from ticketbook.tests.copying import Source
 
 
@@ -27,18 +26,3 @@ def data_dir(open_folder: Path) -> Path:
 @pytest.fixture
 def source():
     return Source()
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The clock of the copies in this process. It moves only when the test adds to `now`."""
-
-    class Clock:
-        now = 1000.0
-
-        def __call__(self):
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(store, "monotonic", clock)
-    return clock
