@@ -185,6 +185,19 @@ def test_a_client_that_closes_its_half_still_gets_its_answer(start):
         assert client.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_who_has_sent_everything_keeps_no_place_after_the_answer(start):
+    """The server does not read on, so it would not notice either that the client is gone."""
+    site = start(
+        WEB_CONCURRENCY="1", WEB_CONNECTIONS="5", WEB_CONNECTIONS_PER_ADDRESS="9", **KEEP_IDLE
+    )
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(1000):
+                pass
+
+
 def test_a_client_that_hangs_up_after_sending_still_gets_its_booking(start, ledger, ann, tier):
     site = start()
     (token,) = tokens([ann])

@@ -56,7 +56,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._chunks = self._size = 0
         self._body = bytearray()  # what has arrived and was not passed on yet
-        self._is_unreadable = self._is_ending = False
+        self._is_unreadable = self._is_ending = self._has_sent_all = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -144,8 +144,16 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 
     def eof_received(self) -> bool:
         # A client that has sent everything may still wait for its answer.
+        self._has_sent_all = True
         waits = self._current_request is not None and not self._is_still_sending()
         return waits and not self._closed
+
+    def _arm_keepalive_timer(self) -> None:
+        # A client that has sent everything asks nothing more. If it is gone, only this frees its place.
+        if self._has_sent_all:
+            self._keepalive_timeout()
+        else:
+            super()._arm_keepalive_timer()
 
     def _is_still_sending(self) -> bool:
         # As far as we know: we do not know where a request ends that we cannot read.
