@@ -12,6 +12,7 @@ from django.core.cache import cache
 
 from ticketbook.copies import cache_server, store
 from ticketbook.copies.store import Copy
+from ticketbook.tests.copying import quickest
 from ticketbook.tests.running import environment, free_port, python
 
 pytestmark = pytest.mark.usefixtures("busy")
@@ -44,16 +45,6 @@ def read():
 
 def ask(key="key", make=read):
     return store.copy_of(key, make).body
-
-
-def quickest(work, times=5):
-    """The fewest seconds that it takes, of several times: other work on the machine only adds to them."""
-    took = []
-    for n in range(times):
-        start = time.monotonic()
-        work(n)
-        took.append(time.monotonic() - start)
-    return min(took)
 
 
 def ask_a_hundred_times(name):
