@@ -35,7 +35,7 @@ def both_modes(request, settings, lanes_need_commits):
 def count_together(settings, monkeypatch):
     """After `count_together(4)` nobody takes tickets before four requests have counted what customers have.
 
-    For controls: with the locks as they are, they cannot all come so far.
+    Only controls use it. With the real locks, one of the requests waits before it counts.
     """
     settings.BOOKING_LANES = False  # in a lane one thread counts for all
     count = Allocation.count

@@ -183,7 +183,7 @@ def test_unpaid_bookings_of_guest_and_account_count_together(book, account, both
 def test_control_locked_by_user_several_tiers_break_the_limit(
     book, account, count_together, monkeypatch
 ):
-    """One place is left for the two together, and each of them takes it."""
+    """The limit leaves them one more booking together, and each of them gets one."""
     by_user = tier_transaction.LOCK_CUSTOMERS.replace("email", "id::text")
     monkeypatch.setattr(tier_transaction, "LOCK_CUSTOMERS", by_user)
     both, tiers = (enter(), account), [TicketTierFactory() for _ in range(4)]

@@ -186,7 +186,7 @@ def test_a_client_that_closes_its_half_still_gets_its_answer(start):
 
 
 def test_who_has_sent_everything_keeps_no_place_after_the_answer(start):
-    """The server does not read on, so it would not notice either that the client is gone."""
+    """Here keep-alive lasts for a minute, and the server has to close the connection long before."""
     site = start(
         WEB_CONCURRENCY="1", WEB_CONNECTIONS="5", WEB_CONNECTIONS_PER_ADDRESS="9", **KEEP_IDLE
     )

@@ -149,7 +149,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         return waits and not self._closed
 
     def _arm_keepalive_timer(self) -> None:
-        # A client that has sent everything asks nothing more. If it is gone, only this frees its place.
+        # We read nothing more from a client that has closed its half, so we would not notice that it is gone.
         if self._has_sent_all:
             self._keepalive_timeout()
         else:
